@@ -1,0 +1,50 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/file.h"
+#include "base/json.h"
+
+namespace onsight {
+namespace {
+
+TEST(File, AtomicWriteLeavesNothingBehindWhenAbandoned) {
+  Path dir = std::filesystem::temp_directory_path() / fmt::format("onsight_base_{}", ::getpid());
+  std::filesystem::create_directories(dir);
+  {
+    auto file = AtomicFile::create(dir / "x");
+    ASSERT_TRUE(file);
+    ASSERT_TRUE(file->append("half"));
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(dir));
+  ASSERT_TRUE(write_file_atomically(dir / "x", "whole"));
+  EXPECT_EQ(read_file(dir / "x").value(), "whole");
+  std::filesystem::remove_all(dir);
+}
+
+TEST(File, ErrorsNameThePath) {
+  EXPECT_NE(read_file("/nonexistent/y").error().message.find("/nonexistent/y"), std::string::npos);
+  EXPECT_NE(MappedFile::open("/").error().message.find("expected a file"), std::string::npos);
+  EXPECT_EQ(write_file_atomically("/dev/full/x", "a").error().code, ErrorCode::kIo);
+  EXPECT_EQ(read_file("/dev/zero", 1000).error().code, ErrorCode::kBadInput);
+}
+
+TEST(Json, ErrorsNameTheKey) {
+  Json json = parse_json(R"({"a": {"n": 4.0, "s": "x", "big": 1e300}})", "c.json").value();
+  JsonView view(json, "c.json");
+  EXPECT_EQ(view.at("a").integer("n", 0, 9).value(), 4);
+  EXPECT_EQ(view.at("a").integer("s", 0, 9).error().message, "c.json: a.s: expected an integer, found string");
+  EXPECT_EQ(view.at("b").at("c").integer_or("n", 7, 0, 9).value(), 7);
+  EXPECT_FALSE(view.at("a").integer("big", 0, 9));
+  EXPECT_FALSE(view.at("a").integer("n", 5, 9));
+}
+
+TEST(Json, RefusesBrokenAndDeepDocuments) {
+  EXPECT_EQ(parse_json("{", "c.json").error().message, "c.json: expected valid JSON");
+  std::string deep = std::string(100000, '[') + std::string(100000, ']');
+  EXPECT_FALSE(parse_json(deep, "c.json"));
+}
+
+}  // namespace
+}  // namespace onsight
