@@ -1,0 +1,127 @@
+// Engine: a model in memory that answers requests.
+//
+//   TRY(std::unique_ptr<Engine> engine, Engine::load("models/onsight-nano", {}));
+//   Request request;
+//   request.messages = {user_message({image}, "What is the total?")};
+//   TRY(Reply reply, engine->generate(request, {.on_text = [](std::string_view piece) { std::cout << piece; }}));
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "base/result.h"
+#include "compute/tensor.h"
+#include "media/image.h"
+
+namespace onsight::engine {
+
+struct EngineOptions {
+  int threads = 0;  // 0: one for each core that this process may use
+};
+
+// How the next token is chosen. temperature 0 is greedy: the most probable token, the lower id if equal.
+struct Sampling {
+  float temperature = 0;
+  int top_k = 0;                 // 0: off
+  float top_p = 1;               // 1: off
+  float min_p = 0;               // 0: off
+  float repetition_penalty = 1;  // as transformers': applied to every token of prompt and answer
+  uint64_t seed = 0;
+};
+
+// The documented ways to spend less on a picture; the defaults are the reference's behaviour.
+struct PictureOptions {
+  int max_tiles = 0;         // 0: as many as the checkpoint's processor makes; 1: the global picture only
+  bool allow_upscale = true;  // false: a picture smaller than the processor's size is not enlarged beyond what tiling needs
+};
+
+struct Part {
+  enum class Kind { kText, kImage };
+  Kind kind = Kind::kText;
+  std::string text;
+  std::shared_ptr<const media::Image> image;
+};
+struct Message {
+  std::string role = "user";  // "user", "assistant" or "system"
+  std::vector<Part> content;
+};
+
+struct Request {
+  std::vector<Message> messages;
+  Sampling sampling;
+  PictureOptions picture;
+  int max_tokens = 1024;
+  std::vector<std::string> stop;                 // the answer ends before the first of these
+  const std::atomic<bool>* cancelled = nullptr;  // checked between tokens and tiles
+};
+
+enum class FinishReason { kStop, kLength, kCancelled };  // an end token or stop string; max_tokens or the context; the caller
+std::string_view to_string(FinishReason reason);         // "stop", "length", "cancelled"
+
+struct Timings {  // milliseconds of wall time
+  double load = 0, preprocess = 0, vision = 0, prefill = 0, decode = 0;
+  double first_token = 0;  // from the start of generate() to the first token
+};
+
+struct Reply {
+  std::string text;
+  std::vector<int32_t> tokens;  // of the answer, end token excluded
+  int prompt_tokens = 0;
+  int reused_tokens = 0;  // of prompt_tokens: found in the cache of the previous request
+  int completion_tokens = 0;
+  FinishReason finish_reason = FinishReason::kStop;
+  Timings timings_ms;
+};
+
+enum class Stage { kVision, kPrefill };
+
+struct Callbacks {
+  std::function<void(std::string_view)> on_text;                 // whole UTF-8 characters, as they become certain
+  std::function<void(Stage, int64_t done, int64_t total)> on_progress;  // tiles read; prompt tokens processed
+};
+
+// Receives named tensors of one forward pass over a prompt: "input_ids" [n] i32, "pixel_values" [tiles, 3, T, T], "image_features"
+// [tiles * N, d_text], "vision.embeddings", "vision.layers.<i>", "vision.post_layernorm" [tiles, patches, d_vision], "text.embeddings",
+// "text.layers.<i>", "text.norm" [n, d_text], "logits" [n, vocabulary]. The tensor is valid during the call only.
+using TraceSink = std::function<Status(std::string_view name, const compute::Tensor& tensor)>;
+
+struct ModelInfo {
+  std::string name;          // of the folder
+  std::string architecture;  // "SmolVLMForConditionalGeneration"
+  int64_t parameters = 0, vision_parameters = 0, text_parameters = 0;
+  std::string weight_types;  // "bf16" or "bf16 (471), f32 (3)"
+  int64_t file_bytes = 0;    // of the weights on disk
+  int64_t memory_bytes = 0;  // weights + one full context + the working memory of one picture
+  int tile_size = 0, patch_size = 0, tokens_per_tile = 0, max_tiles = 0;  // max_tiles: of one picture, the global one included
+  int context_length = 0, vocabulary_size = 0;
+  std::string vision_shape, text_shape;  // "d 768, 12 layers, 12 heads, FFN 3072"
+};
+
+class Engine {
+ public:
+  // A checkpoint folder in Hugging Face layout. Fails with one sentence if anything in it is missing, broken or not supported.
+  static Result<std::unique_ptr<Engine>> load(const Path& folder, const EngineOptions& options);
+  // What load() would find, without reading the weights' values. Fails as load() would fail on headers, shapes and configs.
+  static Result<ModelInfo> inspect(const Path& folder);
+  virtual ~Engine() = default;
+
+  virtual const ModelInfo& info() const = 0;
+  // Runs one request to its end. Consecutive requests that share a prefix (a chat) reuse its computed state.
+  virtual Result<Reply> generate(const Request& request, const Callbacks& callbacks) = 0;
+  // One forward pass over the prompt of `request`; nothing is generated.
+  virtual Status trace(const Request& request, const TraceSink& sink) = 0;
+};
+
+// A user message: the pictures in order, then the text; if `prompt` holds "{image}" that many times or fewer, they stand there instead.
+Message user_message(const std::vector<std::shared_ptr<const media::Image>>& images, std::string_view prompt);
+
+// The most memory this process has held, in bytes (VmHWM).
+int64_t peak_memory_bytes();
+
+}  // namespace onsight::engine

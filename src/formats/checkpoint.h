@@ -1,0 +1,35 @@
+// Checkpoint: name -> tensor bytes and metadata, the same for every container. It knows no model and never interprets a name.
+//
+//   TRY(Checkpoint checkpoint, Checkpoint::open_safetensors(folder));   // model.safetensors, or the shards of its index
+//   const compute::Tensor* w = checkpoint.find("lm_head.weight");       // nullptr if absent; points into the mapped file
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "compute/tensor.h"
+
+namespace onsight::formats {
+
+class Checkpoint {
+ public:
+  // `folder` holds model.safetensors or model.safetensors.index.json with its shards. Every header is verified before this returns:
+  // offsets inside the file, in order and without overlap, sizes equal to shape × type, no name twice.
+  static Result<Checkpoint> open_safetensors(const Path& folder);
+  // One file.
+  static Result<Checkpoint> open_safetensors_file(const Path& file);
+
+  const compute::Tensor* find(std::string_view name) const;
+  const std::map<std::string, compute::Tensor, std::less<>>& tensors() const { return tensors_; }
+  const std::map<std::string, std::string, std::less<>>& metadata() const { return metadata_; }
+  uint64_t total_bytes() const;
+
+ private:
+  std::vector<MappedFile> files_;
+  std::map<std::string, compute::Tensor, std::less<>> tensors_;
+  std::map<std::string, std::string, std::less<>> metadata_;
+};
+
+}  // namespace onsight::formats

@@ -1,0 +1,39 @@
+// Pictures: outside bytes -> exact 8-bit RGB pixels, and PIL's resampling.
+//
+//   TRY(Image image, decode_image(bytes, "photo.jpg"));            // JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF
+//   Image small = resize(image, 512, 384, Resample::kLanczos);     // equal to PIL.Image.resize, bit for bit
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace onsight::media {
+
+// 8-bit RGB, interleaved [height, width, 3], no padding between rows.
+struct Image {
+  int width = 0;
+  int height = 0;
+  std::vector<uint8_t> rgb;
+  const uint8_t* row(int y) const { return rgb.data() + static_cast<size_t>(y) * width * 3; }
+  uint8_t* row(int y) { return rgb.data() + static_cast<size_t>(y) * width * 3; }
+};
+
+// PIL's filter ids, as preprocessor_config.json's "resample" holds them.
+enum class Resample { kNearest = 0, kLanczos = 1, kBilinear = 2, kBicubic = 3, kBox = 4, kHamming = 5 };
+
+struct DecodeLimits {
+  int64_t max_pixels = 179'000'000;  // a larger picture is refused before its pixels are allocated (PIL's decompression-bomb bound)
+};
+
+// Decodes the first frame, applies the EXIF orientation and converts to RGB exactly as transformers.image_utils.load_image does
+// (PIL.ImageOps.exif_transpose, then convert("RGB")). `name` is used in error messages.
+Result<Image> decode_image(std::string_view bytes, std::string_view name, const DecodeLimits& limits = {});
+
+// PIL.Image.resize((width, height), filter) on 8-bit pixels: two passes with rounding between, in PIL's fixed point.
+// width and height are at least 1.
+Image resize(const Image& source, int width, int height, Resample filter);
+
+}  // namespace onsight::media

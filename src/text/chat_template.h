@@ -1,0 +1,45 @@
+// ChatTemplate: the Jinja template of a checkpoint folder, rendered with the origin of every byte kept, so that what a user typed
+// can never become a control token.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "base/result.h"
+#include "text/tokenizer.h"
+
+namespace onsight::text {
+
+struct ChatPart {
+  enum class Kind { kText, kImage, kVideo };
+  Kind kind = Kind::kText;
+  std::string text;  // of a kText part
+};
+struct ChatMessage {
+  std::string role;  // "user", "assistant", "system"
+  std::vector<ChatPart> content;
+};
+
+// The rendered prompt. `user_text` lists the byte ranges that come from message texts; the rest comes from the template itself.
+struct RenderedPrompt {
+  std::string text;
+  std::vector<ByteRange> user_text;  // sorted, not overlapping
+};
+
+class ChatTemplate {
+ public:
+  // chat_template.jinja, chat_template.json, or tokenizer_config.json's / processor_config.json's "chat_template", in the order in which
+  // transformers' processor prefers them. A template with a construct that is not supported is refused here, naming the construct.
+  static Result<ChatTemplate> load(const Path& folder);
+  static Result<ChatTemplate> parse(std::string_view source, std::string_view where);
+
+  Result<RenderedPrompt> render(const std::vector<ChatMessage>& messages, bool add_generation_prompt) const;
+
+ private:
+  struct Data;
+  std::shared_ptr<const Data> data_;
+};
+
+}  // namespace onsight::text
