@@ -2,7 +2,7 @@
 //
 //   TRY(std::unique_ptr<Engine> engine, Engine::load("models/onsight-nano", {}));
 //   Request request;
-//   request.messages = {user_message({image}, "What is the total?")};
+//   TRY(Message message, user_message({image}, "What is the total?"));  request.messages = {message};
 //   TRY(Reply reply, engine->generate(request, {.on_text = [](std::string_view piece) { std::cout << piece; }}));
 #pragma once
 
@@ -118,8 +118,9 @@ class Engine {
   virtual Status trace(const Request& request, const TraceSink& sink) = 0;
 };
 
-// A user message: the pictures in order, then the text; if `prompt` holds "{image}" that many times or fewer, they stand there instead.
-Message user_message(const std::vector<std::shared_ptr<const media::Image>>& images, std::string_view prompt);
+// A user message: the pictures in order, then the text; or, where `prompt` holds "{image}", a picture at each. Refuses a number of
+// "{image}" that is neither zero nor the number of pictures.
+Result<Message> user_message(const std::vector<std::shared_ptr<const media::Image>>& images, std::string_view prompt);
 
 // The most memory this process has held, in bytes (VmHWM).
 int64_t peak_memory_bytes();
