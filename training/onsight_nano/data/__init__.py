@@ -1,0 +1,1 @@
+"""Synthetic pictures with questions, answers and training-only dense labels."""

@@ -1,0 +1,77 @@
+"""Training-only modules. They are saved in the training checkpoint and never in the shipped model."""
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .config import BINS, CELLS, CLASSES, COLOURS, COLS, FIRST_SHAPE, HUB, IGNORE, IMAGE_TOKENS, NEEDLE, ROWS, SHUFFLE, SIDE, TEXT, VISION
+
+SPLIT = (CLASSES, 1, len(COLOURS))
+
+
+class DenseHeads(nn.Module):
+    """What is drawn in the cells of each patch (class, first column of a character, colour) and, for a gauge, its reading."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells = nn.Linear(VISION["width"], CELLS * sum(SPLIT))
+        self.reading = nn.Linear(VISION["width"], BINS)
+
+    def forward(self, h):
+        """h [B, 576, d] -> logits of class [B, 24, 72, CLASSES], begin [.., 1], colour [.., colours]."""
+        return self.cells(h).view(len(h), ROWS, COLS, sum(SPLIT)).split(SPLIT, -1)
+
+
+def dense_loss(heads, h, batch):
+    """Losses of the dense labels; every one is normalised by the same per-cell weight, so that the rare kinds do not drown reading.
+    Returns (losses by name, share of character cells named rightly)."""
+    seg, beg, col = heads(h)
+    target = batch["seg"].long()
+    known = target != IGNORE
+    weight = torch.where(target > 0, 1.0, 0.15) * known
+    total = weight.sum()
+    ce = F.cross_entropy(seg.flatten(0, 2).float(), target.masked_fill(~known, 0).flatten(), reduction="none").view(target.shape)
+    out = {"seg": (ce * weight).sum() / total}
+    text = (target > 0) & (target < FIRST_SHAPE)
+    out["beg"] = F.binary_cross_entropy_with_logits(beg[..., 0].float(), batch["beg"].float(), (text * 0.9 + 0.1) * known)
+    has = batch["col"] != IGNORE
+    if has.any():
+        out["col"] = F.cross_entropy(col[has].float(), batch["col"][has].long(), reduction="sum") / total
+    needle = ((target >= NEEDLE) & known).view(len(h), ROWS * COLS // CELLS, CELLS).any(-1)
+    if needle.any():
+        at = batch["frac"][:, None].expand(-1, needle.shape[1])[needle]
+        soft = torch.softmax(-(((torch.arange(BINS) + 0.5) / BINS - at[:, None]) ** 2) / 0.0006, -1)
+        out["frac"] = F.cross_entropy(heads.reading(h[needle]).float(), soft, reduction="sum") / total
+    right = (seg.detach().argmax(-1) == target)[text & (target > 1)].float()
+    return out, right.mean().item() if len(right) else None
+
+
+class Symbols(nn.Module):
+    """Image tokens made from the labels of their cells instead of pixels: one linear map of one-hot codes. Teaches the decoder before
+    the tower can see, at no cost of drawing or vision."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = (CLASSES, 1, len(COLOURS), BINS)
+        self.table = nn.Parameter(torch.randn(CELLS * SHUFFLE * SHUFFLE, sum(self.parts), TEXT["width"]) * 0.25)
+
+    def codes(self, batch):
+        """One-hot codes [B * 144, cells of a token, classes + begin + colours + bins]."""
+        def split(a):
+            a = a.view(len(a), SIDE, SHUFFLE, SIDE, SHUFFLE * CELLS).permute(0, 1, 3, 2, 4)
+            return a.reshape(len(a) * IMAGE_TOKENS, -1).long()
+
+        seg, beg, col = (split(batch[k]) for k in ("seg", "beg", "col"))
+        seg = seg.masked_fill(seg == IGNORE, 0)
+        code = torch.zeros(*seg.shape, sum(self.parts))
+        code.scatter_(2, seg[..., None], (seg > 0).float()[..., None])
+        code[..., CLASSES] = beg.float()
+        code.scatter_(2, (CLASSES + 1 + col.clamp_max(len(COLOURS) - 1))[..., None], (col != IGNORE).float()[..., None])
+        frac = batch["frac"].repeat_interleave(IMAGE_TOKENS)[:, None].expand_as(seg)
+        bins = CLASSES + 1 + len(COLOURS) + (frac * BINS).long().clamp(0, BINS - 1)
+        code.scatter_(2, bins[..., None], ((seg == NEEDLE) | (seg == HUB)).float()[..., None])
+        return code
+
+    def forward(self, batch):
+        """Labels -> [B, 144, width of the text model]."""
+        code = self.codes(batch).flatten(1).to(self.table.dtype)
+        return (code @ self.table.flatten(0, 1)).view(-1, IMAGE_TOKENS, TEXT["width"])

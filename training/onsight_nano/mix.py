@@ -1,0 +1,61 @@
+"""Which samples each stage of training sees. Batch n of a stage is made from the seed, the stage and n alone, so that a resumed run goes
+on where the last one stopped and repeats nothing."""
+import random
+
+import torch
+
+from .batch import collate
+from .data.gauge import gauge
+from .data.plain import plain
+from .data.scene import scene
+from .data.text import crop, display, receipt, square, strip
+
+
+def printed(r, draw=True):
+    """Text to read: mostly square tiles, a good share of crops of any shape."""
+    k = r.random()
+    if k < 0.58:
+        return square(r, r.choice([1, 1, 2, 3, 3, 5]), plain=r.random() < 0.15, draw=draw)
+    if k < 0.85:
+        return crop(r, r.choice([1, 1, 1, 2, 2, 3, 4]), draw=draw)
+    return receipt(r, draw) if k < 0.95 else display(r, draw)
+
+
+def see(r, phase):
+    """Dense labels only: pages full of characters, first easy ones (phase 0, 1), then everything (2)."""
+    if phase == 0:
+        return collate([[square(r, 9, page=True, lo=18, hi=18.01, easy=True)] for _ in range(12)], 0)
+    if phase == 1:
+        pages = [[square(r, 9, page=True, lo=16, hi=26, plain=True)] for _ in range(10)]
+        return collate(pages + [[strip(r)], scene(r)], 0)
+    pages = [[square(r, 9, page=True)] for _ in range(6)] + [[strip(r)], [strip(r)], [printed(r)], [crop(r, r.randint(1, 3))]]
+    return collate([*pages, scene(r), r.choice([gauge, gauge, scene, plain])(r)], 0)
+
+
+def talk(r, phase):
+    """No pictures: the decoder reads symbols made from labels."""
+    rows = [[printed(r, False)] for _ in range(24)] + [scene(r, 2, draw=False) for _ in range(5)] + [gauge(r, 2, draw=False) for _ in range(2)]
+    return collate([*rows, [{**plain(r)[0], "image": None}]])
+
+
+def join(r, phase):
+    """Pictures with questions, and a few pages that keep the tower's eyes open."""
+    asked = [[printed(r)] for _ in range(9)] + [scene(r, 3), gauge(r, 1), r.choice([scene, scene, gauge, plain])(r, 2)]
+    return collate([*asked, [square(r, 9, page=True)], [r.choice([strip, lambda r: square(r, 9, page=True)])(r)]], len(asked))
+
+
+STAGES = {"see": see, "talk": talk, "join": join}
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """Batches start, start + 1, ... of a stage. phase: shared tensor with the curriculum's phase."""
+
+    def __init__(self, stage, seed, start, phase):
+        self.stage, self.seed, self.start, self.phase = stage, seed, start, phase
+
+    def __iter__(self):
+        torch.set_num_threads(1)
+        n = self.start
+        while True:
+            yield STAGES[self.stage](random.Random(f"{self.seed}/{self.stage}/{n}"), int(self.phase))
+            n += 1

@@ -1,0 +1,167 @@
+"""Trains onsight-nano: python train.py --minutes N [--stage see|talk|join]. Goes on from the checkpoint folder; writes the running
+average of the weights, which is what ships, to runs/ema.
+
+Three stages: `see` (vision tower on dense per-cell labels), `talk` (decoder on symbols made from labels), `join` (all on pictures)."""
+import argparse
+import json
+import os
+import random
+import signal
+import time
+
+import numpy as np
+import torch
+from onsight_nano import checkpoint
+from onsight_nano.batch import answer_loss
+from onsight_nano.heads import DenseHeads, Symbols, dense_loss
+from onsight_nano.mix import STAGES, Stream
+from onsight_nano.model import NanoVLM, initialise
+from onsight_nano.optim import Optimiser
+from onsight_nano.quick import cells, quick
+
+WEIGHT = {"seg": 1.0, "beg": 0.5, "col": 1.0, "frac": 1.0, "text": 1.0, "guide": 0.25}
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Nano(torch.nn.Module):
+    """The model with the modules that exist in training only."""
+
+    def __init__(self, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.vlm, self.heads, self.symbols = initialise(NanoVLM()), DenseHeads(), Symbols()
+
+    def names(self):
+        """(name, parameter) with the model's own names as they ship."""
+        return [(k.removeprefix("vlm."), p) for k, p in self.named_parameters()]
+
+
+def see(nano, batch):
+    losses, right = dense_loss(nano.heads, nano.vlm.vision(batch["image"]), batch)
+    return losses, {"cells": right}
+
+
+def talk(nano, batch):
+    x = nano.symbols(batch)
+    keep = torch.rand(x.shape[:2]) > 0.03
+    x = x * keep[..., None] + 0.35 * torch.rand(len(x), 1, 1) * torch.randn_like(x)  # what the tower will get wrong
+    return answer_loss(nano.vlm, x.to(nano.symbols.table.dtype), batch["text"])
+
+
+def join(nano, batch):
+    h = nano.vlm.vision(batch["image"])
+    losses, right = dense_loss(nano.heads, h, batch)
+    more, parts = answer_loss(nano.vlm, nano.vlm.connect(h), batch["text"])
+    return {**losses, **more}, {"cells": right, **parts}
+
+
+STEP = {"see": see, "talk": talk, "join": join}
+
+
+@torch.no_grad()
+def link(nano, stream, batches=40):
+    """Solves the connector by least squares: the tower's features of an image token -> its symbol embedding. Returns the relative error."""
+    proj = nano.vlm.model.connector["modality_projection"]["proj"].weight
+    a, b = torch.zeros(proj.shape[1], proj.shape[1]), torch.zeros(proj.shape[1], proj.shape[0])
+    for _ in range(batches):
+        batch = next(stream)
+        x = nano.vlm.shuffle(nano.vlm.vision(batch["image"])).flatten(0, 1).float()
+        y = nano.symbols(batch).flatten(0, 1).float()
+        a, b = a + x.T @ x, b + x.T @ y
+    w = torch.linalg.solve(a + a.diagonal().mean() * 1e-3 * torch.eye(len(a)), b)
+    proj.copy_(w.T)
+    return ((x @ w - y).pow(2).mean() / y.pow(2).mean()).item()
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--minutes", type=float, required=True)
+    ap.add_argument("--stage", choices=STAGES)
+    ap.add_argument("--rate", type=float, default=1.0, help="share of the full learning rate")
+    ap.add_argument("--decay", type=float, default=0.0, help="share of the time at the end in which the rate falls")
+    ap.add_argument("--floor", type=float, default=0.02, help="share of the rate that is left at the end of the decay")
+    ap.add_argument("--frozen", type=float, default=0.0, help="minutes at the start of `join` in which the tower learns at a tenth of the rate")
+    ap.add_argument("--checkpoint", default=f"{HERE}/checkpoint", help="read from here at the start")
+    ap.add_argument("--out", default=f"{HERE}/runs/last", help="the latest weights")
+    ap.add_argument("--ema", default=f"{HERE}/runs/ema", help="the running average of the weights")
+    a = ap.parse_args()
+    torch.set_num_threads(1)
+    weights, state = checkpoint.load(a.checkpoint)
+    stage = a.stage or state["stage"]
+    linking = stage == "join" and state["stage"] != "join"
+    state["stage"] = stage
+    nano = Nano(state["seed"])
+    cpu = not torch.cuda.is_available()
+    nano.bfloat16() if cpu else nano.to("cuda", torch.bfloat16)
+    opt = Optimiser(nano.names())
+    if weights:
+        opt.load(weights)
+    elif state["stage"] != "see":
+        raise SystemExit(f"{a.checkpoint}: no checkpoint there, training starts with --stage see")
+    log_file = open(f"{HERE}/runs/log.jsonl", "a", encoding="utf8")  # noqa: SIM115
+    start, began = time.time(), state["minutes"]
+
+    def log(**what):
+        what = {"min": round(began + (time.time() - start) / 60, 2), "stage": stage, **what}
+        print(" ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in what.items()), flush=True)
+        log_file.write(json.dumps(what) + "\n")
+        log_file.flush()
+
+    phase = torch.full((1,), state["phase"]).share_memory_()
+    stream = Stream(stage, state["seed"], state["batches"][stage], phase)
+    batches = iter(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
+    if linking:
+        log(link_error=link(nano, batches))
+        state["batches"][stage] += 40
+        opt.load({k: p for k, p in nano.names() if "connector" in k})
+    log(parameters=sum(p.numel() for p in nano.vlm.parameters()), rate=a.rate, minutes=a.minutes)
+    torch.manual_seed(state["seed"] + state["batches"][stage])
+    stop = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+
+    def keep():
+        state.update(phase=int(phase), minutes=round(began + (time.time() - start) / 60, 2))
+        checkpoint.save(a.out, opt.master, state)
+        checkpoint.save(a.ema, opt.ema, state)
+
+    sums, last_log, last_eval = {}, time.time(), time.time()
+    while not stop and (done := (time.time() - start) / 60 / a.minutes) < 1:
+        batch = next(batches)
+        losses, parts = STEP[stage](nano, batch)
+        sum(WEIGHT[k] * v for k, v in losses.items()).backward()
+        fall = 1.0 if not a.decay else max(a.floor, min(1.0, (1 - done) / a.decay))
+        slow = {"vision_model": 0.1} if stage == "join" and done * a.minutes < a.frozen else None
+        norm = opt.step(a.rate * fall * min(1.0, (opt.steps + 1) / 40), slow)
+        state["batches"][stage] += 1
+        state["pictures"] += len(batch["seg"]) if stage != "talk" else 0
+        for k, v in {**{k: v.detach() for k, v in losses.items()}, **parts, "norm": norm}.items():
+            if v is not None:
+                sums.setdefault(k, []).append(float(v))
+        if opt.steps in (3, 20) or time.time() - last_log > 60:
+            means = {k: float(np.mean(v)) for k, v in sums.items()}
+            log(batch=state["batches"][stage], pictures=state["pictures"], fall=fall, **means)
+            if stage == "see" and phase < 2 and means.get("cells", 0) > (0.6, 0.55)[int(phase)]:
+                phase += 1
+                log(phase=int(phase))
+            sums, last_log = {}, time.time()
+        if time.time() - last_eval > 600:
+            keep()
+            log(**evaluate(nano, opt, stage))
+            last_eval = time.time()
+    keep()
+    log(end=1, **evaluate(nano, opt, stage))
+
+
+def evaluate(nano, opt, stage):
+    """Held-out figures of the running average (a small set; training/evaluate.py has the real table)."""
+    random.seed(0)
+    average = Nano(0)
+    for k, p in average.names():
+        p.data.copy_(opt.ema[k])
+    average.bfloat16()
+    with torch.no_grad():
+        return {**(cells(average.vlm, average.heads) if stage != "talk" else {}), **(quick(average.vlm) if stage == "join" else {})}
+
+
+if __name__ == "__main__":
+    main()
