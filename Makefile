@@ -1,0 +1,66 @@
+# make run, make test: everything from a bare machine. `make help` lists the rest.
+IMAGE ?= examples/screenshot.png
+PROMPT ?= Read the text.
+MODEL ?=
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+
+# As typed, whatever quotes, dollars or spaces they hold: the shell reads them from the environment, never from the recipe's text.
+export ONSIGHT_RUN_IMAGE := $(value IMAGE)
+export ONSIGHT_RUN_PROMPT := $(value PROMPT)
+export ONSIGHT_RUN_MODEL := $(value MODEL)
+ifneq ($(shell command -v ccache),)
+export CMAKE_C_COMPILER_LAUNCHER ?= ccache
+export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
+endif
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := build
+.PHONY: build run test parity fuzz asan tsan format format-check tidy install clean help setup setup-test setup-parity setup-ci
+
+build: setup ## build build/onsight (release); what plain `make` does
+	@scripts/build.sh release onsight
+
+run: build ## answer about a picture: make run IMAGE=my.jpg PROMPT="What is the total?" [MODEL=folder]
+	@printf '%s\n%s\n\n' "$$ONSIGHT_RUN_IMAGE" "$$ONSIGHT_RUN_PROMPT"
+	@build/onsight ask $${ONSIGHT_RUN_MODEL:+--model "$$ONSIGHT_RUN_MODEL"} --image "$$ONSIGHT_RUN_IMAGE" -- "$$ONSIGHT_RUN_PROMPT"
+
+test: setup-test ## the tests: C++ units, cross-room, the command line
+	@scripts/build.sh release
+	@scripts/test.sh
+
+parity: setup-parity build ## compare with live transformers, and the training's tests (installs PyTorch in .venv)
+	@scripts/parity.sh
+
+fuzz: setup-ci ## each fuzz target for FUZZ_SECONDS (30)
+	@scripts/fuzz.sh
+
+asan: setup-test ## the unit tests under AddressSanitizer and UBSan
+	@scripts/build.sh asan
+	@ctest --preset asan -L unit -j $(JOBS)
+
+tsan: setup-test ## the unit tests under ThreadSanitizer
+	@scripts/build.sh tsan
+	@ctest --preset tsan -L unit -j $(JOBS)
+
+format: setup-ci ## rewrite the C++ files with clang-format
+	@scripts/format.sh
+
+format-check: setup-ci ## fail if `make format` would change a file
+	@scripts/format.sh --check
+
+tidy: setup-ci build ## clang-tidy over src/, warnings as errors
+	@scripts/tidy.sh
+
+install: build ## install into PREFIX (/usr/local); DESTDIR is honoured
+	@cmake --install build --prefix '$(PREFIX)'
+
+clean: ## remove what was built (not .venv)
+	rm -rf build build-*
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r goal text; do printf '  make %-13s %s\n' "$$goal" "$$text"; done
+
+# Set-up is skipped while its stamp is newer than the scripts and the libraries are still found.
+setup setup-test setup-parity setup-ci: setup%:
+	@scripts/setup_once.sh build $(subst -, ,$*)

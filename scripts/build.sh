@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Configures (where needed) and builds a preset:  scripts/build.sh [release|debug|asan|tsan|fuzz] [TARGET]...
+# Prints to stderr only, so that what a program says afterwards stands alone on stdout.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+preset=${1:-release}
+shift || true
+directory=build-$preset
+if [ "$preset" = release ]; then directory=build; fi
+
+# A tree that was moved or copied carries the paths of its old place in its build folder; configuring starts over then.
+cache=$directory/CMakeCache.txt
+if [ -f "$cache" ] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD" "$cache"; then
+  rm -rf "$cache" "$directory/CMakeFiles" "$directory/build.ninja"
+fi
+if [ ! -f "$cache" ] || [ ! -f "$directory/build.ninja" ]; then
+  mkdir -p "$directory"
+  if ! cmake --preset "$preset" >"$directory/configure.log" 2>&1; then
+    cat "$directory/configure.log" >&2
+    echo "build: cmake --preset $preset failed" >&2
+    exit 1
+  fi
+fi
+
+build=(cmake --build "$directory" --parallel "${JOBS:-$(nproc)}")
+if [ $# != 0 ]; then build+=(--target "$@"); fi
+if [ -t 2 ]; then
+  "${build[@]}" >&2
+else
+  "${build[@]}" 2>&1 | { grep -v '^ninja: no work to do' || true; } >&2
+fi

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for FUZZ_SECONDS (30) seconds, from the seeds in fuzz/seeds/TARGET/ and what earlier runs found.
+# An input that crashes, leaks, hangs or allocates without bound is kept in build-fuzz/crashes/ and fails the run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${FUZZ_SECONDS:-30}
+scripts/build.sh fuzz
+export ASAN_OPTIONS=allocator_may_return_null=1:${ASAN_OPTIONS:-}
+mkdir -p build-fuzz/crashes
+
+targets=()
+for source in fuzz/*_fuzz.cc; do
+  name=$(basename "$source" .cc)
+  targets+=("$name")
+done
+
+run_one() {
+  local name=$1 corpus=build-fuzz/corpus/$1 log=build-fuzz/$1.log folders
+  mkdir -p "$corpus"
+  folders=("$corpus")
+  if [ -d "fuzz/seeds/$name" ]; then folders+=("fuzz/seeds/$name"); fi
+  if "build-fuzz/$name" -max_total_time="$seconds" -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=25 -print_final_stats=1 \
+    -artifact_prefix="build-fuzz/crashes/$name-" "${folders[@]}" >"$log" 2>&1; then
+    printf '%s: %s runs in %s s, clean\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$seconds"
+  else
+    tail -n 40 "$log" >&2
+    printf '%s: FAILED (input in build-fuzz/crashes/)\n' "$name"
+    return 1
+  fi
+}
+export -f run_one
+export seconds
+printf '%s\0' "${targets[@]}" | xargs -0 -n 1 -P "${JOBS:-$(nproc)}" bash -c 'run_one "$1"' fuzz

@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# Makes sure that this machine has what a task needs:  scripts/setup.sh [--check] [build] [test] [parity] [ci]     (default: build)
+#
+# Looks for each tool and library itself and installs only what is not found: with apt, as root or through sudo. Without apt it names
+# what is missing and exits 1. --check looks and installs nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# group | what it is | how it is found | Debian package.   cmd: a program, pkg: pkg-config, header: the compiler sees it, python: a module
+needs='
+build | make                      | cmd:make                    | make
+build | a C++20 compiler (GCC 12) | cmd:c++                     | g++
+build | CMake                     | cmd:cmake                   | cmake
+build | Ninja                     | cmd:ninja                   | ninja-build
+build | pkg-config                | cmd:pkg-config              | pkg-config
+build | {fmt}                     | header:fmt/format.h         | libfmt-dev
+build | nlohmann/json             | header:nlohmann/json.hpp    | nlohmann-json3-dev
+build | tl::expected              | header:tl/expected.hpp      | libexpected-dev
+build | CLI11                     | header:CLI/CLI.hpp          | libcli11-dev
+build | Highway (libhwy)          | pkg:libhwy                  | libhwy-dev
+build | utf8proc                  | pkg:libutf8proc             | libutf8proc-dev
+build | libjpeg-turbo             | pkg:libjpeg                 | libjpeg-dev
+build | libpng                    | pkg:libpng                  | libpng-dev
+build | libwebp                   | pkg:libwebpdemux            | libwebp-dev
+build | libtiff                   | pkg:libtiff-4               | libtiff-dev
+build | libheif                   | pkg:libheif                 | libheif-dev
+build | giflib                    | header:gif_lib.h            | libgif-dev
+build | libedit                   | pkg:libedit                 | libedit-dev
+build | GoogleTest                | header:gtest/gtest.h        | libgtest-dev
+test  | pytest                    | python:pytest               | python3-pytest
+test  | NumPy                     | python:numpy                | python3-numpy
+parity| venv for Python 3         | python:ensurepip            | python3-venv
+ci    | clang 14                  | cmd:clang++-14              | clang-14
+ci    | libFuzzer and sanitizers  | libfuzzer                   | libclang-rt-14-dev
+ci    | clang-format 14           | cmd:clang-format-14         | clang-format-14
+ci    | clang-tidy 14             | cmd:run-clang-tidy-14       | clang-tidy-14
+'
+# Installed beside libheif where the distribution splits its decoders off.
+heif_plugins='libheif-plugin-libde265 libheif-plugin-dav1d libheif-plugin-aomdec'
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+check_only=
+groups=
+for argument in "$@"; do
+  case $argument in
+    --check) check_only=1 ;;
+    build | test | parity | ci) groups+=" $argument" ;;
+    *) say "unknown argument '$argument', expected --check, build, test, parity or ci"; exit 2 ;;
+  esac
+done
+groups=${groups:- build}
+
+found() {
+  case $1 in
+    cmd:*) command -v "${1#cmd:}" >/dev/null ;;
+    pkg:*) command -v pkg-config >/dev/null && pkg-config --exists "${1#pkg:}" ;;
+    header:*) command -v c++ >/dev/null && c++ -E -x c++ - >/dev/null 2>&1 <<<"#if !__has_include(<${1#header:}>)
+#error missing
+#endif" ;;
+    python:*) scripts/python.sh "${1#python:}" >/dev/null 2>&1 ;;
+    libfuzzer) [ -n "$(find /usr/lib/llvm-14/lib/clang /usr/lib/clang -name 'libclang_rt.fuzzer*' 2>/dev/null | head -n 1)" ] ;;
+  esac
+}
+
+# Fills `packages` and `names` with what is missing.
+look() {
+  packages=() names=()
+  local group what how package
+  while IFS='|' read -r group what how package; do
+    read -r group <<<"$group"; read -r what <<<"$what"; read -r how <<<"$how"; read -r package <<<"$package"
+    if [[ $group && " $groups " == *" $group "* ]] && ! found "$how"; then
+      packages+=("$package") names+=("$what")
+    fi
+  done <<<"$needs"
+}
+
+look
+if [ ${#packages[@]} = 0 ]; then exit 0; fi
+
+if ! command -v apt-get >/dev/null; then
+  say "missing on this machine (there is no apt here to install it with):"
+  printf '  %s\n' "${names[@]}" >&2
+  exit 1
+fi
+if [ "$check_only" ]; then
+  say "missing:"
+  printf '  %s\n' "${names[@]}" >&2
+  exit 1
+fi
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    say "${#packages[@]} packages are missing and only root can install them. As root, run:"
+    printf '  apt-get update && apt-get install --no-install-recommends %s\n' "${packages[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() { # apt COMMAND ARGUMENTS...: quiet, with its progress as one line in a terminal
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 \
+    -o APT::Status-Fd=1 "$@" </dev/null 2>>"$log" | {
+    while IFS= read -r line; do
+      if [[ $line =~ ^(dl|pm)status:[^:]*:([0-9]+) ]]; then
+        local step=downloading
+        if [ "${BASH_REMATCH[1]}" = pm ]; then step=installing; fi
+        if [ -t 2 ]; then printf '\rsetup: %s %3d%% ' "$step" "${BASH_REMATCH[2]}" >&2; fi
+      else
+        printf '%s\n' "$line" >>"$log"
+      fi
+    done
+    if [ -t 2 ]; then printf '\r\033[K' >&2; fi
+  }
+}
+known() { apt-cache show --no-all-versions "$1" >/dev/null 2>&1; }
+install() {
+  local extra=() plugin
+  if [[ " ${packages[*]} " == *" libheif-dev "* ]]; then
+    for plugin in $heif_plugins; do if known "$plugin"; then extra+=("$plugin"); fi; done
+  fi
+  apt install --no-install-recommends "${packages[@]}" "${extra[@]}"
+}
+
+updated=
+update() {
+  say "reading the package lists"
+  if ! apt update; then
+    tail -n 20 "$log" >&2
+    say "apt-get update failed"
+    exit 1
+  fi
+  updated=1
+}
+
+if [ ${#as_root[@]} != 0 ] && ! sudo -n true 2>/dev/null; then
+  if ! sudo -v; then
+    say "sudo was refused. As root, run:"
+    printf '  apt-get update && apt-get install --no-install-recommends %s\n' "${packages[*]}" >&2
+    exit 1
+  fi
+fi
+for package in "${packages[@]}"; do
+  if ! known "$package"; then update; break; fi
+done
+for i in "${!packages[@]}"; do
+  if ! known "${packages[$i]}"; then
+    say "this distribution has no package '${packages[$i]}' (${names[$i]})"
+    exit 1
+  fi
+done
+say "installing ${packages[*]}"
+if ! install; then
+  # Lists that are too old name versions that the archive no longer has.
+  if [ "$updated" ] || { update; ! install; }; then
+    tail -n 20 "$log" >&2
+    say "apt-get install failed"
+    exit 1
+  fi
+fi
+
+look
+if [ ${#packages[@]} != 0 ]; then
+  say "installed, but still not found:"
+  printf '  %s\n' "${names[@]}" >&2
+  exit 1
+fi
