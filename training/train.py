@@ -84,6 +84,7 @@ def main():
     ap.add_argument("--checkpoint", default=f"{HERE}/checkpoint", help="read from here at the start")
     ap.add_argument("--out", default=f"{HERE}/runs/last", help="the latest weights")
     ap.add_argument("--ema", default=f"{HERE}/runs/ema", help="the running average of the weights")
+    ap.add_argument("--log", default=f"{HERE}/runs/log.jsonl", help="one JSON object a line is appended here")
     a = ap.parse_args()
     torch.set_num_threads(1)
     weights, state = checkpoint.load(a.checkpoint)
@@ -98,7 +99,7 @@ def main():
         opt.load(weights)
     elif state["stage"] != "see":
         raise SystemExit(f"{a.checkpoint}: no checkpoint there, training starts with --stage see")
-    log_file = open(f"{HERE}/runs/log.jsonl", "a", encoding="utf8")  # noqa: SIM115
+    log_file = open(a.log, "a", encoding="utf8")  # noqa: SIM115
     start, began = time.time(), state["minutes"]
 
     def log(**what):
