@@ -1,7 +1,9 @@
-// Checkpoint: name -> tensor bytes and metadata, the same for every container. It knows no model and never interprets a name.
+// Checkpoint: name -> tensor bytes and metadata, the same for every container. It knows no model and never interprets a
+// name.
 //
-//   TRY(Checkpoint checkpoint, Checkpoint::open_safetensors(folder));   // model.safetensors, or the shards of its index
-//   const compute::Tensor* w = checkpoint.find("lm_head.weight");       // nullptr if absent; points into the mapped file
+//   TRY(Checkpoint checkpoint, Checkpoint::open_safetensors(folder));   // model.safetensors, or the shards of its
+//   index const compute::Tensor* w = checkpoint.find("lm_head.weight");       // nullptr if absent; points into the
+//   mapped file
 #pragma once
 
 #include <map>
@@ -15,8 +17,10 @@ namespace onsight::formats {
 
 class Checkpoint {
  public:
-  // `folder` holds model.safetensors or model.safetensors.index.json with its shards. Every header is verified before this returns:
-  // offsets inside the file, in order and without overlap, sizes equal to shape × type, no name twice.
+  // `folder` holds model.safetensors or model.safetensors.index.json with its shards. Every header is verified before
+  // this returns: offsets inside the file and without overlap, sizes equal to shape × type, known types, no name twice,
+  // every tensor in the shard that the index names and no other. Tensor::data need not be aligned for its type: read
+  // values with to_f32() or memcpy.
   static Result<Checkpoint> open_safetensors(const Path& folder);
   // One file.
   static Result<Checkpoint> open_safetensors_file(const Path& file);
@@ -24,7 +28,7 @@ class Checkpoint {
   const compute::Tensor* find(std::string_view name) const;
   const std::map<std::string, compute::Tensor, std::less<>>& tensors() const { return tensors_; }
   const std::map<std::string, std::string, std::less<>>& metadata() const { return metadata_; }
-  uint64_t total_bytes() const;
+  uint64_t total_bytes() const;  // of all tensors
 
  private:
   std::vector<MappedFile> files_;

@@ -1,4 +1,4 @@
-// NumPy's .npy files (format 1.0 and 2.0, C order, little endian): written by `onsight trace`, read by `onsight trace --compare`.
+// NumPy's .npy files (C order, little endian): written by `onsight trace`, read by `onsight trace --compare`.
 #pragma once
 
 #include "base/file.h"
@@ -6,7 +6,7 @@
 
 namespace onsight::formats {
 
-// Writes f32, i32, i64 or u8 values atomically; an error (a full disk, say) leaves no file.
+// Writes any type that NumPy knows (all but bf16) atomically; an error (a full disk, say) leaves no file.
 Status write_npy(const Path& path, const compute::Tensor& tensor);
 
 struct NpyArray {
@@ -16,6 +16,7 @@ struct NpyArray {
   compute::Tensor tensor() const;
   size_t offset = 0;  // of the first value in the file
 };
+// Refuses other types, and a size that is not exactly what the shape says; the values are aligned for their type.
 Result<NpyArray> read_npy(const Path& path);
 
 }  // namespace onsight::formats
