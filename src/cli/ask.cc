@@ -1,0 +1,74 @@
+// onsight ask: one question, one answer.
+#include <nlohmann/json.hpp>
+
+#include "cli/answer.h"
+#include "cli/model_path.h"
+#include "cli/program.h"
+#include "cli/request_options.h"
+#include "cli/stats.h"
+
+namespace onsight::cli {
+namespace {
+
+// Keys in this order; bytes that are not UTF-8 become U+FFFD.
+std::string to_json(const engine::Reply& reply) {
+  const engine::Timings& ms = reply.timings_ms;
+  nlohmann::ordered_json object = {
+      {"text", reply.text},
+      {"prompt_tokens", reply.prompt_tokens},
+      {"completion_tokens", reply.completion_tokens},
+      {"finish_reason", std::string(engine::to_string(reply.finish_reason))},
+      {"timings_ms",
+       {{"load", ms.load},
+        {"preprocess", ms.preprocess},
+        {"vision", ms.vision},
+        {"prefill", ms.prefill},
+        {"decode", ms.decode},
+        {"first_token", ms.first_token}}},
+      {"peak_memory_bytes", engine::peak_memory_bytes()},
+  };
+  return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+class Ask : public Verb {
+ public:
+  void declare(Options& options) override {
+    options_.declare_inputs(options, "a picture, in order; - reads it from standard input");
+    options_.declare_prompt(options);
+    options_.declare_answer(options);
+    options_.declare_cost(options);
+    options.heading("What is printed");
+    options.flag("--json", json_, "print one JSON object: text, tokens, finish reason, timings, memory");
+    options.flag("--stats", stats_, "print tokens, times and memory on standard error after the answer");
+  }
+
+  Status run(Context& context) override {
+    TRY_STATUS(options_.check());
+    TRY(Path folder, find_model(options_.model));
+    Stopwatch decoding;
+    TRY(options_.request.messages, make_messages(options_));
+    double decode_ms = decoding.ms();
+    Stopwatch loading;
+    TRY(std::unique_ptr<engine::Engine> engine, context.services.load(folder, options_.engine));
+    double load_ms = loading.ms();
+    TRY(Answer answer, generate(context, *engine, options_.request, {.print = !json_}));
+    engine::Reply& reply = answer.reply;
+    reply.timings_ms.load = load_ms;
+    reply.timings_ms.preprocess += decode_ms;  // the engine starts from pixels, the user from a file
+    if (json_) TRY_STATUS(context.out.write(to_json(reply)));
+    if (stats_) print_stats(reply, engine->info(), answer.tiles);
+    if (reply.finish_reason == engine::FinishReason::kCancelled)
+      return make_error(ErrorCode::kInterrupted, "interrupted");
+    return {};
+  }
+
+ private:
+  RequestOptions options_;
+  bool json_ = false, stats_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_ask() { return std::make_unique<Ask>(); }
+
+}  // namespace onsight::cli

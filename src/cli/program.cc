@@ -1,0 +1,132 @@
+#include "cli/program.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <new>
+#include <system_error>
+
+#include "cli/interrupt.h"
+
+namespace onsight::cli {
+namespace {
+
+constexpr std::array kVerbs = {
+    VerbRow{"ask", "[--model DIR|NAME] [--image FILE]... [PROMPT]", "answer a question about pictures",
+            R"(Without PROMPT it is "Describe this image.". A PROMPT of - is read from standard input, a
+FILE of - too. "{image}" in PROMPT says where a picture goes; otherwise pictures come first.
+A PROMPT that begins with - goes after --.
+
+The answer goes to standard output as it is made, and nothing else does. Ctrl-C stops it; what
+was printed stays. A reader that closes early, as `| head` does, ends the program quietly.
+
+Examples:
+  onsight ask --image receipt.jpg "What is the total?"
+  onsight ask --image before.png --image after.png "What changed?"
+  grim - | onsight ask --image - --stats "Read the text."
+  onsight ask --model ~/SmolVLM-256M-Instruct --image photo.heic --json)",
+            make_ask},
+    VerbRow{"tokenize", "[--model DIR|NAME] [--decode] [--special]", "turn text into token ids, or back",
+            R"(Reads one JSON string a line from standard input and writes one JSON array of token ids a line; with
+--decode, the other way. Special tokens typed as text stay text, unless --special.
+
+Example:
+  echo '"Hello <image>"' | onsight tokenize)",
+            make_tokenize},
+    VerbRow{"inspect", "[DIR|NAME] [--json]", "say what a checkpoint folder holds and whether it can run",
+            R"(Without DIR it is the model that comes with onsight.
+
+Example:
+  onsight inspect ~/SmolVLM-256M-Instruct)",
+            make_inspect},
+};
+
+Status run_verb(const VerbRow& row, std::span<const std::string> arguments, Context& context) {
+  std::unique_ptr<Verb> verb = row.make();
+  Options options{std::string(row.name)};
+  verb->declare(options);
+  for (const std::string& argument : arguments) {
+    if (argument == "--") break;
+    if (argument == "--help" || argument == "-h") return context.out.write(help_of_verb(row, options));
+  }
+  TRY_STATUS(options.parse(arguments));
+  return verb->run(context);
+}
+
+Status run(std::span<const std::string> arguments, Context& context) {
+  if (arguments.empty())
+    return make_error(ErrorCode::kUsage, "expected a verb, as in `onsight ask` (onsight --help lists them)");
+  std::string name = arguments[0];
+  arguments = arguments.subspan(1);
+  if (name == "--version" || name == "-V") return context.out.write("onsight " ONSIGHT_VERSION "\n");
+  if (name == "help" && !arguments.empty()) {
+    name = arguments[0];
+    static const std::string kHelp[] = {"--help"};
+    arguments = kHelp;
+  }
+  if (name == "--help" || name == "-h" || name == "help") return context.out.write(help_of_program());
+  std::vector<std::string> names;
+  for (const VerbRow& row : kVerbs) {
+    if (row.name == name) return run_verb(row, arguments, context);
+    names.emplace_back(row.name);
+  }
+  std::string meant = nearest(name, names);
+  if (!meant.empty()) return make_error(ErrorCode::kUsage, "unknown verb '{}', did you mean '{}'?", name, meant);
+  return make_error(ErrorCode::kUsage, "unknown verb '{}' (onsight --help lists the verbs)", name);
+}
+
+}  // namespace
+
+std::span<const VerbRow> verbs() { return kVerbs; }
+
+int exit_code(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kUsage:
+      return kExitUsage;
+    case ErrorCode::kBadInput:
+      return kExitBadInput;
+    case ErrorCode::kOutOfMemory:
+      return kExitMemory;
+    case ErrorCode::kInterrupted:
+      return kExitInterrupted;
+    case ErrorCode::kIo:
+      return kExitOutput;
+  }
+  return kExitBadInput;
+}
+
+void print_error(std::string_view sentence) {
+  Output error(STDERR_FILENO);
+  (void)error.write("onsight: " + printable(sentence) + "\n");
+}
+
+Status without_throwing(const std::function<Status()>& action) {
+  constexpr const char* kMemory = "not enough memory for this model and these inputs (--max-tiles 1 needs the least)";
+  try {
+    return action();
+  } catch (const std::bad_alloc&) {
+    return make_error(ErrorCode::kOutOfMemory, "{}", kMemory);
+  } catch (const std::system_error& error) {
+    // A thread that cannot be started, or a mapping that the system refuses.
+    if (error.code() == std::errc::resource_unavailable_try_again || error.code() == std::errc::not_enough_memory)
+      return make_error(ErrorCode::kOutOfMemory, "{}", kMemory);
+    return bad_input("unexpected error: {}", error.what());
+  } catch (const std::exception& error) {
+    return bad_input("unexpected error: {}", error.what());
+  }
+}
+
+int run_program(int argc, char** argv, const Services& services) {
+  install_signal_handlers();
+  std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+  Output out(STDOUT_FILENO);
+  Context context{services, out};
+  Status status = without_throwing([&] { return run(arguments, context); });
+  if (status || out.reader_gone()) return kExitDone;  // nobody is left to tell
+  // After Ctrl-C the user knows why it ended.
+  if (status.error().code != ErrorCode::kInterrupted) print_error(status.error().message);
+  return exit_code(status.error().code);
+}
+
+}  // namespace onsight::cli

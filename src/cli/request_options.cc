@@ -1,0 +1,116 @@
+#include "cli/request_options.h"
+
+#include <algorithm>
+
+namespace onsight::cli {
+namespace {
+
+constexpr uint64_t kMaxPictureBytes = uint64_t{1} << 30;
+constexpr uint64_t kMaxPromptBytes = uint64_t{16} << 20;
+
+// FNV-1a: tells a changed file from an unchanged one, and protects against nothing else.
+std::string hash_of(std::string_view bytes) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return fmt::format("fnv1a64:{:016x}", hash);
+}
+
+}  // namespace
+
+void RequestOptions::declare_inputs(Options& options, std::string image_help) {
+  options.heading("What is asked");
+  options.text("-m,--model", "DIR|NAME", model,
+               "the model: a checkpoint folder, or the name of an installed one (default onsight-nano)");
+  options.texts("-i,--image", "FILE", images, std::move(image_help));
+  options.text("--system", "TEXT", system, "what the model is told before the conversation");
+}
+
+void RequestOptions::declare_prompt(Options& options) {
+  options.argument("PROMPT", prompt, "the question or instruction; - reads it from standard input");
+}
+
+void RequestOptions::declare_answer(Options& options) {
+  engine::Sampling& sampling = request.sampling;
+  options.heading("How the answer is chosen");
+  options.number("-n,--max-tokens", "N", request.max_tokens, {.min = 1, .max = 1'000'000},
+                 "end after N tokens (default 1024)");
+  options.texts("--stop", "TEXT", request.stop, "end before TEXT");
+  options.number("--temperature", "T", sampling.temperature, {.min = 0, .max = 10},
+                 "0 takes the most probable token; more is more varied, up to 10 (default 0)");
+  options.number("--top-k", "N", sampling.top_k, {.min = 0, .max = 1'000'000},
+                 "choose among the N most probable; 0: all (default 0)");
+  options.number("--top-p", "P", sampling.top_p, {.min = 0, .max = 1, .open_min = true},
+                 "choose among the most probable that together reach P (default 1)");
+  options.number("--min-p", "P", sampling.min_p, {.min = 0, .max = 1},
+                 "choose among those at least P times as probable as the first (default 0)");
+  options.number("--repetition-penalty", "R", sampling.repetition_penalty, {.min = 0, .max = 10, .open_min = true},
+                 "make what was said before less probable; 1: not (default 1)");
+  options.number("--seed", "N", sampling.seed, "the same seed gives the same answer (default 0)");
+}
+
+void RequestOptions::declare_cost(Options& options) {
+  options.heading("What it may cost");
+  options.number("--max-tiles", "N", request.picture.max_tiles, {.min = 1, .max = 10'000},
+                 "read a picture in at most N tiles; 1: only the whole, small (default: as many as the model makes)");
+  options.flag("--no-upscale", request.picture.allow_upscale, "do not enlarge a small picture beyond what tiling needs",
+               /*value=*/false);
+  options.number("--threads", "N", engine.threads, {.min = 1, .max = 1024},
+                 "compute with N threads (default: one a core)");
+}
+
+Status RequestOptions::check_values() const {
+  if (std::count(images.begin(), images.end(), "") > 0)
+    return make_error(ErrorCode::kUsage, "--image: expected a file, found nothing");
+  if (std::count(request.stop.begin(), request.stop.end(), "") > 0)
+    return make_error(ErrorCode::kUsage, "--stop: expected a text, found nothing");
+  return {};
+}
+
+Status RequestOptions::check() const {
+  auto pictures_of_stdin = std::count(images.begin(), images.end(), "-");
+  if (pictures_of_stdin + (prompt == "-" ? 1 : 0) > 1)
+    return make_error(ErrorCode::kUsage,
+                      "standard input can be read once only, expected - for one picture or the prompt");
+  if (images.empty() && (!prompt || prompt->empty()))
+    return make_error(ErrorCode::kUsage, "expected a question, a picture (--image FILE) or both");
+  return check_values();
+}
+
+Result<Picture> load_picture(const std::string& path) {
+  TRY(std::string bytes, path == "-" ? read_stdin(kMaxPictureBytes) : read_file(path, kMaxPictureBytes));
+  TRY(media::Image image, media::decode_image(bytes, path == "-" ? "standard input" : path));
+  Picture picture;
+  picture.image = std::make_shared<const media::Image>(std::move(image));
+  picture.path = path;
+  picture.file_hash = hash_of(bytes);
+  return picture;
+}
+
+engine::Message system_message(const std::string& text) {
+  engine::Message message;
+  message.role = "system";
+  message.content.push_back({.kind = engine::Part::Kind::kText, .text = text, .image = nullptr});
+  return message;
+}
+
+Result<std::vector<engine::Message>> make_messages(const RequestOptions& options) {
+  std::string prompt = options.prompt.value_or(kDefaultPrompt);
+  if (options.prompt == "-") {
+    TRY(prompt, read_stdin(kMaxPromptBytes));
+    if (prompt.ends_with('\n')) prompt.pop_back();
+    if (prompt.empty() && options.images.empty())
+      return bad_input("standard input: expected a question, found nothing");
+  }
+  std::vector<std::shared_ptr<const media::Image>> images;
+  for (const std::string& path : options.images) {
+    TRY(Picture picture, load_picture(path));
+    images.push_back(std::move(picture.image));
+  }
+  std::vector<engine::Message> messages;
+  if (options.system) messages.push_back(system_message(*options.system));
+  TRY(engine::Message message, engine::user_message(images, prompt));
+  messages.push_back(std::move(message));
+  return messages;
+}
+
+}  // namespace onsight::cli

@@ -1,0 +1,47 @@
+// The options that ask, chat and trace share, and what becomes of them: a checked engine::Request.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/options.h"
+#include "engine/engine.h"
+
+namespace onsight::cli {
+
+constexpr const char* kDefaultPrompt = "Describe this image.";
+
+struct RequestOptions {
+  std::optional<std::string> model, system, prompt;
+  std::vector<std::string> images;
+  engine::EngineOptions engine;
+  engine::Request request;  // all but the messages
+
+  void declare_inputs(Options& options, std::string image_help);
+  void declare_prompt(Options& options);
+  void declare_answer(Options& options);  // sampling, length, stops
+  void declare_cost(Options& options);    // tiles, threads
+
+  // Mistakes that can be told without opening anything; check() also asks for a question or a picture.
+  Status check() const;
+  Status check_values() const;
+};
+
+struct Picture {
+  std::shared_ptr<const media::Image> image;
+  std::string path;       // "-": standard input
+  std::string file_hash;  // of the undecoded bytes
+};
+
+// Reads and decodes one picture; "-" is standard input.
+Result<Picture> load_picture(const std::string& path);
+
+// The messages of one question: system text, pictures, prompt. Reads the files and, where "-" asks for it, standard
+// input.
+Result<std::vector<engine::Message>> make_messages(const RequestOptions& options);
+
+engine::Message system_message(const std::string& text);
+
+}  // namespace onsight::cli
