@@ -27,6 +27,22 @@ Examples:
   grim - | onsight ask --image - --stats "Read the text."
   onsight ask --model ~/SmolVLM-256M-Instruct --image photo.heic --json)",
             make_ask},
+    VerbRow{"trace", "--out DIR [--compare OTHER_DIR] [--model DIR|NAME] [--image FILE]... [PROMPT]",
+            "write the numbers of one forward pass, or compare two such folders",
+            R"(Writes NumPy files: input_ids.npy [n], pixel_values.npy [tiles, 3, T, T] (normalised f32),
+image_features.npy [tiles x N, d_text], logits.npy [n, vocabulary], and the activations after each
+layer: vision.layers.0.npy, ..., text.layers.0.npy, .... All files appear at the end, or none;
+those of an earlier trace in DIR are replaced.
+
+With --compare and neither PROMPT nor --image, DIR is not written but compared as it is. The table
+follows the forward pass; the relative error is |a - b| / |b| with b from OTHER_DIR. Exit code 0:
+all tensors of OTHER_DIR are in DIR and agree; 3: the first that differs is named. Integers are
+compared by value, whatever their width. Tensors that only DIR has are ignored.
+
+Examples:
+  onsight trace --out ours --image photo.jpg "What is this?"
+  onsight trace --out ours --compare theirs --tolerance 1e-4)",
+            make_trace},
     VerbRow{"tokenize", "[--model DIR|NAME] [--decode] [--special]", "turn text into token ids, or back",
             R"(Reads one JSON string a line from standard input and writes one JSON array of token ids a line; with
 --decode, the other way. Special tokens typed as text stay text, unless --special.

@@ -62,5 +62,6 @@ int run_program(int argc, char** argv, const Services& services);
 std::unique_ptr<Verb> make_ask();
 std::unique_ptr<Verb> make_inspect();
 std::unique_ptr<Verb> make_tokenize();
+std::unique_ptr<Verb> make_trace();
 
 }  // namespace onsight::cli
