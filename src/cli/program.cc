@@ -27,6 +27,20 @@ Examples:
   grim - | onsight ask --image - --stats "Read the text."
   onsight ask --model ~/SmolVLM-256M-Instruct --image photo.heic --json)",
             make_ask},
+    VerbRow{"chat", "[--model DIR|NAME] [--image FILE]...", "talk about pictures in the terminal",
+            R"(In the conversation:
+  /image FILE   show a picture with the next message
+  /reset        forget the conversation
+  /save FILE    keep the conversation in a file (pictures by their path)
+  /load FILE    go on with a conversation that was kept
+  /help         list these commands
+  /exit         leave; so does Ctrl-D
+
+Ctrl-C stops an answer, and clears the line at the prompt. Lines are edited as in a shell; they are
+remembered in $XDG_STATE_HOME/onsight/history (~/.local/state/onsight/history), readable by you
+alone. A message that begins with / is written with a space before it. When standard input is not
+a terminal, each line of it is a message or a command.)",
+            make_chat},
     VerbRow{"trace", "--out DIR [--compare OTHER_DIR] [--model DIR|NAME] [--image FILE]... [PROMPT]",
             "write the numbers of one forward pass, or compare two such folders",
             R"(Writes NumPy files: input_ids.npy [n], pixel_values.npy [tiles, 3, T, T] (normalised f32),
