@@ -1,0 +1,44 @@
+// ThreadPool: a fixed set of threads that share loops. Workers spin for a moment after a loop, so that the loops of one forward pass
+// follow each other without wake-ups, then sleep.
+//
+//   ThreadPool pool(2);
+//   pool.run(rows, [&](int64_t row, int thread) { ... });   // returns when every index has been done
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace onsight {
+
+class ThreadPool {
+ public:
+  // threads counts the caller of run(); 0 means one for each processor this process may use.
+  explicit ThreadPool(int threads = 0);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  // Calls task(index, thread) for each index in [0, count), thread in [0, threads()). One caller at a time; tasks must not throw.
+  void run(int64_t count, const std::function<void(int64_t index, int thread)>& task);
+
+ private:
+  void work(int thread);
+  void take_tasks(int thread);
+
+  std::vector<std::thread> workers_;
+  const std::function<void(int64_t, int)>* task_ = nullptr;
+  int64_t count_ = 0;
+  std::atomic<int64_t> next_{0};
+  std::atomic<uint32_t> round_{0};  // a new value starts the workers
+  std::atomic<uint32_t> busy_{0};   // workers that have not finished the round
+  std::atomic<bool> stop_{false};
+};
+
+// Processors that this process may run on (its affinity mask and, where set, its cgroup's CPU quota are respected), at least 1.
+int usable_processors();
+
+}  // namespace onsight

@@ -1,0 +1,38 @@
+#include "base/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+namespace onsight {
+namespace {
+
+TEST(ThreadPool, DoesEveryIndexOnceInEveryRound) {
+  for (int threads : {1, 2, 5}) {
+    ThreadPool pool(threads);
+    EXPECT_EQ(pool.threads(), threads);
+    for (int64_t count : {0, 1, 2, 7, 1000}) {
+      for (int round = 0; round < 50; ++round) {
+        std::vector<std::atomic<int>> done(count);
+        pool.run(count, [&](int64_t i, int thread) {
+          ASSERT_LT(thread, threads);
+          done[i]++;
+        });
+        for (auto& d : done) ASSERT_EQ(d.load(), 1);
+      }
+    }
+  }
+}
+
+TEST(ThreadPool, WorkersWakeUpAfterSleep) {
+  ThreadPool pool(3);
+  std::atomic<int> n{0};
+  for (int i = 0; i < 3; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    pool.run(10, [&](int64_t, int) { n++; });
+  }
+  EXPECT_EQ(n.load(), 30);
+}
+
+}  // namespace
+}  // namespace onsight

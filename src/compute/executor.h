@@ -1,0 +1,68 @@
+// Executor: plans the memory of a Graph and runs it on a thread pool with the kernels of this machine.
+//
+//   Executor executor(pool, *kernels);
+//   Bindings bindings;
+//   bindings.inputs["x"] = tensor;
+//   executor.run(graph, bindings);            // throws std::bad_alloc only
+//   Tensor y = executor.output("y");          // valid until the next run
+#pragma once
+
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "compute/graph.h"
+#include "compute/kv_cache.h"
+
+namespace onsight::compute {
+
+struct Bindings {
+  std::map<std::string, Tensor, std::less<>> inputs;
+  // Of graphs with cached attention: for each row its position in its sequence and which cache is its sequence's. The caches must have
+  // room for the positions (KvCache::reserve).
+  std::span<const int32_t> positions;
+  std::span<const int32_t> sequences;
+  std::span<KvCache* const> caches;
+};
+
+// Called with each observed value right after it has been computed; returning an error ends the run.
+using Observer = std::function<Status(std::string_view name, const Tensor& value)>;
+
+// Offsets into one block of memory such that values whose lives overlap do not.
+struct MemoryPlan {
+  std::vector<int64_t> offsets;  // of each value; −1 for inputs and constants
+  int64_t bytes = 0;
+};
+MemoryPlan plan_memory(const Graph& graph);
+
+class Executor {
+ public:
+  Executor(ThreadPool& pool, const KernelTable& kernels) : pool_(pool), kernels_(kernels) {}
+
+  Status run(const Graph& graph, const Bindings& bindings, const Observer& observer = nullptr);
+  Tensor output(std::string_view name) const;
+  const KernelTable& kernels() const { return kernels_; }
+  // Frees the working memory; the next run allocates what it needs.
+  void release() { arena_ = Buffer(); }
+
+ private:
+  struct Run;
+  void execute(Run& run, const Op& op);
+  void linear(Run& run, const Op& op);
+  void attention(Run& run, const Op& op);
+  void cached_attention(Run& run, const Op& op);
+  void attend_all(Run& run, std::vector<AttendBlock>& blocks, int64_t scratch_floats);
+
+  ThreadPool& pool_;
+  const KernelTable& kernels_;
+  Buffer arena_;
+  std::vector<Buffer> scratch_;  // one a thread
+  Buffer pages_;                 // keys and values of full attention
+  std::map<std::string, Tensor, std::less<>> outputs_;
+};
+
+}  // namespace onsight::compute

@@ -1,0 +1,83 @@
+// The kernels: one table of functions an instruction set, chosen once. Each function computes a whole tile or row; none allocates or
+// starts threads. `scalar` is the oracle that the others are tested against.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace onsight::compute {
+
+enum class Activation : uint8_t { kNone, kGeluTanh, kGelu, kSilu };
+
+// y[i, j] = activation(sum_k x[i, k] · panel[k, j] + bias[j]) + residual[i, j], for i < rows and j < columns <= kPanel.
+struct GemmTile {
+  const float* x;
+  int64_t x_stride;
+  int64_t rows;
+  int64_t depth;
+  const void* panel;  // [depth, kPanel] in the format of the kernel
+  float* y;
+  int64_t y_stride;
+  int columns;
+  const float* bias;      // [columns] or nullptr
+  const float* residual;  // rows y_stride apart, or nullptr; may be y itself
+  Activation activation;
+};
+
+// Keys and values of kKvPage positions of one head: keys transposed [head_dim, kKvPage], values [kKvPage, value_stride].
+constexpr int kKvPage = 64;
+constexpr int kHeadAlign = 16;  // value rows are padded with zeros to a multiple of this
+struct KvPageView {
+  const float* keys;
+  const float* values;
+};
+
+// out[i, :] = softmax(scale · q[i, :] · K^T over the first visible[i] keys) · V, for i < rows <= kAttendRows.
+constexpr int kAttendRows = 12;
+struct AttendBlock {
+  const float* q;
+  int64_t q_stride;
+  int rows;
+  int head_dim;
+  float scale;
+  const KvPageView* pages;
+  const int32_t* visible;  // [rows], each at least 1
+  float* out;
+  int64_t out_stride;
+  float* scratch;  // attend_scratch_floats(largest visible, head_dim)
+};
+inline int64_t attend_scratch_floats(int64_t keys, int64_t head_dim) {
+  int64_t padded_keys = (keys + kKvPage - 1) / kKvPage * kKvPage;
+  int64_t padded_dim = (head_dim + kHeadAlign - 1) / kHeadAlign * kHeadAlign;
+  return kAttendRows * (padded_keys + 2 * padded_dim);
+}
+
+struct KernelTable {
+  const char* name;
+  void (*gemm_f32)(const GemmTile&);
+  void (*gemm_bf16)(const GemmTile&);
+  void (*attend)(const AttendBlock&);
+  // y = (x − mean) / sqrt(variance + eps) · weight + bias, over n values. (Ba et al. 2016)
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y);
+  // y = x / sqrt(mean(x²) + eps) · weight. (Zhang and Sennrich 2019)
+  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* y);
+  // Rotates the halves of one head: y[i] = x[i]·cos[i] − x[i+half]·sin[i], y[i+half] = x[i+half]·cos[i] + x[i]·sin[i]. (Su et al. 2021)
+  void (*rope)(const float* x, const float* cos, const float* sin, int64_t half, float* y);
+  // y = silu(gate) · up. (Shazeer 2020)
+  void (*swiglu)(const float* gate, const float* up, int64_t n, float* y);
+  void (*add)(const float* a, const float* b, int64_t n, float* y);
+};
+
+// The best table of this machine, or the one that the environment variable ONSIGHT_ISA names ("scalar", "AVX2", "AVX3", "NEON", …).
+// A name that this machine or build does not have is an error that lists those it has.
+Result<const KernelTable*> select_kernels();
+// Every table that can run here, scalar first, best last.
+std::vector<const KernelTable*> available_kernels();
+
+extern const KernelTable kScalarKernels;
+std::vector<const KernelTable*> simd_kernels();  // worst first
+
+}  // namespace onsight::compute

@@ -1,0 +1,369 @@
+// The kernels on Highway, compiled once for each instruction set that this file allows.
+#include <cmath>
+#include <cstring>
+
+#include "compute/kernels/kernel_table.h"
+#include "compute/packed_matrix.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "compute/kernels/simd.cc"
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <hwy/contrib/math/math-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace onsight::compute {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using DF = hn::ScalableTag<float>;
+using VF = hn::Vec<DF>;
+using DU16 = hn::Rebind<uint16_t, DF>;
+using DU32 = hn::Rebind<uint32_t, DF>;
+
+// A tile keeps kTileRows × 2 accumulators in registers: 24 of 32, or 12 of 16.
+#if HWY_ARCH_ARM_A64 || (HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3)
+constexpr int kTileRows = 12;
+#else
+constexpr int kTileRows = 6;
+#endif
+
+HWY_INLINE VF load(DF d, const float* p) { return hn::LoadU(d, p); }
+HWY_INLINE VF load(DF d, const uint16_t* p) {  // bf16 is the upper half of f32
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(DU32(), hn::LoadU(DU16(), p))));
+}
+
+// acc[r][v] += sum over k of a[r, k] · b[k, v-th vector].
+template <int kRows, int kVectors, class T>
+HWY_INLINE void accumulate(const float* HWY_RESTRICT a, int64_t a_stride, const T* HWY_RESTRICT b, int64_t b_stride,
+                           int64_t depth, VF (&acc)[kRows][kVectors]) {
+  const DF d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t k = 0; k < depth; ++k) {
+    VF bk[kVectors];
+    for (int v = 0; v < kVectors; ++v) bk[v] = load(d, b + k * b_stride + v * lanes);
+    for (int r = 0; r < kRows; ++r) {
+      const VF ar = hn::Set(d, a[r * a_stride + k]);
+      for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(ar, bk[v], acc[r][v]);
+    }
+  }
+}
+
+// One row has too few accumulators to hide the latency of a multiply-add: four interleaved sums instead.
+template <int kVectors, class T>
+HWY_INLINE void accumulate_row(const float* HWY_RESTRICT a, const T* HWY_RESTRICT b, int64_t b_stride, int64_t depth,
+                               VF (&acc)[1][kVectors]) {
+  const DF d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  constexpr int kSums = 4;
+  VF sum[kSums][kVectors];
+  for (auto& row : sum)
+    for (auto& v : row) v = hn::Zero(d);
+  int64_t k = 0;
+  for (; k + kSums <= depth; k += kSums)
+    for (int s = 0; s < kSums; ++s) {
+      const VF as = hn::Set(d, a[k + s]);
+      for (int v = 0; v < kVectors; ++v)
+        sum[s][v] = hn::MulAdd(as, load(d, b + (k + s) * b_stride + v * lanes), sum[s][v]);
+    }
+  for (; k < depth; ++k)
+    for (int v = 0; v < kVectors; ++v)
+      sum[0][v] = hn::MulAdd(hn::Set(d, a[k]), load(d, b + k * b_stride + v * lanes), sum[0][v]);
+  for (int v = 0; v < kVectors; ++v)
+    acc[0][v] = hn::Add(acc[0][v], hn::Add(hn::Add(sum[0][v], sum[1][v]), hn::Add(sum[2][v], sum[3][v])));
+}
+
+template <int kRows, int kVectors>
+HWY_INLINE void clear(VF (&acc)[kRows][kVectors]) {
+  const DF d;
+  for (int r = 0; r < kRows; ++r)
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::Zero(d);
+}
+
+// Calls body.template operator()<rows>() for a number of rows known only at run time.
+template <int kRows, class Body>
+HWY_INLINE void with_rows(int rows, const Body& body) {
+  if (rows == kRows) {
+    body.template operator()<kRows>();
+  } else if constexpr (kRows > 1) {
+    with_rows<kRows - 1>(rows, body);
+  }
+}
+
+HWY_INLINE VF exp_finite(DF d, VF x) { return hn::Exp(d, hn::Min(x, hn::Set(d, 88.0f))); }
+
+HWY_INLINE VF silu(DF d, VF x) {
+  return hn::Div(x, hn::Add(hn::Set(d, 1.0f), exp_finite(d, hn::Neg(x))));
+}
+
+HWY_INLINE VF gelu_tanh(DF d, VF x) {
+  const VF cube = hn::Mul(hn::Mul(x, x), x);
+  const VF u = hn::Mul(hn::Set(d, 0.7978845608028654f), hn::MulAdd(hn::Set(d, 0.044715f), cube, x));
+  return hn::Mul(hn::Mul(hn::Set(d, 0.5f), x), hn::Add(hn::Set(d, 1.0f), hn::Tanh(d, u)));
+}
+
+// Exact erf is rarely asked for: lane by lane.
+HWY_INLINE VF gelu_erf(DF d, VF x) {
+  HWY_ALIGN float lanes[hn::MaxLanes(DF())];
+  hn::Store(x, d, lanes);
+  for (float& l : lanes) l = 0.5f * l * (1.0f + std::erf(l * 0.7071067811865476f));
+  return hn::Load(d, lanes);
+}
+
+HWY_INLINE VF activate(DF d, VF x, Activation activation) {
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kGeluTanh:
+      return gelu_tanh(d, x);
+    case Activation::kGelu:
+      return gelu_erf(d, x);
+    case Activation::kSilu:
+      return silu(d, x);
+  }
+  return x;
+}
+
+template <int kRows, class T>
+void gemm_rows(const GemmTile& t, int64_t row) {
+  const DF d;
+  constexpr int kVectors = 2;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  const float* x = t.x + row * t.x_stride;
+  for (int column = 0; column < t.columns; column += kVectors * lanes) {
+    VF acc[kRows][kVectors];
+    clear(acc);
+    const T* b = static_cast<const T*>(t.panel) + column;
+    if constexpr (kRows == 1) {
+      accumulate_row<kVectors>(x, b, kPanel, t.depth, acc);
+    } else {
+      accumulate<kRows, kVectors>(x, t.x_stride, b, kPanel, t.depth, acc);
+    }
+    for (int v = 0; v < kVectors; ++v) {
+      const int at = column + v * lanes;
+      const int valid = t.columns - at < lanes ? t.columns - at : lanes;
+      if (valid <= 0) break;
+      HWY_ALIGN float edge[hn::MaxLanes(DF())] = {};
+      const bool whole = valid == lanes;
+      VF bias = hn::Zero(d);
+      if (t.bias) {
+        if (!whole) std::memcpy(edge, t.bias + at, static_cast<size_t>(valid) * sizeof(float));
+        bias = hn::LoadU(d, whole ? t.bias + at : edge);
+      }
+      for (int r = 0; r < kRows; ++r) {
+        const int64_t out = (row + r) * t.y_stride + at;
+        VF y = activate(d, hn::Add(acc[r][v], bias), t.activation);
+        if (whole) {
+          if (t.residual) y = hn::Add(y, hn::LoadU(d, t.residual + out));
+          hn::StoreU(y, d, t.y + out);
+        } else {
+          if (t.residual) {
+            std::memcpy(edge, t.residual + out, static_cast<size_t>(valid) * sizeof(float));
+            y = hn::Add(y, hn::Load(d, edge));
+          }
+          hn::Store(y, d, edge);
+          std::memcpy(t.y + out, edge, static_cast<size_t>(valid) * sizeof(float));
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void gemm(const GemmTile& t) {
+  int64_t row = 0;
+  for (; row + kTileRows <= t.rows; row += kTileRows) gemm_rows<kTileRows, T>(t, row);
+  with_rows<kTileRows>(static_cast<int>(t.rows - row), [&]<int kRows>() { gemm_rows<kRows, T>(t, row); });
+}
+
+// Scores of kRows queries against `pages` pages of keys; s has one row of `keys` floats a query.
+template <int kRows>
+void score_rows(const AttendBlock& b, int row, int64_t pages, float* s, int64_t keys) {
+  const DF d;
+  constexpr int kVectors = 2;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  const VF scale = hn::Set(d, b.scale);
+  for (int64_t p = 0; p < pages; ++p) {
+    for (int column = 0; column < kKvPage; column += kVectors * lanes) {
+      VF acc[kRows][kVectors];
+      clear(acc);
+      accumulate<kRows, kVectors>(b.q + row * b.q_stride, b.q_stride, b.pages[p].keys + column, kKvPage, b.head_dim, acc);
+      for (int r = 0; r < kRows; ++r)
+        for (int v = 0; v < kVectors; ++v)
+          hn::StoreU(hn::Mul(acc[r][v], scale), d, s + (row + r) * keys + p * kKvPage + column + v * lanes);
+    }
+  }
+}
+
+template <int kRows, int kVectors>
+void mix_columns(const AttendBlock& b, const float* p, int64_t keys, int total, int64_t value_stride, int64_t column, float* out) {
+  const DF d;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  VF acc[kRows][kVectors];
+  clear(acc);
+  for (int n = 0; n < total; n += kKvPage) {
+    const int64_t count = total - n < kKvPage ? total - n : kKvPage;  // rows of values beyond the last key are never read
+    accumulate<kRows, kVectors>(p + n, keys, b.pages[n / kKvPage].values + column, value_stride, count, acc);
+  }
+  for (int r = 0; r < kRows; ++r)
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(acc[r][v], d, out + r * value_stride + column + v * lanes);
+}
+
+void attend(const AttendBlock& b) {
+  const DF d;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  int total = 0;
+  for (int r = 0; r < b.rows; ++r) total = total > b.visible[r] ? total : b.visible[r];
+  const int64_t pages = (total + kKvPage - 1) / kKvPage, keys = pages * kKvPage;
+  const int64_t value_stride = (b.head_dim + kHeadAlign - 1) / kHeadAlign * kHeadAlign;
+  float* s = b.scratch;
+  float* mixed = b.scratch + kAttendRows * keys;
+  float inverse[kAttendRows];
+
+  int row = 0;
+  for (; row + kTileRows <= b.rows; row += kTileRows) score_rows<kTileRows>(b, row, pages, s, keys);
+  with_rows<kTileRows>(b.rows - row, [&]<int kRows>() { score_rows<kRows>(b, row, pages, s, keys); });
+
+  for (int r = 0; r < b.rows; ++r) {
+    float* p = s + r * keys;
+    for (int64_t n = b.visible[r]; n < keys; ++n) p[n] = -INFINITY;
+    VF largest = hn::LoadU(d, p);
+    for (int64_t n = lanes; n < keys; n += lanes) largest = hn::Max(largest, hn::LoadU(d, p + n));
+    largest = hn::MaxOfLanes(d, largest);
+    VF sum = hn::Zero(d);
+    for (int64_t n = 0; n < keys; n += lanes) {
+      const VF e = hn::Exp(d, hn::Max(hn::Sub(hn::LoadU(d, p + n), largest), hn::Set(d, -200.0f)));
+      hn::StoreU(e, d, p + n);
+      sum = hn::Add(sum, e);
+    }
+    inverse[r] = 1.0f / hn::GetLane(hn::SumOfLanes(d, sum));
+  }
+
+  row = 0;
+  const auto mix = [&]<int kRows>() {
+    int64_t column = 0;
+    float* out = mixed + row * value_stride;
+    const float* p = s + row * keys;
+    for (; column + 2 * lanes <= value_stride; column += 2 * lanes)
+      mix_columns<kRows, 2>(b, p, keys, total, value_stride, column, out);
+    for (; column < value_stride; column += lanes) mix_columns<kRows, 1>(b, p, keys, total, value_stride, column, out);
+  };
+  for (; row + kTileRows <= b.rows; row += kTileRows) mix.template operator()<kTileRows>();
+  with_rows<kTileRows>(b.rows - row, mix);
+  for (int r = 0; r < b.rows; ++r)
+    for (int64_t i = 0; i < b.head_dim; ++i) b.out[r * b.out_stride + i] = mixed[r * value_stride + i] * inverse[r];
+}
+
+// Applies `body` to whole vectors of [0, n), and to one last part through a padded buffer.
+template <class Body>
+HWY_INLINE void elementwise(int64_t n, const float* a, const float* b, float* y, const Body& body) {
+  const DF d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(body(hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, y + i);
+  if (i == n) return;
+  HWY_ALIGN float ea[hn::MaxLanes(DF())] = {};
+  HWY_ALIGN float eb[hn::MaxLanes(DF())] = {};
+  const size_t bytes = static_cast<size_t>(n - i) * sizeof(float);
+  std::memcpy(ea, a + i, bytes);
+  std::memcpy(eb, b + i, bytes);
+  hn::Store(body(hn::Load(d, ea), hn::Load(d, eb)), d, ea);
+  std::memcpy(y + i, ea, bytes);
+}
+
+// Sum over i of body(x[i]) with several partial sums, so that long rows lose no precision.
+template <class Body>
+HWY_INLINE float sum_of(const float* x, int64_t n, const Body& body) {
+  const DF d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  VF s0 = hn::Zero(d), s1 = s0;
+  int64_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    s0 = hn::Add(s0, body(hn::LoadU(d, x + i)));
+    s1 = hn::Add(s1, body(hn::LoadU(d, x + i + lanes)));
+  }
+  float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(s0, s1)));
+  for (; i < n; ++i) sum += hn::GetLane(body(hn::Set(d, x[i])));
+  return sum;
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y) {
+  const DF d;
+  const float mean = sum_of(x, n, [](VF v) { return v; }) / static_cast<float>(n);
+  const VF m = hn::Set(d, mean);
+  const float variance = sum_of(x, n, [m](VF v) {
+                           const VF c = hn::Sub(v, m);
+                           return hn::Mul(c, c);
+                         }) / static_cast<float>(n);
+  const VF scale = hn::Set(d, 1.0f / std::sqrt(variance + eps));
+  elementwise(n, x, weight, y, [&](VF v, VF w) { return hn::Mul(hn::Mul(hn::Sub(v, m), scale), w); });
+  elementwise(n, y, bias, y, [&](VF v, VF b) { return hn::Add(v, b); });
+}
+
+void rms_norm(const float* x, const float* weight, float eps, int64_t n, float* y) {
+  const DF d;
+  const float square = sum_of(x, n, [](VF v) { return hn::Mul(v, v); }) / static_cast<float>(n);
+  const VF scale = hn::Set(d, 1.0f / std::sqrt(square + eps));
+  elementwise(n, x, weight, y, [&](VF v, VF w) { return hn::Mul(hn::Mul(v, scale), w); });
+}
+
+void rope(const float* x, const float* cos, const float* sin, int64_t half, float* y) {
+  const DF d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= half; i += lanes) {
+    const VF a = hn::LoadU(d, x + i), b = hn::LoadU(d, x + i + half);
+    const VF c = hn::LoadU(d, cos + i), s = hn::LoadU(d, sin + i);
+    hn::StoreU(hn::NegMulAdd(b, s, hn::Mul(a, c)), d, y + i);
+    hn::StoreU(hn::MulAdd(a, s, hn::Mul(b, c)), d, y + i + half);
+  }
+  for (; i < half; ++i) {
+    const float a = x[i], b = x[i + half];
+    y[i] = a * cos[i] - b * sin[i];
+    y[i + half] = b * cos[i] + a * sin[i];
+  }
+}
+
+void swiglu(const float* gate, const float* up, int64_t n, float* y) {
+  elementwise(n, gate, up, y, [](VF g, VF u) { return hn::Mul(silu(DF(), g), u); });
+}
+
+void add(const float* a, const float* b, int64_t n, float* y) {
+  elementwise(n, a, b, y, [](VF u, VF v) { return hn::Add(u, v); });
+}
+
+const KernelTable* table() {
+  static const KernelTable kTable = {
+      hwy::TargetName(HWY_TARGET), gemm<float>, gemm<uint16_t>, attend, layer_norm, rms_norm, rope, swiglu, add};
+  return &kTable;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace onsight::compute
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace onsight::compute {
+
+std::vector<const KernelTable*> simd_kernels() {
+  std::vector<const KernelTable*> tables;
+  [[maybe_unused]] const int64_t supported = hwy::SupportedTargets();
+#if HWY_TARGETS & HWY_SSE4
+  if (supported & HWY_SSE4) tables.push_back(N_SSE4::table());
+#endif
+#if HWY_TARGETS & HWY_AVX2
+  if (supported & HWY_AVX2) tables.push_back(N_AVX2::table());
+#endif
+#if HWY_TARGETS & HWY_AVX3
+  if (supported & HWY_AVX3) tables.push_back(N_AVX3::table());
+#endif
+#if HWY_TARGETS & HWY_NEON
+  if (supported & HWY_NEON) tables.push_back(N_NEON::table());
+#endif
+  return tables;
+}
+
+}  // namespace onsight::compute
+#endif

@@ -1,0 +1,92 @@
+// Model: what the engine knows of an architecture. A folder under models/ implements it; CMake lists the folders in the
+// generated registry.
+//
+//   TRY(std::unique_ptr<Model> model, load_model(folder));
+//   TRY(Prompt prompt, model->prompt(messages, images, {}));
+//   Graph g;  Value features = model->vision(g, g.input("pixels", DType::kF32, {1, 3, t, t}));
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/result.h"
+#include "compute/graph.h"
+#include "compute/kv_cache.h"
+#include "formats/checkpoint.h"
+#include "media/image.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace onsight::models {
+
+// Facts that the engine and `inspect` need; none depends on the weights' values.
+struct ModelFacts {
+  std::string architecture;
+  std::string vision_shape, text_shape;  // "d 768, 12 layers, 12 heads, FFN 3072"
+  int64_t parameters = 0, vision_parameters = 0, text_parameters = 0;
+  int64_t weight_bytes = 0;         // in memory, packed
+  int64_t vision_scratch_bytes = 0;  // of one tile
+  int tile_size = 0, patch_size = 0, tokens_per_tile = 0, max_tiles = 0;
+  int context_length = 0, vocabulary_size = 0, text_width = 0;
+  compute::KvLayout kv;
+  std::vector<int32_t> end_tokens;  // an answer ends before any of these
+};
+
+// The documented ways to spend less on a picture; the defaults are the reference's behaviour.
+struct PictureOptions {
+  int max_tiles = 0;          // 0: no limit
+  bool allow_upscale = true;
+};
+
+// Token ids with pictures cut into tiles: image_positions[i] is where feature row i (of all tiles in order) stands in ids.
+struct Prompt {
+  std::vector<int32_t> ids;
+  std::vector<media::Image> tiles;
+  std::vector<int32_t> image_positions;
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual const ModelFacts& facts() const = 0;
+  virtual const text::Tokenizer& tokenizer() const = 0;
+
+  // Applies the chat template, inserts each picture's tokens, tokenises, and cuts the pictures into tiles. `images` stand in the order
+  // of the kImage parts. Text of messages never becomes a control token.
+  virtual Result<Prompt> prompt(const std::vector<text::ChatMessage>& messages,
+                                std::span<const std::shared_ptr<const media::Image>> images,
+                                const PictureOptions& options) const = 0;
+  // Pixels of one tile as the vision tower takes them: out [3, tile_size, tile_size].
+  virtual void normalise(const media::Image& tile, float* out) const = 0;
+
+  // The three parts of the network append themselves to a graph. Observed values carry the names of Engine::trace.
+  // pixels [tiles, 3, T, T] -> image features [tiles · tokens_per_tile, text_width]
+  virtual compute::Value vision(compute::Graph& graph, compute::Value pixels) const = 0;
+  virtual compute::Value embed(compute::Graph& graph, compute::Value ids) const = 0;  // ids [n] -> [n, text_width]
+  // embeddings [n, text_width], positions [n] -> hidden states after the last norm [n, text_width]; reads and writes the bound caches
+  virtual compute::Value text(compute::Graph& graph, compute::Value embeddings, compute::Value positions) const = 0;
+  virtual compute::Value head(compute::Graph& graph, compute::Value hidden) const = 0;  // -> logits [n, vocabulary]
+};
+
+// A row of the registry: one architecture.
+struct ModelDef {
+  std::string_view id;
+  // True if config.json's "architectures" or "model_type" is this architecture's.
+  bool (*matches)(const Json& config);
+  Result<ModelFacts> (*inspect)(const Path& folder, const formats::Checkpoint& checkpoint);
+  // Takes the checkpoint over: embeddings are read from the mapped file.
+  Result<std::unique_ptr<Model>> (*load)(const Path& folder, formats::Checkpoint checkpoint);
+};
+std::span<const ModelDef* const> registry();
+
+// Finds the architecture of a checkpoint folder, or says in one sentence which are supported.
+Result<const ModelDef*> find_model(const Path& folder);
+Result<std::unique_ptr<Model>> load_model(const Path& folder);
+
+}  // namespace onsight::models

@@ -1,0 +1,31 @@
+// Messages and pictures become token ids, exactly as SmolVLMProcessor builds them.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "models/model.h"
+#include "models/smolvlm/config.h"
+
+namespace onsight::models::smolvlm {
+
+// The text that stands for one picture: rows and columns of its tiles, 0 and 0 if it was not split.
+std::string picture_text(const ImageTokens& tokens, int rows, int columns, int64_t tokens_per_tile);
+
+class PromptBuilder {
+ public:
+  // Verifies that tokenizer and config agree: the image token's id, and no id beyond the embedding.
+  static Result<PromptBuilder> load(const Path& folder, const Config& config);
+  Result<Prompt> build(const std::vector<text::ChatMessage>& messages, std::span<const std::shared_ptr<const media::Image>> images,
+                       const Config& config, const PictureOptions& options) const;
+  const text::Tokenizer& tokenizer() const { return tokenizer_; }
+
+ private:
+  PromptBuilder(text::Tokenizer tokenizer, text::ChatTemplate chat)
+      : tokenizer_(std::move(tokenizer)), template_(std::move(chat)) {}
+  text::Tokenizer tokenizer_;
+  text::ChatTemplate template_;
+};
+
+}  // namespace onsight::models::smolvlm

@@ -1,0 +1,178 @@
+#include "models/smolvlm/smolvlm.h"
+
+#include <algorithm>
+
+#include "models/smolvlm/config.h"
+#include "models/smolvlm/preprocess.h"
+#include "models/smolvlm/prompt.h"
+#include "models/smolvlm/weights.h"
+
+namespace onsight::models::smolvlm {
+namespace {
+
+using compute::DType;
+using compute::Graph;
+using compute::Value;
+
+std::string layer_name(std::string_view tower, size_t i) { return fmt::format("{}.layers.{}", tower, i); }
+
+ModelFacts make_facts(const Config& config, const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs) {
+  const VisionConfig& v = config.vision;
+  const TextConfig& t = config.text;
+  ModelFacts facts;
+  facts.architecture = to_string(config.architecture);
+  facts.vision_shape = fmt::format("d {}, {} layers, {} heads, FFN {}", v.hidden_size, v.num_hidden_layers,
+                                   v.num_attention_heads, v.intermediate_size);
+  facts.text_shape = fmt::format("d {}, {} layers, {}/{} heads, FFN {}", t.hidden_size, t.num_hidden_layers,
+                                 t.num_attention_heads, t.num_key_value_heads, t.intermediate_size);
+  bool embedding_counted = false;
+  for (const TensorSpec& spec : specs) {
+    const compute::Tensor& tensor = *checkpoint.find(spec.name);
+    const int64_t n = tensor.shape.elements();
+    if (spec.quantisable()) {
+      facts.weight_bytes += compute::PackedMatrix::packed_bytes(tensor.dtype, tensor.shape[0], n / tensor.shape[0]);
+    } else {
+      facts.weight_bytes += std::holds_alternative<compute::Buffer*>(spec.target) ? n * 4 : tensor.bytes();
+    }
+    const bool is_embedding = spec.name.ends_with("embed_tokens.weight");
+    if (is_embedding && std::exchange(embedding_counted, true)) continue;  // tied: counted once
+    facts.parameters += n;
+    (spec.name.starts_with("model.vision_model.") ? facts.vision_parameters : facts.text_parameters) += n;
+  }
+  const int64_t patches = config.tile_patches_per_side() * config.tile_patches_per_side();
+  facts.vision_scratch_bytes =
+      4 * (3 * config.processor.tile_size * config.processor.tile_size +
+           patches * (v.num_channels * v.patch_size * v.patch_size + 8 * v.hidden_size + v.intermediate_size));
+  facts.tile_size = static_cast<int>(config.processor.tile_size);
+  facts.patch_size = static_cast<int>(v.patch_size);
+  facts.tokens_per_tile = static_cast<int>(config.tokens_per_tile());
+  facts.max_tiles = static_cast<int>(config.max_tiles());
+  facts.context_length = static_cast<int>(t.max_position_embeddings);
+  facts.vocabulary_size = static_cast<int>(t.vocab_size);
+  facts.text_width = static_cast<int>(t.hidden_size);
+  facts.kv = {.layers = static_cast<int>(t.num_hidden_layers),
+              .kv_heads = static_cast<int>(t.num_key_value_heads),
+              .head_dim = static_cast<int>(t.head_dim)};
+  facts.end_tokens = config.generation.eos_token_ids;
+  return facts;
+}
+
+class SmolVlm : public Model {
+ public:
+  SmolVlm(Config config, PromptBuilder prompts, ModelFacts facts, formats::Checkpoint checkpoint, Weights weights)
+      : config_(std::move(config)),
+        prompts_(std::move(prompts)),
+        facts_(std::move(facts)),
+        checkpoint_(std::move(checkpoint)),
+        weights_(std::move(weights)),
+        frequencies_(config_.text.rope_frequencies()),
+        positions_(position_ids(config_.tile_patches_per_side(), config_.vision.positions_per_side())) {}
+
+  const ModelFacts& facts() const override { return facts_; }
+  const text::Tokenizer& tokenizer() const override { return prompts_.tokenizer(); }
+
+  Result<Prompt> prompt(const std::vector<text::ChatMessage>& messages,
+                        std::span<const std::shared_ptr<const media::Image>> images,
+                        const PictureOptions& options) const override {
+    return prompts_.build(messages, images, config_, options);
+  }
+
+  void normalise(const media::Image& tile, float* out) const override { normalise_tile(tile, config_.processor, out); }
+
+  Value vision(Graph& g, Value pixels) const override {
+    const Weights& w = weights_;
+    const int64_t tiles = g.shape(pixels)[0], patches = static_cast<int64_t>(positions_.size());
+    const float epsilon = static_cast<float>(config_.vision.layer_norm_eps);
+    const int heads = static_cast<int>(config_.vision.num_attention_heads);
+    const compute::Activation activation = config_.vision.hidden_act == Activation::kGeluTanh ? compute::Activation::kGeluTanh
+                                                                                              : compute::Activation::kGelu;
+    const Value positions = g.constant({DType::kI32, {patches}, reinterpret_cast<const std::byte*>(positions_.data())});
+    Value x = g.linear(g.unfold_patches(pixels, config_.vision.patch_size), w.patch_embedding);
+    x = g.add_rows(x, positions, w.position_embedding);
+    g.observe("vision.embeddings", x);
+    for (size_t i = 0; i < w.vision.size(); ++i) {
+      const VisionLayer& layer = w.vision[i];
+      Value h = g.layer_norm(x, layer.norm1.weight, layer.norm1.bias, epsilon);
+      const Value a = g.attention(g.linear(h, layer.q), g.linear(h, layer.k), g.linear(h, layer.v), heads, patches);
+      x = g.linear(a, layer.out, compute::Activation::kNone, x);
+      h = g.layer_norm(x, layer.norm2.weight, layer.norm2.bias, epsilon);
+      x = g.linear(g.linear(h, layer.fc1, activation), layer.fc2, compute::Activation::kNone, x);
+      g.observe(layer_name("vision", i), x);
+    }
+    x = g.layer_norm(x, w.post_norm.weight, w.post_norm.bias, epsilon);
+    g.observe("vision.post_layernorm", x);
+    return g.linear(g.pixel_shuffle(x, tiles, config_.scale_factor), w.projection);
+  }
+
+  Value embed(Graph& g, Value ids) const override { return g.embed(ids, weights_.embedding); }
+
+  Value text(Graph& g, Value x, Value positions) const override {
+    const TextConfig& t = config_.text;
+    const float epsilon = static_cast<float>(t.rms_norm_eps);
+    const int heads = static_cast<int>(t.num_attention_heads), kv_heads = static_cast<int>(t.num_key_value_heads);
+    g.observe("text.embeddings", x);
+    for (size_t i = 0; i < weights_.text.size(); ++i) {
+      const TextLayer& layer = weights_.text[i];
+      Value h = g.rms_norm(x, layer.norm1.weight, epsilon);
+      const Value q = g.rope(g.linear(h, layer.q), positions, frequencies_);
+      const Value k = g.rope(g.linear(h, layer.k), positions, frequencies_);
+      const Value a = g.cached_attention(q, k, g.linear(h, layer.v), heads, kv_heads, static_cast<int>(i));
+      x = g.linear(a, layer.o, compute::Activation::kNone, x);
+      h = g.rms_norm(x, layer.norm2.weight, epsilon);
+      x = g.linear(g.swiglu(g.linear(h, layer.gate), g.linear(h, layer.up)), layer.down, compute::Activation::kNone, x);
+      g.observe(layer_name("text", i), x);
+    }
+    x = g.rms_norm(x, weights_.norm.weight, epsilon);
+    g.observe("text.norm", x);
+    return x;
+  }
+
+  Value head(Graph& g, Value hidden) const override { return g.linear(hidden, weights_.head); }
+
+ private:
+  Config config_;
+  PromptBuilder prompts_;
+  ModelFacts facts_;
+  formats::Checkpoint checkpoint_;  // keeps the mapped embeddings alive
+  Weights weights_;
+  std::vector<float> frequencies_;
+  std::vector<int32_t> positions_;
+};
+
+bool matches(const Json& config) {
+  if (!config.is_object()) return false;
+  const auto is_known = [](const Json& id) {
+    return id == to_string(Architecture::kSmolVlm) || id == to_string(Architecture::kIdefics3);
+  };
+  auto architectures = config.find("architectures");
+  if (architectures != config.end() && architectures->is_array() && !architectures->empty())
+    return std::any_of(architectures->begin(), architectures->end(), is_known);
+  auto type = config.find("model_type");
+  return type != config.end() && (*type == "smolvlm" || *type == "idefics3");
+}
+
+Result<ModelFacts> inspect(const Path& folder, const formats::Checkpoint& checkpoint) {
+  TRY(Config config, load_config(folder));
+  TRY(PromptBuilder prompts, PromptBuilder::load(folder, config));
+  Weights weights;
+  const std::vector<TensorSpec> specs = tensor_specs(config, checkpoint, weights);
+  TRY_STATUS(check_tensors(checkpoint, specs, folder.string(), is_ignored_tensor));
+  return make_facts(config, checkpoint, specs);
+}
+
+Result<std::unique_ptr<Model>> load(const Path& folder, formats::Checkpoint checkpoint) {
+  TRY(Config config, load_config(folder));
+  TRY(PromptBuilder prompts, PromptBuilder::load(folder, config));
+  Weights weights;
+  const std::vector<TensorSpec> specs = tensor_specs(config, checkpoint, weights);
+  TRY_STATUS(check_tensors(checkpoint, specs, folder.string(), is_ignored_tensor));
+  ModelFacts facts = make_facts(config, checkpoint, specs);
+  load_tensors(checkpoint, specs);
+  return std::make_unique<SmolVlm>(std::move(config), std::move(prompts), std::move(facts), std::move(checkpoint), std::move(weights));
+}
+
+}  // namespace
+
+const ModelDef kModelDef = {"SmolVLMForConditionalGeneration, Idefics3ForConditionalGeneration", matches, inspect, load};
+
+}  // namespace onsight::models::smolvlm

@@ -1,0 +1,86 @@
+#include "models/smolvlm/weights.h"
+
+namespace onsight::models::smolvlm {
+namespace {
+
+using compute::Linear;
+using compute::Shape;
+
+class Specs {
+ public:
+  void linear(const std::string& name, Linear& layer, int64_t outputs, int64_t inputs, bool bias) {
+    rows_.push_back({name + ".weight", {outputs, inputs}, &layer.weight});
+    if (bias) rows_.push_back({name + ".bias", {outputs}, &layer.bias});
+  }
+  void norm(const std::string& name, Norm& norm, int64_t width, bool bias) {
+    rows_.push_back({name + ".weight", {width}, &norm.weight});
+    if (bias) rows_.push_back({name + ".bias", {width}, &norm.bias});
+  }
+  void add(TensorSpec spec) { rows_.push_back(std::move(spec)); }
+  std::vector<TensorSpec> take() { return std::move(rows_); }
+
+ private:
+  std::vector<TensorSpec> rows_;
+};
+
+}  // namespace
+
+std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkpoint& checkpoint, Weights& w) {
+  Specs specs;
+  const VisionConfig& v = config.vision;
+  const int64_t d = v.hidden_size;
+  const std::string vision = "model.vision_model.";
+  specs.add({vision + "embeddings.patch_embedding.weight", {d, v.num_channels, v.patch_size, v.patch_size}, &w.patch_embedding.weight});
+  specs.add({vision + "embeddings.patch_embedding.bias", {d}, &w.patch_embedding.bias});
+  specs.add({vision + "embeddings.position_embedding.weight",
+             {v.positions_per_side() * v.positions_per_side(), d},
+             &w.position_embedding});
+  w.vision.resize(static_cast<size_t>(v.num_hidden_layers));
+  for (size_t i = 0; i < w.vision.size(); ++i) {
+    VisionLayer& layer = w.vision[i];
+    const std::string p = vision + "encoder.layers." + std::to_string(i) + ".";
+    specs.norm(p + "layer_norm1", layer.norm1, d, true);
+    specs.linear(p + "self_attn.q_proj", layer.q, d, d, true);
+    specs.linear(p + "self_attn.k_proj", layer.k, d, d, true);
+    specs.linear(p + "self_attn.v_proj", layer.v, d, d, true);
+    specs.linear(p + "self_attn.out_proj", layer.out, d, d, true);
+    specs.norm(p + "layer_norm2", layer.norm2, d, true);
+    specs.linear(p + "mlp.fc1", layer.fc1, v.intermediate_size, d, true);
+    specs.linear(p + "mlp.fc2", layer.fc2, d, v.intermediate_size, true);
+  }
+  specs.norm(vision + "post_layernorm", w.post_norm, d, true);
+
+  const TextConfig& t = config.text;
+  specs.linear("model.connector.modality_projection.proj", w.projection, t.hidden_size,
+               d * config.scale_factor * config.scale_factor, false);
+
+  const std::string text = "model.text_model.";
+  const std::string embedding = text + "embed_tokens.weight";
+  specs.add({embedding, {t.vocab_size, t.hidden_size}, &w.embedding});
+  w.text.resize(static_cast<size_t>(t.num_hidden_layers));
+  const int64_t q_width = t.num_attention_heads * t.head_dim, kv_width = t.num_key_value_heads * t.head_dim;
+  for (size_t i = 0; i < w.text.size(); ++i) {
+    TextLayer& layer = w.text[i];
+    const std::string p = text + "layers." + std::to_string(i) + ".";
+    specs.norm(p + "input_layernorm", layer.norm1, t.hidden_size, false);
+    specs.linear(p + "self_attn.q_proj", layer.q, q_width, t.hidden_size, t.attention_bias);
+    specs.linear(p + "self_attn.k_proj", layer.k, kv_width, t.hidden_size, t.attention_bias);
+    specs.linear(p + "self_attn.v_proj", layer.v, kv_width, t.hidden_size, t.attention_bias);
+    specs.linear(p + "self_attn.o_proj", layer.o, t.hidden_size, q_width, t.attention_bias);
+    specs.norm(p + "post_attention_layernorm", layer.norm2, t.hidden_size, false);
+    specs.linear(p + "mlp.gate_proj", layer.gate, t.intermediate_size, t.hidden_size, t.mlp_bias);
+    specs.linear(p + "mlp.up_proj", layer.up, t.intermediate_size, t.hidden_size, t.mlp_bias);
+    specs.linear(p + "mlp.down_proj", layer.down, t.hidden_size, t.intermediate_size, t.mlp_bias);
+  }
+  specs.norm(text + "norm", w.norm, t.hidden_size, false);
+  // A tied checkpoint may still hold a head of its own, which then counts, as in transformers.
+  const bool own_head = !config.tie_word_embeddings || checkpoint.find("lm_head.weight");
+  specs.add({own_head ? "lm_head.weight" : embedding, {t.vocab_size, t.hidden_size}, &w.head.weight});
+  return specs.take();
+}
+
+bool is_ignored_tensor(std::string_view name) {
+  return name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".position_ids");
+}
+
+}  // namespace onsight::models::smolvlm
