@@ -1,5 +1,5 @@
 """Writes a training checkpoint as a Hugging Face SmolVLM folder (bf16) and proves that transformers agrees:
-python export.py [--checkpoint runs/ema] [--out ../models/onsight-nano] [--config-only]"""
+python export.py [--checkpoint runs/annealed-ema] [--out ../models/onsight-nano] [--config-only]"""
 import argparse
 import json
 import os
@@ -13,10 +13,6 @@ if torch.version.cuda is None and "cpu" not in version("torchvision"):  # a CUDA
     for op in ("nms", "qnms"):
         LIB.define(op + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
-from onsight_nano import checkpoint
-from onsight_nano.batch import prompt_ids
-from onsight_nano.config import BOS, EOU, IMAGE, IMAGE_TOKENS, PAD, PATCH, SHUFFLE, SPECIALS, TEXT, TILE, VISION, VOCAB
-from onsight_nano.model import NanoVLM
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -30,6 +26,11 @@ from transformers import (
     SmolVLMVideoProcessor,
     SmolVLMVisionConfig,
 )
+
+from onsight_nano import checkpoint
+from onsight_nano.batch import prompt_ids
+from onsight_nano.config import BOS, EOU, IMAGE, IMAGE_TOKENS, PAD, PATCH, SHUFFLE, SPECIALS, TEXT, TILE, VISION, VOCAB
+from onsight_nano.model import NanoVLM
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHIPPED = os.path.normpath(f"{HERE}/../models/onsight-nano")
@@ -139,7 +140,7 @@ def ask(model, proc, image, question, n=110):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument("--checkpoint", default=f"{HERE}/runs/ema")
+    ap.add_argument("--checkpoint", default=f"{HERE}/runs/annealed-ema")
     ap.add_argument("--out", default=SHIPPED)
     ap.add_argument("--config-only", action="store_true")
     a = ap.parse_args()

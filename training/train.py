@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import torch
+
 from onsight_nano import checkpoint
 from onsight_nano.batch import answer_loss
 from onsight_nano.heads import DenseHeads, Symbols, dense_loss
@@ -83,9 +84,10 @@ def main():
     ap.add_argument("--frozen", type=float, default=0.0, help="minutes at the start of `join` in which the tower learns at a tenth of the rate")
     ap.add_argument("--checkpoint", default=f"{HERE}/checkpoint", help="read from here at the start")
     ap.add_argument("--out", default=f"{HERE}/runs/last", help="the latest weights")
-    ap.add_argument("--ema", default=f"{HERE}/runs/ema", help="the running average of the weights")
+    ap.add_argument("--ema", help="the running average of the weights (default: runs/NAME-ema, NAME being --out's)")
     ap.add_argument("--log", default=f"{HERE}/runs/log.jsonl", help="one JSON object a line is appended here")
     a = ap.parse_args()
+    a.ema = a.ema or f"{HERE}/runs/{os.path.basename(os.path.normpath(a.out))}-ema"
     torch.set_num_threads(1)
     weights, state = checkpoint.load(a.checkpoint)
     stage = a.stage or state["stage"]

@@ -58,10 +58,10 @@ def answer_loss(model, tokens, groups):
     num = den = guide = pointed = 0.0
     parts = {}
     for g in groups:
-        x, probes = model.text(model.embed(g["ids"], tokens[g["picture"]]), GUIDED)
+        x, probes = model.text(model.embed(g["ids"], tokens[g["picture"]]), GUIDED, AFTER)
         labels, at = g["labels"][:, AFTER:], g["at"][:, AFTER:]
         has = labels != NONE
-        ce = F.cross_entropy(model.lm_head(x[:, AFTER:][has]).float(), labels[has], reduction="none")
+        ce = F.cross_entropy(model.lm_head(x[has]).float(), labels[has], reduction="none")
         w = g["weight"][:, None].expand_as(labels)[has]
         num, den = num + (ce * w).sum(), den + w.sum()
         look = at != NONE

@@ -69,13 +69,14 @@ class TextBlock(nn.Module):
         m, y = self.mlp, self.post_attention_layernorm(x)
         return x + m["down_proj"](F.silu(m["gate_proj"](y)) * m["up_proj"](y))
 
-    def forward(self, x, cos, sin):
-        """Returns the block's output and its queries and keys [B, heads, T, head] (for guided attention)."""
+    def forward(self, x, cos, sin, start=0):
+        """Returns the block's output at the positions from `start` on, and its queries (there) and keys [B, heads, T, head] (for guided
+        attention)."""
         q, k, v = self.qkv(x, cos, sin)
         r = self.heads // self.kv
-        k, v = k.repeat_interleave(r, 1), v.repeat_interleave(r, 1)
-        o = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.rest(x, o), q, k
+        q, k, v = q[:, :, start:], k.repeat_interleave(r, 1), v.repeat_interleave(r, 1)
+        o = attention(*(z.transpose(1, 2).flatten(2) for z in (q, k, v)), self.heads, start)
+        return self.rest(x[:, start:], o.unflatten(2, (self.heads, -1)).transpose(1, 2)), q, k
 
 
 class NanoVLM(nn.Module):
@@ -126,12 +127,12 @@ class NanoVLM(nn.Module):
         e = self.model.text_model.embed_tokens(ids)
         return torch.cat((e[:, :i], tokens.to(e.dtype), e[:, i + IMAGE_TOKENS :]), 1)
 
-    def text(self, x, guided=()):
-        """[B, T, d] -> normed states and, for the layers in `guided`, their (queries, keys)."""
-        t, probes = x.shape[1], []
-        cos, sin = self.cos[:t].to(x.dtype), self.sin[:t].to(x.dtype)
-        for n, block in enumerate(self.model.text_model.layers):
-            x, q, k = block(x, cos, sin)
+    def text(self, x, guided=(), start=0):
+        """[B, T, d] -> normed states at the positions from `start` on and, for the layers in `guided`, their (queries, keys)."""
+        t, probes, layers = x.shape[1], [], self.model.text_model.layers
+        cos, sin = self.cos[:t].to(x), self.sin[:t].to(x)
+        for n, block in enumerate(layers):
+            x, q, k = block(x, cos, sin, start if n == len(layers) - 1 else 0)
             if n in guided:
                 probes.append((q, k))
         return self.model.text_model.norm(x), probes

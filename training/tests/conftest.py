@@ -8,6 +8,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import pytest
 
+import export  # noqa: F401  # first: it lets transformers import a torchvision whose compiled part does not load
+
 
 @pytest.fixture(scope="session")
 def generator():

@@ -2,6 +2,7 @@
 import random
 
 import numpy as np
+
 from onsight_nano.data import fonts, gauge, plain, prompts, scene, text
 from onsight_nano.mix import STAGES
 

@@ -2,14 +2,13 @@
 import numpy as np
 import pytest
 import torch
-from export import processor, tokenizer, write
-from onsight_nano.batch import prompt_ids
-from onsight_nano.config import EOU
-from onsight_nano.model import NanoVLM, initialise
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from export import difference
+from export import difference, processor, tokenizer, write
+from onsight_nano.batch import prompt_ids
+from onsight_nano.config import EOU
+from onsight_nano.model import NanoVLM, initialise
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,10 @@
 """The generator's fast path gives exactly the pixels of transformers' PIL image processor."""
 import numpy as np
 import pytest
+from PIL import Image
+
 from export import processor
 from onsight_nano.preprocess import tile
-from PIL import Image
 
 SIZES = [(192, 192), (600, 40), (40, 600), (24, 24), (317, 211), (193, 192), (1, 1), (1200, 7), (90, 400), (256, 171)]
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import torch
+
 from onsight_nano import checkpoint
 from onsight_nano.attention import attention
 

@@ -118,36 +118,57 @@ def square(r, nlines, held_out=False, page=False, lo=13, hi=44, plain=False, eas
     return reading(r, labels, im, "\n".join(row[0] for row in rows), at, f"read{min(nlines, 4)}", held_out=held_out)
 
 
-def boxed(r, lines, width, height, bg, angle, level, text, kind, draw, questions=prompts.READ, margins=None):
-    """Finishes a crop: margins, drawing, distortion at the native size, then the processor's two resizes."""
+def boxed(r, lines, width, height, bg, angle, level, text, kind, draw, questions=prompts.READ, margins=None, card=None):
+    """Finishes a crop: margins, drawing, distortion at the native size, then the processor's two resizes. card: colour of a panel under
+    the text."""
     left, top, right, bottom = margins or (r.choice([r.randint(1, 6), r.randint(4, 24)]) for _ in range(4))
     size = max(8, round(width + left + right)), max(8, round(height + top + bottom))
     lines = [(s, x + left, y + top, f, fs, c) for s, x, y, f, fs, c in lines]
-    im, labels, at = render(lines, size, bg, angle, draw)
+    clutter = None
+    if card:
+        inset = [r.uniform(0.1, 0.8) * m for m in (left, top, right, bottom)]
+        corner, edge = r.choice([0, 4, 8, 14]), r.choice([None, None, tuple((a + b) // 2 for a, b in zip(card, lines[0][5]))])
+
+        def clutter(pen):
+            box = (inset[0], inset[1], size[0] - inset[2], size[1] - inset[3])
+            pen.rounded_rectangle(box, corner, fill=card, outline=edge)
+
+    im, labels, at = render(lines, size, bg, angle, draw, clutter)
     if draw:
         im = tile(degrade(r, im, level))
     return reading(r, labels, im, text, at, kind, questions)
 
 
 def crop(r, nlines, draw=True, limit=34):
-    """A crop of a page or screen as it comes: tight, of any shape, mostly clean."""
+    """A crop of a page or screen as it comes: tight, of any shape, mostly clean; now and then with a heading or on a panel."""
     fs = r.choice([12, 13, 14, 15, 16, 16, 18, 20, 22, 24, 26, 28, 32, 36, 40])
     font = fonts.pick(r, fs)
     fg, bg = fg_bg(r, 0.25)
     if r.random() < 0.35:
         fg, bg = (r.choice([0, 17, 34, 51]),) * 3, (r.choice([255, 255, 248, 240]),) * 3
-    per_line = r.randint(3, limit if nlines < 3 else 24)
+    card = None
+    if r.random() < 0.2:
+        card, bg = bg, tuple(max(0, min(255, v + r.choice([-1, 1]) * r.randint(5, 60))) for v in bg)
+    limit, fill, ntok = limit if nlines < 3 else 24, r.choice([0.3, 0.6, 0.9]), r.choice([1, 2, 3, 5, 8])
+    sizes = [fs] * nlines
+    faces = [font] * nlines
+    if nlines > 1 and r.random() < 0.3:
+        sizes[0] = round(fs * r.uniform(1.1, 1.6))
+        faces[0] = fonts.pick(r, sizes[0])
     gap, align = r.uniform(1.15, 1.6), r.choice("lllc")
-    rows = [strings.line(r, font[1], per_line * fs * 0.5, r.choice([0.3, 0.6, 0.9]), ntok=r.choice([1, 2, 3, 5, 8])) for _ in range(nlines)]
-    widths = [strings.text_width(font[1], s) for s in rows]
-    block = max(widths)
-    lines = [(s, (block - w) * (0.5 if align == "c" else 0), fs * (gap - 1.2) / 2 + i * fs * gap, font, fs, fg) for i, (s, w) in enumerate(zip(rows, widths))]
+    rows = [strings.line(r, f[1], r.randint(3, limit) * fs * 0.5, fill, ntok=ntok) for f in faces]
+    widths = [strings.text_width(f[1], s) for f, s in zip(faces, rows)]
+    block, lines, y = max(widths), [], fs * (gap - 1.2) / 2
+    for s, w, f, size in zip(rows, widths, faces, sizes):
+        lines.append((s, (block - w) * (0.5 if align == "c" else 0), y, f, size, fg))
+        y += size * gap
     margins = None
-    if r.random() < 0.3:  # a button or a wide cell: the text sits in more room
+    if card or r.random() < 0.3:  # a button, a panel or a wide cell: the text sits in more room
         mx, my = r.randint(2, 60), r.randint(2, 40)
-        margins = (mx, my, mx + r.randint(0, 40), my)
+        margins = (mx, my, mx + r.randint(0, 60), my + r.choice([0, r.randint(0, 30)]))
     angle = 0.0 if r.random() < 0.85 else r.uniform(-2.5, 2.5)
-    return boxed(r, lines, block, fs * gap * nlines, bg, angle, r.choice([0.0, 0.3, 1.0]), "\n".join(rows), f"crop{min(nlines, 4)}", draw, margins=margins)
+    level = r.choice([0.0, 0.3, 1.0])
+    return boxed(r, lines, block, y, bg, angle, level, "\n".join(rows), f"crop{min(nlines, 4)}", draw, margins=margins, card=card)
 
 
 def receipt(r, draw=True):
