@@ -1,5 +1,5 @@
-// ChatTemplate: the Jinja template of a checkpoint folder, rendered with the origin of every byte kept, so that what a user typed
-// can never become a control token.
+// ChatTemplate: the Jinja template of a checkpoint folder, rendered with the origin of every byte kept, so that what a
+// user typed can never become a control token.
 #pragma once
 
 #include <string>
@@ -22,7 +22,8 @@ struct ChatMessage {
   std::vector<ChatPart> content;
 };
 
-// The rendered prompt. `user_text` lists the byte ranges that come from message texts; the rest comes from the template itself.
+// The rendered prompt. `user_text` lists the byte ranges that come from message texts; the rest comes from the template
+// itself.
 struct RenderedPrompt {
   std::string text;
   std::vector<ByteRange> user_text;  // sorted, not overlapping
@@ -30,8 +31,9 @@ struct RenderedPrompt {
 
 class ChatTemplate {
  public:
-  // chat_template.jinja, chat_template.json, or tokenizer_config.json's / processor_config.json's "chat_template", in the order in which
-  // transformers' processor prefers them. A template with a construct that is not supported is refused here, naming the construct.
+  // chat_template.jinja, chat_template.json, or tokenizer_config.json's / processor_config.json's "chat_template", in
+  // the order in which transformers' processor prefers them. A template with a construct that is not supported is
+  // refused here, naming the construct.
   static Result<ChatTemplate> load(const Path& folder);
   static Result<ChatTemplate> parse(std::string_view source, std::string_view where);
 

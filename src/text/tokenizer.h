@@ -27,15 +27,15 @@ struct ByteRange {
 
 class Tokenizer {
  public:
-  // Reads tokenizer.json of a checkpoint folder (and tokenizer_config.json where it matters). Refuses a model, pre-tokeniser,
-  // normaliser or decoder that is not supported, by name.
+  // Reads tokenizer.json of a checkpoint folder (and tokenizer_config.json where it matters). Refuses a model,
+  // pre-tokeniser, normaliser or decoder that is not supported, by name.
   static Result<Tokenizer> load(const Path& folder);
   static Result<Tokenizer> from_json(std::string_view tokenizer_json, std::string_view where);
 
   // Text is any bytes; invalid UTF-8 is replaced by U+FFFD, as Python's decode(errors="replace") does.
   std::vector<int32_t> encode(std::string_view text, SpecialTokens special = SpecialTokens::kAsText) const;
-  // As kParse, but no special (added) token is recognised where it would touch one of `literal` (sorted byte ranges of text that a
-  // user typed); all else, pre-tokenisation included, runs across the borders of the ranges.
+  // As kParse, but no special (added) token is recognised where it would touch one of `literal` (sorted byte ranges of
+  // text that a user typed); all else, pre-tokenisation included, runs across the borders of the ranges.
   std::vector<int32_t> encode(std::string_view text, std::span<const ByteRange> literal) const;
 
   // The bytes that a token stands for: not always valid UTF-8 alone. Special tokens give their content.
@@ -43,8 +43,9 @@ class Tokenizer {
   bool is_special(int32_t id) const;  // "special": true in added_tokens
   // As tokenizers' decode(ids, skip_special_tokens): bytes joined, invalid UTF-8 replaced by U+FFFD.
   std::string decode(std::span<const int32_t> ids, bool skip_special = true) const;
-  std::optional<int32_t> token_to_id(std::string_view token) const;  // of an added token or a vocabulary entry, as written in tokenizer.json
-  int32_t vocabulary_size() const;                                     // 1 + the largest id
+  std::optional<int32_t> token_to_id(
+      std::string_view token) const;  // of an added token or a vocabulary entry, as written in tokenizer.json
+  int32_t vocabulary_size() const;    // 1 + the largest id
 
  private:
   struct Data;
