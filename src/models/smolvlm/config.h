@@ -1,11 +1,12 @@
 // Config: every value of a SmolVLM, SmolVLM2 or Idefics3 checkpoint folder that decides what the model computes.
 //
-//   TRY(Config config, load_config(folder));   // verified: positive, divisible where the model divides, small enough to multiply
-//   int64_t n = config.tokens_per_tile();      // 64 for the 256M and 500M models
+//   TRY(Config config, load_config(folder));   // verified: positive, divisible where the model divides, small enough
+//   to multiply int64_t n = config.tokens_per_tile();      // 64 for the 256M and 500M models
 //
-// Both folder layouts are read: the published one (config.json with torch_dtype and rope_theta, preprocessor_config.json,
-// processor_config.json) and the one that transformers 5 writes (rope_parameters, all processors inside processor_config.json).
-// A key that is absent takes the default of transformers' class (version 5.23), which is not the published models' value.
+// Both folder layouts are read: the published one (config.json with torch_dtype and rope_theta,
+// preprocessor_config.json, processor_config.json) and the one that transformers 5 writes (rope_parameters, all
+// processors inside processor_config.json). A key that is absent takes the default of transformers' class
+// (version 5.23), which is not the published models' value.
 #pragma once
 
 #include <array>
@@ -32,8 +33,9 @@ struct VisionConfig {
   int64_t num_hidden_layers = 12;
   int64_t num_attention_heads = 16;  // divides hidden_size
   int64_t num_channels = 3;          // always 3
-  int64_t image_size = 224;          // decides the number of learned positions only; a tile's size is ProcessorConfig::tile_size
-  int64_t patch_size = 32;           // need not divide image_size: 384 / 14 = 27 patches a side, the remainder is not looked at
+  int64_t image_size =
+      224;                  // decides the number of learned positions only; a tile's size is ProcessorConfig::tile_size
+  int64_t patch_size = 32;  // need not divide image_size: 384 / 14 = 27 patches a side, the remainder is not looked at
   double layer_norm_eps = 1e-6;
   Activation hidden_act = Activation::kGeluTanh;
 
@@ -46,7 +48,7 @@ enum class RopeType { kDefault, kLinear, kLlama3 };
 struct RopeConfig {
   RopeType type = RopeType::kDefault;
   double theta = 10000;
-  double factor = 1;  // linear, llama3
+  double factor = 1;                                                                          // linear, llama3
   double low_freq_factor = 1, high_freq_factor = 4, original_max_position_embeddings = 8192;  // llama3
 };
 
@@ -96,7 +98,8 @@ struct ImageTokens {
   std::string image = "<image>";
   std::string global = "<global-img>";
   std::string end_of_utterance = "<end_of_utterance>";
-  std::string row_col(int row, int col) const;  // counted from 1: "<row_1_col_2>"; one token or several, as the tokenizer has it
+  std::string row_col(int row,
+                      int col) const;  // counted from 1: "<row_1_col_2>"; one token or several, as the tokenizer has it
 };
 
 // generation_config.json. Only the ids are applied by default: answers are greedy unless the user asks for sampling.
@@ -114,7 +117,8 @@ struct Config {
   TextConfig text;
   int64_t scale_factor = 2;  // pixel shuffle: scale_factor² patches become one token
   int32_t image_token_id = 128257;
-  bool tie_word_embeddings = false;  // the head is the embedding, unless the checkpoint holds a different lm_head.weight
+  bool tie_word_embeddings =
+      false;  // the head is the embedding, unless the checkpoint holds a different lm_head.weight
   GenerationConfig generation;
   ProcessorConfig processor;
   ImageTokens tokens;
