@@ -70,7 +70,7 @@ struct Timings {  // milliseconds of wall time
 };
 
 struct Reply {
-  std::string text;
+  std::string text;             // valid UTF-8, special tokens left out, and without the one space that the family's answers begin with
   std::vector<int32_t> tokens;  // of the answer, end token excluded
   int prompt_tokens = 0;
   int reused_tokens = 0;  // of prompt_tokens: found in the cache of the previous request

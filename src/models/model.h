@@ -1,12 +1,14 @@
 // Model: what the engine knows of an architecture. A folder under models/ implements it; CMake lists the folders in the
 // generated registry.
 //
-//   TRY(std::unique_ptr<Model> model, load_model(folder));
+//   TRY(const ModelDef* def, find_model(folder));
+//   TRY(std::unique_ptr<Model> model, def->load(folder, std::move(checkpoint), accept));
 //   TRY(Prompt prompt, model->prompt(messages, images, {}));
 //   Graph g;  Value features = model->vision(g, g.input("pixels", DType::kF32, {1, 3, t, t}));
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -80,13 +82,13 @@ struct ModelDef {
   // True if config.json's "architectures" or "model_type" is this architecture's.
   bool (*matches)(const Json& config);
   Result<ModelFacts> (*inspect)(const Path& folder, const formats::Checkpoint& checkpoint);
-  // Takes the checkpoint over: embeddings are read from the mapped file.
-  Result<std::unique_ptr<Model>> (*load)(const Path& folder, formats::Checkpoint checkpoint);
+  // Takes the checkpoint over: embeddings are read from the mapped file. `accept` sees the facts before any weight is read.
+  Result<std::unique_ptr<Model>> (*load)(const Path& folder, formats::Checkpoint checkpoint,
+                                         const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept);
 };
 std::span<const ModelDef* const> registry();
 
 // Finds the architecture of a checkpoint folder, or says in one sentence which are supported.
 Result<const ModelDef*> find_model(const Path& folder);
-Result<std::unique_ptr<Model>> load_model(const Path& folder);
 
 }  // namespace onsight::models

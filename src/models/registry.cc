@@ -25,10 +25,4 @@ Result<const ModelDef*> find_model(const Path& folder) {
                    found.size() > 200 ? found.substr(0, 200) + "…" : found, ids);
 }
 
-Result<std::unique_ptr<Model>> load_model(const Path& folder) {
-  TRY(const ModelDef* def, find_model(folder));
-  TRY(formats::Checkpoint checkpoint, formats::Checkpoint::open_safetensors(folder));
-  return def->load(folder, std::move(checkpoint));
-}
-
 }  // namespace onsight::models

@@ -160,13 +160,15 @@ Result<ModelFacts> inspect(const Path& folder, const formats::Checkpoint& checkp
   return make_facts(config, checkpoint, specs);
 }
 
-Result<std::unique_ptr<Model>> load(const Path& folder, formats::Checkpoint checkpoint) {
+Result<std::unique_ptr<Model>> load(const Path& folder, formats::Checkpoint checkpoint,
+                                    const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept) {
   TRY(Config config, load_config(folder));
   TRY(PromptBuilder prompts, PromptBuilder::load(folder, config));
   Weights weights;
   const std::vector<TensorSpec> specs = tensor_specs(config, checkpoint, weights);
   TRY_STATUS(check_tensors(checkpoint, specs, folder.string(), is_ignored_tensor));
   ModelFacts facts = make_facts(config, checkpoint, specs);
+  TRY_STATUS(accept(checkpoint, facts));
   load_tensors(checkpoint, specs);
   return std::make_unique<SmolVlm>(std::move(config), std::move(prompts), std::move(facts), std::move(checkpoint), std::move(weights));
 }

@@ -1,0 +1,450 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <map>
+#include <new>
+#include <numeric>
+
+#include "base/thread_pool.h"
+#include "compute/executor.h"
+#include "engine/memory.h"
+#include "engine/sampler.h"
+#include "engine/session.h"
+#include "engine/text_stream.h"
+#include "models/model.h"
+
+namespace onsight::engine {
+namespace {
+
+using compute::Bindings;
+using compute::Buffer;
+using compute::DType;
+using compute::Graph;
+using compute::Shape;
+using compute::Tensor;
+using compute::Value;
+
+constexpr int64_t kPrefillChunk = 256;  // rows a pass: bounds working memory and the wait for Ctrl-C
+constexpr int64_t kFeatureCacheBytes = int64_t{256} << 20;
+
+class Stopwatch {
+ public:
+  double ms() const { return std::chrono::duration<double, std::milli>(Clock::now() - start_).count(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start_ = Clock::now();
+};
+
+template <class T>
+Tensor view(DType dtype, Shape shape, const T* data) {
+  return {dtype, shape, reinterpret_cast<const std::byte*>(data)};
+}
+
+// Third-party exceptions and failed allocations end here.
+template <class Body>
+auto guarded(const Body& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return make_error(ErrorCode::kOutOfMemory, "not enough memory: an allocation was refused, {} MB are free",
+                      available_memory_bytes() >> 20);
+  } catch (const std::exception& e) {
+    return bad_input("unexpected failure: {}", e.what());
+  }
+}
+
+std::string describe_types(const formats::Checkpoint& checkpoint) {
+  std::map<std::string_view, int> counts;
+  for (const auto& [name, tensor] : checkpoint.tensors()) counts[compute::info(tensor.dtype).name]++;
+  std::string out;
+  for (const auto& [type, n] : counts)
+    out += (out.empty() ? "" : ", ") + (counts.size() == 1 ? std::string(type) : fmt::format("{} ({})", type, n));
+  return out;
+}
+
+ModelInfo describe(const Path& folder, const formats::Checkpoint& checkpoint, const models::ModelFacts& facts) {
+  ModelInfo info;
+  std::error_code error;
+  const Path canonical = std::filesystem::weakly_canonical(folder, error);
+  info.name = (canonical.has_filename() ? canonical : canonical.parent_path()).filename().string();
+  info.architecture = facts.architecture;
+  info.parameters = facts.parameters;
+  info.vision_parameters = facts.vision_parameters;
+  info.text_parameters = facts.text_parameters;
+  info.weight_types = describe_types(checkpoint);
+  info.file_bytes = static_cast<int64_t>(checkpoint.total_bytes());
+  const int64_t context_pages = (facts.context_length + compute::kKvPage - 1) / compute::kKvPage;
+  info.memory_bytes = facts.weight_bytes + context_pages * facts.kv.page_bytes() + facts.vision_scratch_bytes;
+  info.tile_size = facts.tile_size;
+  info.patch_size = facts.patch_size;
+  info.tokens_per_tile = facts.tokens_per_tile;
+  info.max_tiles = facts.max_tiles;
+  info.context_length = facts.context_length;
+  info.vocabulary_size = facts.vocabulary_size;
+  info.vision_shape = facts.vision_shape;
+  info.text_shape = facts.text_shape;
+  return info;
+}
+
+class ModelEngine : public Engine {
+ public:
+  ModelEngine(std::unique_ptr<models::Model> model, ModelInfo info, const compute::KernelTable& kernels, int threads,
+              const Stopwatch& since)
+      : pool_(threads),
+        executor_(pool_, kernels),
+        model_(std::move(model)),
+        info_(std::move(info)),
+        cache_(model_->facts().kv),
+        load_ms_(since.ms()) {}
+
+  const ModelInfo& info() const override { return info_; }
+
+  Result<Reply> generate(const Request& request, const Callbacks& callbacks) override {
+    return guarded([&] { return run(request, callbacks); });
+  }
+
+  Status trace(const Request& request, const TraceSink& sink) override {
+    return guarded([&] { return run_trace(request, sink); });
+  }
+
+ private:
+  using Tiles = std::vector<std::shared_ptr<FeatureCache::Entry>>;
+
+  Result<models::Prompt> prepare(const Request& request) const {
+    std::vector<text::ChatMessage> messages;
+    std::vector<std::shared_ptr<const media::Image>> images;
+    for (const Message& message : request.messages) {
+      text::ChatMessage& out = messages.emplace_back();
+      out.role = message.role;
+      for (const Part& part : message.content) {
+        if (part.kind == Part::Kind::kImage) {
+          out.content.push_back({text::ChatPart::Kind::kImage, {}});
+          images.push_back(part.image);
+        } else {
+          out.content.push_back({text::ChatPart::Kind::kText, part.text});
+        }
+      }
+    }
+    TRY(models::Prompt prompt, model_->prompt(messages, images, {request.picture.max_tiles, request.picture.allow_upscale}));
+    const size_t context = static_cast<size_t>(model_->facts().context_length);
+    if (prompt.ids.size() >= context)
+      return bad_input("prompt: {} tokens, expected fewer than the model's context of {}", prompt.ids.size(), context);
+    for (int32_t id : prompt.ids)
+      if (id < 0 || id >= model_->facts().vocabulary_size)
+        return bad_input("tokenizer.json: id {}, expected less than the vocabulary of {}", id, model_->facts().vocabulary_size);
+    return prompt;
+  }
+
+  // Features of one tile, [tokens_per_tile, text_width]. `keep` receives them.
+  Status see(const media::Image& tile, Buffer& keep, const compute::Observer& observer = nullptr) {
+    const int64_t side = model_->facts().tile_size;
+    Buffer pixels(static_cast<size_t>(3 * side * side) * sizeof(float));
+    model_->normalise(tile, pixels.f32());
+    Graph graph;
+    graph.output("features", model_->vision(graph, graph.input("pixels", DType::kF32, {1, 3, side, side})));
+    Bindings bindings;
+    bindings.inputs["pixels"] = view(DType::kF32, {1, 3, side, side}, pixels.f32());
+    TRY_STATUS(executor_.run(graph, bindings, observer));
+    const Tensor features = executor_.output("features");
+    Buffer copy(static_cast<size_t>(features.bytes()));
+    std::memcpy(copy.data(), features.data, copy.bytes());
+    keep = std::move(copy);
+    return {};
+  }
+
+  // Runs positions [first, first + ids.size()) through the decoder; logits of the last row, or of every row, or of none.
+  enum class Logits { kNone, kLast, kAll };
+  Status forward(std::span<const int32_t> ids, int64_t first, std::span<const int32_t> image_rows, const float* image_features,
+                 Logits which, const compute::Observer& observer = nullptr) {
+    const int64_t n = static_cast<int64_t>(ids.size()), width = model_->facts().text_width;
+    cache_.reserve(first + n);
+    std::vector<int32_t> positions(ids.size()), sequences(ids.size(), 0);
+    std::iota(positions.begin(), positions.end(), static_cast<int32_t>(first));
+    const int32_t last = static_cast<int32_t>(n - 1);
+
+    Graph graph;
+    Bindings bindings;
+    Value x = model_->embed(graph, graph.input("ids", DType::kI32, {n}));
+    bindings.inputs["ids"] = view(DType::kI32, {n}, ids.data());
+    if (!image_rows.empty()) {
+      const int64_t m = static_cast<int64_t>(image_rows.size());
+      x = graph.replace_rows(x, graph.input("image_rows", DType::kI32, {m}), graph.input("image_features", DType::kF32, {m, width}));
+      bindings.inputs["image_rows"] = view(DType::kI32, {m}, image_rows.data());
+      bindings.inputs["image_features"] = view(DType::kF32, {m, width}, image_features);
+    }
+    x = model_->text(graph, x, graph.input("positions", DType::kI32, {n}));
+    bindings.inputs["positions"] = view(DType::kI32, {n}, positions.data());
+    if (which == Logits::kLast && n > 1) {
+      x = graph.gather_rows(x, graph.input("last", DType::kI32, {1}));
+      bindings.inputs["last"] = view(DType::kI32, {1}, &last);
+    }
+    if (which != Logits::kNone) graph.output("logits", model_->head(graph, x));
+    compute::KvCache* caches[] = {&cache_};
+    bindings.positions = positions;
+    bindings.sequences = sequences;
+    bindings.caches = caches;
+    return executor_.run(graph, bindings, observer);
+  }
+
+  static bool is_cancelled(const Request& request) {
+    return request.cancelled && request.cancelled->load(std::memory_order_relaxed);
+  }
+
+  // Reads the tiles that have not been seen; false if the caller cancelled.
+  Result<bool> see_all(const models::Prompt& prompt, const Request& request, const Callbacks& callbacks, Tiles& tiles) {
+    for (const media::Image& tile : prompt.tiles) tiles.push_back(features_.find_or_add(tile));
+    const int64_t total = static_cast<int64_t>(tiles.size());
+    for (int64_t i = 0; i < total; ++i) {
+      FeatureCache::Entry& tile = *tiles[static_cast<size_t>(i)];
+      if (is_cancelled(request)) return false;
+      if (callbacks.on_progress) callbacks.on_progress(Stage::kVision, i, total);
+      if (tile.features.bytes() == 0) TRY_STATUS(see(tile.tile, tile.features));
+    }
+    if (callbacks.on_progress && total) callbacks.on_progress(Stage::kVision, total, total);
+    return true;
+  }
+
+  std::vector<PositionKey> keys_of(const models::Prompt& prompt, const Tiles& tiles) const {
+    std::vector<PositionKey> keys;
+    for (int32_t id : prompt.ids) keys.push_back({id, 0});
+    const size_t rows = static_cast<size_t>(model_->facts().tokens_per_tile);
+    for (size_t i = 0; i < prompt.image_positions.size(); ++i)
+      keys[static_cast<size_t>(prompt.image_positions[i])] = {static_cast<int32_t>(i % rows), tiles[i / rows]->id};
+    return keys;
+  }
+
+  // The part of the image features that stands in [begin, end) of the prompt: row numbers relative to begin, and the rows' numbers.
+  struct ImageRows {
+    std::vector<int32_t> at;
+    std::vector<float> features;
+  };
+  ImageRows image_rows(const models::Prompt& prompt, const Tiles& tiles, int64_t begin, int64_t end) const {
+    ImageRows out;
+    const size_t rows = static_cast<size_t>(model_->facts().tokens_per_tile);
+    const size_t width = static_cast<size_t>(model_->facts().text_width);
+    for (size_t i = 0; i < prompt.image_positions.size(); ++i) {
+      const int64_t position = prompt.image_positions[i];
+      if (position < begin || position >= end) continue;
+      out.at.push_back(static_cast<int32_t>(position - begin));
+      const float* row = tiles[i / rows]->features.f32() + i % rows * width;
+      out.features.insert(out.features.end(), row, row + width);
+    }
+    return out;
+  }
+
+  Result<Reply> run(const Request& request, const Callbacks& callbacks) {
+    const Stopwatch total;
+    Reply reply;
+    reply.timings_ms.load = load_ms_;
+    TRY(models::Prompt prompt, prepare(request));
+    reply.timings_ms.preprocess = total.ms();
+    reply.prompt_tokens = static_cast<int>(prompt.ids.size());
+
+    const Stopwatch vision;
+    Tiles tiles;
+    TRY(bool seen, see_all(prompt, request, callbacks, tiles));
+    reply.timings_ms.vision = vision.ms();
+    if (!seen) return cancelled(std::move(reply));
+
+    const Stopwatch prefill;
+    TRY(bool filled, fill(prompt, tiles, request, callbacks, reply));
+    reply.timings_ms.prefill = prefill.ms();
+    features_.trim();
+    if (!filled) return cancelled(std::move(reply));
+
+    TRY_STATUS(decode(request, callbacks, prompt.ids, total, reply));
+    return reply;
+  }
+
+  Reply cancelled(Reply reply) {
+    features_.trim();
+    reply.finish_reason = FinishReason::kCancelled;
+    return reply;
+  }
+
+  // Brings the cache to the whole prompt, reusing what the last request left; false if cancelled.
+  Result<bool> fill(const models::Prompt& prompt, const Tiles& tiles, const Request& request, const Callbacks& callbacks, Reply& reply) {
+    const std::vector<PositionKey> keys = keys_of(prompt, tiles);
+    const int64_t n = static_cast<int64_t>(keys.size());
+    // The last position is always computed: its logits are the answer's first.
+    const int64_t reused = std::min<int64_t>(static_cast<int64_t>(common_prefix(keys_, keys)), n - 1);
+    keys_.resize(static_cast<size_t>(reused));
+    cache_.truncate(reused);
+    reply.reused_tokens = static_cast<int>(reused);
+    for (int64_t begin = reused; begin < n;) {
+      if (is_cancelled(request)) return false;
+      if (callbacks.on_progress) callbacks.on_progress(Stage::kPrefill, begin, n);
+      const int64_t end = std::min(n, begin + kPrefillChunk);
+      const ImageRows rows = image_rows(prompt, tiles, begin, end);
+      const std::span<const int32_t> ids = std::span(prompt.ids).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+      TRY_STATUS(forward(ids, begin, rows.at, rows.features.data(), end == n ? Logits::kLast : Logits::kNone));
+      keys_.insert(keys_.end(), keys.begin() + begin, keys.begin() + end);
+      begin = end;
+    }
+    if (callbacks.on_progress) callbacks.on_progress(Stage::kPrefill, n, n);
+    return true;
+  }
+
+  Status decode(const Request& request, const Callbacks& callbacks, std::vector<int32_t> sequence, const Stopwatch& total, Reply& reply) {
+    const models::ModelFacts& facts = model_->facts();
+    Sampler sampler(request.sampling);
+    TextStream stream(request.stop);
+    const auto emit = [&](const std::string& piece) {
+      if (!piece.empty() && callbacks.on_text) callbacks.on_text(piece);
+    };
+    const Stopwatch decoding;
+    reply.finish_reason = FinishReason::kLength;
+    while (static_cast<int>(reply.tokens.size()) < request.max_tokens) {
+      const std::span<const float> logits = executor_.output("logits").f32();
+      const int32_t token = sampler.next(logits, sequence);
+      if (reply.tokens.empty()) reply.timings_ms.first_token = total.ms();
+      if (std::find(facts.end_tokens.begin(), facts.end_tokens.end(), token) != facts.end_tokens.end()) {
+        reply.finish_reason = FinishReason::kStop;
+        break;
+      }
+      reply.tokens.push_back(token);
+      sequence.push_back(token);
+      if (!model_->tokenizer().is_special(token)) emit(stream.push(model_->tokenizer().token_bytes(token)));
+      if (stream.stopped()) {
+        reply.finish_reason = FinishReason::kStop;
+        break;
+      }
+      if (is_cancelled(request)) {
+        reply.finish_reason = FinishReason::kCancelled;
+        break;
+      }
+      const int64_t position = static_cast<int64_t>(sequence.size()) - 1;
+      if (static_cast<int>(reply.tokens.size()) == request.max_tokens || position + 1 >= facts.context_length) break;
+      TRY_STATUS(forward({&token, 1}, position, {}, nullptr, Logits::kLast));
+      keys_.push_back({token, 0});
+    }
+    if (!stream.stopped()) emit(stream.finish());
+    reply.text = stream.text();
+    reply.completion_tokens = static_cast<int>(reply.tokens.size());
+    reply.timings_ms.decode = decoding.ms();
+    return {};
+  }
+
+  Status run_trace(const Request& request, const TraceSink& sink) {
+    TRY(models::Prompt prompt, prepare(request));
+    const models::ModelFacts& facts = model_->facts();
+    const int64_t n = static_cast<int64_t>(prompt.ids.size()), tiles = static_cast<int64_t>(prompt.tiles.size());
+    TRY_STATUS(sink("input_ids", view(DType::kI32, {n}, prompt.ids.data())));
+
+    // Observed values of all tiles side by side: [tiles, patches, d].
+    struct Stack {
+      Shape shape;
+      std::vector<float> values;
+    };
+    std::vector<std::pair<std::string, Stack>> stacks;
+    Tiles seen;
+    if (tiles > 0) {
+      const int64_t side = facts.tile_size, pixels = 3 * side * side;
+      std::vector<float> all(static_cast<size_t>(tiles * pixels));
+      for (int64_t i = 0; i < tiles; ++i) model_->normalise(prompt.tiles[static_cast<size_t>(i)], all.data() + i * pixels);
+      TRY_STATUS(sink("pixel_values", view(DType::kF32, {tiles, 3, side, side}, all.data())));
+      for (const media::Image& tile : prompt.tiles) {
+        auto entry = std::make_shared<FeatureCache::Entry>();
+        TRY_STATUS(see(tile, entry->features, [&](std::string_view name, const Tensor& value) -> Status {
+          auto it = std::find_if(stacks.begin(), stacks.end(), [&](const auto& s) { return s.first == name; });
+          if (it == stacks.end())
+            it = stacks.insert(stacks.end(), {std::string(name), {{tiles, value.shape[0], value.shape[1]}, {}}});
+          const std::span<const float> v = value.f32();
+          it->second.values.insert(it->second.values.end(), v.begin(), v.end());
+          return {};
+        }));
+        seen.push_back(std::move(entry));
+      }
+      for (const auto& [name, stack] : stacks) TRY_STATUS(sink(name, view(DType::kF32, stack.shape, stack.values.data())));
+    }
+    const ImageRows rows = image_rows(prompt, seen, 0, n);
+    if (tiles > 0)
+      TRY_STATUS(sink("image_features", view(DType::kF32, {static_cast<int64_t>(rows.at.size()), facts.text_width}, rows.features.data())));
+    keys_.clear();
+    cache_.truncate(0);
+    TRY_STATUS(forward(prompt.ids, 0, rows.at, rows.features.data(), Logits::kAll, sink));
+    const Status logits = sink("logits", executor_.output("logits"));
+    cache_.truncate(0);
+    return logits;
+  }
+
+  ThreadPool pool_;
+  compute::Executor executor_;
+  std::unique_ptr<models::Model> model_;
+  ModelInfo info_;
+  FeatureCache features_{kFeatureCacheBytes};
+  compute::KvCache cache_;           // of the last request
+  std::vector<PositionKey> keys_;  // what its positions hold
+  double load_ms_;
+};
+
+}  // namespace
+
+std::string_view to_string(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop: return "stop";
+    case FinishReason::kLength: return "length";
+    case FinishReason::kCancelled: return "cancelled";
+  }
+  return "";
+}
+
+Result<std::unique_ptr<Engine>> Engine::load(const Path& folder, const EngineOptions& options) {
+  return guarded([&]() -> Result<std::unique_ptr<Engine>> {
+    const Stopwatch since;
+    TRY(const compute::KernelTable* kernels, compute::select_kernels());
+    TRY(const models::ModelDef* def, models::find_model(folder));
+    TRY(formats::Checkpoint checkpoint, formats::Checkpoint::open_safetensors(folder));
+    ModelInfo info;
+    const auto accept = [&](const formats::Checkpoint& opened, const models::ModelFacts& facts) -> Status {
+      info = describe(folder, opened, facts);
+      const int64_t needed = facts.weight_bytes + facts.vision_scratch_bytes + facts.kv.page_bytes();
+      if (needed <= available_memory_bytes()) return {};
+      return make_error(ErrorCode::kOutOfMemory, "{}: needs {} MB of memory, {} MB are free", folder.string(), needed >> 20,
+                        available_memory_bytes() >> 20);
+    };
+    TRY(std::unique_ptr<models::Model> model, def->load(folder, std::move(checkpoint), accept));
+    return std::make_unique<ModelEngine>(std::move(model), std::move(info), *kernels, options.threads, since);
+  });
+}
+
+Result<ModelInfo> Engine::inspect(const Path& folder) {
+  return guarded([&]() -> Result<ModelInfo> {
+    TRY(const models::ModelDef* def, models::find_model(folder));
+    TRY(formats::Checkpoint checkpoint, formats::Checkpoint::open_safetensors(folder));
+    TRY(models::ModelFacts facts, def->inspect(folder, checkpoint));
+    return describe(folder, checkpoint, facts);
+  });
+}
+
+Result<Message> user_message(const std::vector<std::shared_ptr<const media::Image>>& images, std::string_view prompt) {
+  constexpr std::string_view kPlace = "{image}";
+  std::vector<size_t> places;
+  if (!images.empty())
+    for (size_t at = prompt.find(kPlace); at != std::string_view::npos; at = prompt.find(kPlace, at + kPlace.size())) places.push_back(at);
+  if (!places.empty() && places.size() != images.size())
+    return make_error(ErrorCode::kUsage, "prompt: {} times {{image}}, expected once for each of the {} pictures or not at all",
+                      places.size(), images.size());
+  Message message;
+  const auto add_text = [&](std::string_view text) {
+    if (!text.empty()) message.content.push_back({Part::Kind::kText, std::string(text), nullptr});
+  };
+  if (places.empty()) {
+    for (const auto& image : images) message.content.push_back({Part::Kind::kImage, {}, image});
+    add_text(prompt);
+    return message;
+  }
+  size_t at = 0;
+  for (size_t i = 0; i < places.size(); ++i) {
+    add_text(prompt.substr(at, places[i] - at));
+    message.content.push_back({Part::Kind::kImage, {}, images[i]});
+    at = places[i] + kPlace.size();
+  }
+  add_text(prompt.substr(at));
+  return message;
+}
+
+}  // namespace onsight::engine

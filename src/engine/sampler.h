@@ -1,0 +1,33 @@
+// Sampler: logits -> the next token. The order of the steps is transformers': repetition penalty, temperature, top-k, top-p, min-p.
+//
+//   Sampler sampler({.temperature = 0.7f, .top_p = 0.9f, .seed = 1});
+//   int32_t token = sampler.next(logits, all_tokens_so_far);
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace onsight::engine {
+
+class Sampler {
+ public:
+  explicit Sampler(const Sampling& options) : options_(options), random_(options.seed) {}
+  // logits [vocabulary]; `seen` holds prompt and answer. The same seed and logits give the same tokens on every machine.
+  int32_t next(std::span<const float> logits, std::span<const int32_t> seen);
+
+ private:
+  Sampling options_;
+  std::mt19937_64 random_;
+  std::vector<float> scores_;
+  struct Candidate {
+    float score;
+    int32_t token;
+  };
+  std::vector<Candidate> candidates_;
+};
+
+}  // namespace onsight::engine
