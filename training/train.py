@@ -37,6 +37,13 @@ class Nano(torch.nn.Module):
         return [(k.removeprefix("vlm."), p) for k, p in self.named_parameters()]
 
 
+def to(batch, device):
+    """A batch (nested dicts and lists of tensors) on the device."""
+    if isinstance(batch, dict):
+        return {k: to(v, device) for k, v in batch.items()}
+    return [to(v, device) for v in batch] if isinstance(batch, list) else batch.to(device)
+
+
 def see(nano, batch):
     losses, right = dense_loss(nano.heads, nano.vlm.vision(batch["image"]), batch)
     return losses, {"cells": right}
@@ -44,8 +51,8 @@ def see(nano, batch):
 
 def talk(nano, batch):
     x = nano.symbols(batch)
-    keep = torch.rand(x.shape[:2]) > 0.03
-    x = x * keep[..., None] + 0.35 * torch.rand(len(x), 1, 1) * torch.randn_like(x)  # what the tower will get wrong
+    keep = torch.rand(x.shape[:2], device=x.device) > 0.03
+    x = x * keep[..., None] + 0.35 * torch.rand(len(x), 1, 1, device=x.device) * torch.randn_like(x)  # what the tower will get wrong
     return answer_loss(nano.vlm, x.to(nano.symbols.table.dtype), batch["text"])
 
 
@@ -63,13 +70,14 @@ STEP = {"see": see, "talk": talk, "join": join}
 def link(nano, stream, batches=40):
     """Solves the connector by least squares: the tower's features of an image token -> its symbol embedding. Returns the relative error."""
     proj = nano.vlm.model.connector["modality_projection"]["proj"].weight
-    a, b = torch.zeros(proj.shape[1], proj.shape[1]), torch.zeros(proj.shape[1], proj.shape[0])
+    a = torch.zeros(proj.shape[1], proj.shape[1], device=proj.device)
+    b = torch.zeros(proj.shape[1], proj.shape[0], device=proj.device)
     for _ in range(batches):
         batch = next(stream)
         x = nano.vlm.shuffle(nano.vlm.vision(batch["image"])).flatten(0, 1).float()
         y = nano.symbols(batch).flatten(0, 1).float()
         a, b = a + x.T @ x, b + x.T @ y
-    w = torch.linalg.solve(a + a.diagonal().mean() * 1e-3 * torch.eye(len(a)), b)
+    w = torch.linalg.solve(a + a.diagonal().mean() * 1e-3 * torch.eye(len(a), device=a.device), b)
     proj.copy_(w.T)
     return ((x @ w - y).pow(2).mean() / y.pow(2).mean()).item()
 
@@ -85,6 +93,7 @@ def main():
     ap.add_argument("--checkpoint", default=f"{HERE}/checkpoint", help="read from here at the start")
     ap.add_argument("--out", default=f"{HERE}/runs/last", help="the latest weights")
     ap.add_argument("--ema", help="the running average of the weights (default: runs/NAME-ema, NAME being --out's)")
+    ap.add_argument("--workers", type=int, default=1, help="processes that draw")
     ap.add_argument("--log", default=f"{HERE}/runs/log.jsonl", help="one JSON object a line is appended here")
     a = ap.parse_args()
     a.ema = a.ema or f"{HERE}/runs/{os.path.basename(os.path.normpath(a.out))}-ema"
@@ -94,8 +103,8 @@ def main():
     linking = stage == "join" and state["stage"] != "join"
     state["stage"] = stage
     nano = Nano(state["seed"])
-    cpu = not torch.cuda.is_available()
-    nano.bfloat16() if cpu else nano.to("cuda", torch.bfloat16)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    nano.to(device, torch.bfloat16)
     opt = Optimiser(nano.names())
     if weights:
         opt.load(weights)
@@ -112,7 +121,7 @@ def main():
 
     phase = torch.full((1,), state["phase"]).share_memory_()
     stream = Stream(stage, state["seed"], state["batches"][stage], phase)
-    batches = iter(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
+    batches = (to(b, device) for b in torch.utils.data.DataLoader(stream, batch_size=None, num_workers=a.workers, prefetch_factor=4))
     if linking:
         log(link_error=link(nano, batches))
         state["batches"][stage] += 40

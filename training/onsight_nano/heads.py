@@ -39,7 +39,7 @@ def dense_loss(heads, h, batch):
     needle = ((target >= NEEDLE) & known).view(len(h), ROWS * COLS // CELLS, CELLS).any(-1)
     if needle.any():
         at = batch["frac"][:, None].expand(-1, needle.shape[1])[needle]
-        soft = torch.softmax(-(((torch.arange(BINS) + 0.5) / BINS - at[:, None]) ** 2) / 0.0006, -1)
+        soft = torch.softmax(-(((torch.arange(BINS, device=h.device) + 0.5) / BINS - at[:, None]) ** 2) / 0.0006, -1)
         out["frac"] = F.cross_entropy(heads.reading(h[needle]).float(), soft, reduction="sum") / total
     right = (seg.detach().argmax(-1) == target)[text & (target > 1)].float()
     return out, right.mean().item() if len(right) else None
@@ -62,7 +62,7 @@ class Symbols(nn.Module):
 
         seg, beg, col = (split(batch[k]) for k in ("seg", "beg", "col"))
         seg = seg.masked_fill(seg == IGNORE, 0)
-        code = torch.zeros(*seg.shape, sum(self.parts))
+        code = torch.zeros(*seg.shape, sum(self.parts), device=seg.device)
         code.scatter_(2, seg[..., None], (seg > 0).float()[..., None])
         code[..., CLASSES] = beg.float()
         code.scatter_(2, (CLASSES + 1 + col.clamp_max(len(COLOURS) - 1))[..., None], (col != IGNORE).float()[..., None])

@@ -1,5 +1,6 @@
 """Which samples each stage of training sees. Batch n of a stage is made from the seed, the stage and n alone, so that a resumed run goes
 on where the last one stopped and repeats nothing."""
+import itertools
 import random
 
 import torch
@@ -55,7 +56,7 @@ class Stream(torch.utils.data.IterableDataset):
 
     def __iter__(self):
         torch.set_num_threads(1)
-        n = self.start
-        while True:
+        info = torch.utils.data.get_worker_info()
+        first, step = (info.id, info.num_workers) if info else (0, 1)  # the loader takes the workers' batches in turn
+        for n in itertools.count(self.start + first, step):
             yield STAGES[self.stage](random.Random(f"{self.seed}/{self.stage}/{n}"), int(self.phase))
-            n += 1
