@@ -25,15 +25,17 @@ struct Image {
 enum class Resample { kNearest = 0, kLanczos = 1, kBilinear = 2, kBicubic = 3, kBox = 4, kHamming = 5 };
 
 struct DecodeLimits {
-  int64_t max_pixels = 179'000'000;  // a larger picture is refused before its pixels are allocated (PIL's decompression-bomb bound)
+  // A larger picture is refused before its pixels are allocated (PIL's decompression-bomb bound).
+  int64_t max_pixels = 179'000'000;
 };
 
-// Decodes the first frame, applies the EXIF orientation and converts to RGB exactly as transformers.image_utils.load_image does
-// (PIL.ImageOps.exif_transpose, then convert("RGB")). `name` is used in error messages.
+// Decodes the first frame, applies the EXIF orientation and converts to RGB exactly as
+// transformers.image_utils.load_image does (PIL.ImageOps.exif_transpose, then convert("RGB")). `name` is used in error
+// messages.
 Result<Image> decode_image(std::string_view bytes, std::string_view name, const DecodeLimits& limits = {});
 
-// PIL.Image.resize((width, height), filter) on 8-bit pixels: two passes with rounding between, in PIL's fixed point.
-// width and height are at least 1.
+// PIL.Image.resize((width, height), filter) on 8-bit pixels: two passes with rounding between, in PIL's fixed point and
+// in the order that PIL takes them since version 13. width and height are at least 1.
 Image resize(const Image& source, int width, int height, Resample filter);
 
 }  // namespace onsight::media
