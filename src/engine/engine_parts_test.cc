@@ -1,0 +1,97 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "engine/sampler.h"
+#include "engine/session.h"
+#include "engine/text_stream.h"
+
+namespace onsight::engine {
+namespace {
+
+TEST(Sampler, GreedyTakesTheFirstOfEqualBest) {
+  const std::vector<float> logits = {0, 3, 3, -1};
+  EXPECT_EQ(Sampler({}).next(logits, {}), 1);
+  EXPECT_EQ(Sampler({.repetition_penalty = 2}).next(logits, std::vector<int32_t>{1}), 2);
+}
+
+TEST(Sampler, DrawsWithTheRightFrequencies) {
+  const std::vector<float> logits = {std::log(0.6f), std::log(0.3f), std::log(0.1f)};
+  const auto counts = [&](Sampling options) {
+    Sampler sampler(options);
+    std::map<int32_t, int> n;
+    for (int i = 0; i < 20000; ++i) n[sampler.next(logits, {})]++;
+    return n;
+  };
+  auto all = counts({.temperature = 1, .seed = 5});
+  EXPECT_NEAR(all[0] / 20000.0, 0.6, 0.02);
+  EXPECT_NEAR(all[2] / 20000.0, 0.1, 0.01);
+  EXPECT_EQ(counts({.temperature = 1, .top_k = 2})[2], 0);
+  auto nucleus = counts({.temperature = 1, .top_p = 0.85f});
+  EXPECT_EQ(nucleus[2], 0);
+  EXPECT_NEAR(nucleus[1] / 20000.0, 1.0 / 3, 0.02);
+  EXPECT_EQ(counts({.temperature = 1, .min_p = 0.4f})[2], 0);
+  EXPECT_EQ(counts({.temperature = 1, .top_p = 1e-6f})[0], 20000);
+  EXPECT_EQ(counts({.temperature = 1, .seed = 5}), all);  // the same seed, the same draws
+}
+
+TEST(TextStream, HoldsBackIncompleteCharacters) {
+  TextStream stream({});
+  EXPECT_EQ(stream.push(" caf\xc3"), "caf");
+  EXPECT_EQ(stream.push("\xa9 \xf0\x9f"), "é ");
+  EXPECT_EQ(stream.push("\x98\x80"), "😀");
+  EXPECT_EQ(stream.push("\xff!"), "\xef\xbf\xbd!");
+  EXPECT_EQ(stream.push("\xe2\x82"), "");
+  EXPECT_EQ(stream.finish(), "\xef\xbf\xbd");
+  EXPECT_EQ(stream.text(), "café 😀\xef\xbf\xbd!\xef\xbf\xbd");
+}
+
+TEST(TextStream, EndsBeforeTheFirstStopString) {
+  TextStream stream({"\n\n", "END"});
+  EXPECT_EQ(stream.push("one\n"), "one");
+  EXPECT_EQ(stream.push("two E"), "\ntwo ");
+  EXPECT_EQ(stream.push("NOT"), "ENOT");
+  EXPECT_EQ(stream.push(" EN"), " ");
+  EXPECT_FALSE(stream.stopped());
+  EXPECT_EQ(stream.push("D more\n\n"), "");
+  EXPECT_TRUE(stream.stopped());
+  EXPECT_EQ(stream.text(), "one\ntwo ENOT ");
+}
+
+TEST(FeatureCache, EqualPixelsAreOneEntry) {
+  media::Image a{2, 1, {1, 2, 3, 4, 5, 6}}, b = a;
+  b.rgb[5] = 7;
+  FeatureCache cache(1000);
+  const auto first = cache.find_or_add(a), second = cache.find_or_add(b);
+  EXPECT_NE(first->id, second->id);
+  EXPECT_EQ(cache.find_or_add(a), first);
+  first->features = compute::Buffer(100);
+  second->features = compute::Buffer(2000);
+  cache.trim();
+  EXPECT_EQ(cache.find_or_add(a), first);
+  EXPECT_NE(cache.find_or_add(b)->id, second->id);  // too large to keep
+}
+
+TEST(Prefix, EndsAtTheFirstDifference) {
+  const std::vector<PositionKey> a = {{1, 0}, {2, 0}, {0, 7}, {1, 7}}, b = {{1, 0}, {2, 0}, {0, 8}, {1, 8}};
+  EXPECT_EQ(common_prefix(a, b), 2u);
+  EXPECT_EQ(common_prefix(a, a), 4u);
+  EXPECT_EQ(common_prefix(a, {}), 0u);
+}
+
+TEST(UserMessage, PlacesPictures) {
+  const auto image = std::make_shared<const media::Image>();
+  const auto kinds = [](const Message& m) {
+    std::string out;
+    for (const Part& p : m.content) out += p.kind == Part::Kind::kImage ? "#" : p.text;
+    return out;
+  };
+  EXPECT_EQ(kinds(user_message({image, image}, "which?").value()), "##which?");
+  EXPECT_EQ(kinds(user_message({image, image}, "a {image} b {image}").value()), "a # b #");
+  EXPECT_EQ(kinds(user_message({}, "literal {image}").value()), "literal {image}");
+  EXPECT_EQ(user_message({image, image}, "only {image}").error().code, ErrorCode::kUsage);
+}
+
+}  // namespace
+}  // namespace onsight::engine
