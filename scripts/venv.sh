@@ -19,5 +19,5 @@ echo "venv: installing the rest of $requirements" >&2
 "${pip[@]}" --no-deps "$(grep '^torchvision==' "$requirements")"
 grep -v -E '^(torch|torchvision)==' "$requirements" >.venv/rest.txt
 "${pip[@]}" -r .venv/rest.txt
-.venv/bin/python -c 'import torch, torchvision, transformers, tokenizers, PIL, pytest'
+.venv/bin/python -c 'import torch, transformers, tokenizers, PIL, pytest'
 printf '%s\n' "$wanted" >.venv/.onsight
