@@ -2,6 +2,7 @@
 IMAGE ?= examples/screenshot.png
 PROMPT ?= Read the text.
 MODEL ?=
+MINUTES ?= 120
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 
@@ -16,7 +17,7 @@ endif
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: build run test parity fuzz asan tsan format format-check tidy install clean help setup setup-test setup-parity setup-ci
+.PHONY: build run test parity fuzz asan tsan format format-check tidy train install clean help setup setup-test setup-parity setup-ci
 
 build: setup ## build build/onsight (release); what plain `make` does
 	@scripts/build.sh release onsight
@@ -29,7 +30,8 @@ test: setup-test ## the tests: C++ units, cross-room, the command line
 	@scripts/build.sh release
 	@scripts/test.sh
 
-parity: setup-parity build ## compare with live transformers, and the training's tests (installs PyTorch in .venv)
+parity: setup-parity ## compare with live transformers, and the training's tests (installs PyTorch in .venv)
+	@scripts/build.sh release
 	@scripts/parity.sh
 
 fuzz: setup-ci ## each fuzz target for FUZZ_SECONDS (30)
@@ -51,6 +53,9 @@ format-check: setup-ci ## fail if `make format` would change a file
 
 tidy: setup-ci build ## clang-tidy over src/, warnings as errors
 	@scripts/tidy.sh
+
+train: ## go on training the model that ships for MINUTES (120), then export and measure it
+	@training/run.sh --minutes '$(MINUTES)'
 
 install: build ## install into PREFIX (/usr/local); DESTDIR is honoured
 	@cmake --install build --prefix '$(PREFIX)'
