@@ -37,6 +37,11 @@ class ChatTemplate {
   static Result<ChatTemplate> load(const Path& folder);
   static Result<ChatTemplate> parse(std::string_view source, std::string_view where);
 
+  // The family's own template. A conversation with a video always takes it, whatever the folder says.
+  static ChatTemplate built_in_for_video();
+
+  // Refuses a role with other characters than letters, digits, '_' and '-': it must not be able to spell a control
+  // token.
   Result<RenderedPrompt> render(const std::vector<ChatMessage>& messages, bool add_generation_prompt) const;
 
  private:

@@ -1,0 +1,180 @@
+#include "text/chat_template.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/check.h"
+#include "base/json.h"
+#include "text/template_interpreter.h"
+#include "text/template_parser.h"
+#include "text/tokenizer_file.h"
+#include "text/utf8.h"
+
+namespace onsight::text {
+
+struct ChatTemplate::Data {
+  NodePtr root;
+  std::string where;
+  Dict variables;  // bos_token and the like
+};
+
+namespace {
+
+constexpr std::string_view kVideoTemplate =
+    "<|im_start|>{% for message in messages %}{{ message.role | capitalize }}"
+    "{{ ':' if message.content[0].type == 'image' else ': ' }}"
+    "{% for part in message.content %}{{ part.text if part.type == 'text' else '<' ~ part.type ~ '>' }}{% endfor %}"
+    "<end_of_utterance>\n{% endfor %}{{ 'Assistant:' if add_generation_prompt }}";
+
+struct Source {
+  std::string text;
+  std::string where;
+};
+
+bool is_there(const Path& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+// A template, or several with names, of which "default" counts.
+Result<Source> choose(const JsonView& view) {
+  const Json& json = view.json();
+  if (json.is_string()) return Source{json.get<std::string>(), view.where()};
+  if (json.is_object()) {
+    TRY(std::string text, view.string("default"));
+    return Source{std::move(text), view.where() + ".default"};
+  }
+  if (!json.is_array()) return bad_input("{}: expected a string", view.where());
+  for (size_t i = 0; i < json.size(); ++i) {
+    JsonView item(json[i], fmt::format("{}[{}]", view.where(), i));
+    TRY(std::string name, item.string("name"));
+    if (name != "default") continue;
+    TRY(std::string text, item.string("template"));
+    return Source{std::move(text), item.where()};
+  }
+  return bad_input("{}: expected a template named 'default'", view.where());
+}
+
+// The "chat_template" of a JSON file, if there is one.
+Result<std::optional<Source>> from_json_file(const Path& path, bool required) {
+  if (!is_there(path)) return std::nullopt;
+  TRY(Json json, load_json(path));
+  JsonView view(json, path.string());
+  if (!json.is_object()) return bad_input("{}: expected a JSON object", path.string());
+  if (!required && !view.has("chat_template")) return std::nullopt;
+  TRY(Source source, choose(view.at("chat_template")));
+  return std::optional<Source>(std::move(source));
+}
+
+bool has_more_templates(const Path& folder) {
+  std::error_code error;
+  std::filesystem::directory_iterator it(folder / "additional_chat_templates", error), end;
+  for (; !error && it != end; it.increment(error))
+    if (it->path().extension() == ".jinja") return true;
+  return false;
+}
+
+Result<Source> find_source(const Path& folder) {
+  TRY(std::optional<Source> source, from_json_file(folder / "processor_config.json", false));
+  if (source) return *std::move(source);
+  TRY(source, from_json_file(folder / "chat_template.json", true));
+  if (source && has_more_templates(folder))
+    return bad_input("{}: stands beside additional_chat_templates, expected one or the other",
+                     (folder / "chat_template.json").string());
+  if (source) return *std::move(source);
+  Path jinja = folder / "chat_template.jinja";
+  if (!is_there(jinja)) jinja = folder / "additional_chat_templates" / "default.jinja";
+  if (is_there(jinja)) {
+    TRY(std::string text, read_file(jinja, uint64_t{16} << 20));
+    return Source{std::move(text), jinja.string()};
+  }
+  TRY(source, from_json_file(folder / "tokenizer_config.json", false));
+  if (source) return *std::move(source);
+  return bad_input("{}: no chat template, expected chat_template.jinja or chat_template.json", folder.string());
+}
+
+Status check_role(std::string_view role) {
+  auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  };
+  if (role.empty() || !std::all_of(role.begin(), role.end(), fits))
+    return bad_input("message: the role '{}' is not a name, expected 'user', 'assistant' or 'system'", role);
+  return {};
+}
+
+Value to_value(const ChatPart& part) {
+  switch (part.kind) {
+    case ChatPart::Kind::kImage:
+      return Value::mapping({{"type", Value::string("image")}});
+    case ChatPart::Kind::kVideo:
+      return Value::mapping({{"type", Value::string("video")}});
+    default:
+      return Value::mapping({{"type", Value::string("text")},
+                             {"text", Value::string(MarkedText(replace_invalid_utf8(part.text), /*from_user=*/true))}});
+  }
+}
+
+std::vector<ByteRange> user_ranges(const MarkedText& text) {
+  std::vector<ByteRange> out;
+  for (size_t i = 0; i < text.user.size(); ++i) {
+    if (!text.user[i]) continue;
+    if (!out.empty() && out.back().end == i)
+      ++out.back().end;
+    else
+      out.push_back({i, i + 1});
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<ChatTemplate> ChatTemplate::load(const Path& folder) {
+  TRY(Source source, find_source(folder));
+  TRY(SpecialTokenFiles tokens, SpecialTokenFiles::load(folder));
+  auto data = std::make_shared<Data>();
+  TRY(data->root, parse_template(source.text, source.where));
+  data->where = std::move(source.where);
+  for (auto& [name, content] : tokens.named) data->variables.emplace_back(name, Value::string(content));
+  ChatTemplate out;
+  out.data_ = std::move(data);
+  return out;
+}
+
+Result<ChatTemplate> ChatTemplate::parse(std::string_view source, std::string_view where) {
+  auto data = std::make_shared<Data>();
+  TRY(data->root, parse_template(source, where));
+  data->where = where;
+  ChatTemplate out;
+  out.data_ = std::move(data);
+  return out;
+}
+
+ChatTemplate ChatTemplate::built_in_for_video() {
+  auto parsed = parse(kVideoTemplate, "built-in chat template");
+  ONSIGHT_CHECK(parsed.has_value());
+  return *std::move(parsed);
+}
+
+Result<RenderedPrompt> ChatTemplate::render(const std::vector<ChatMessage>& messages,
+                                            bool add_generation_prompt) const {
+  List list;
+  for (const ChatMessage& message : messages) {
+    TRY_STATUS(check_role(message.role));
+    List content;
+    for (const ChatPart& part : message.content) content.push_back(to_value(part));
+    list.push_back(
+        Value::mapping({{"role", Value::string(message.role)}, {"content", Value::sequence(std::move(content))}}));
+  }
+  Dict variables = data_->variables;
+  variables.emplace_back("messages", Value::sequence(std::move(list)));
+  variables.emplace_back("tools", Value::none());
+  variables.emplace_back("documents", Value::none());
+  variables.emplace_back("add_generation_prompt", Value::boolean(add_generation_prompt));
+  TRY(MarkedText text, run_template(*data_->root, std::move(variables), data_->where));
+  RenderedPrompt out;
+  out.user_text = user_ranges(text);
+  out.text = std::move(text.bytes);
+  return out;
+}
+
+}  // namespace onsight::text
