@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks the house plan: every #include in src/ follows an arrow of cmake/rooms.cmake, and no model's name leaves its folder.
+"""Checks the house plan: every #include in src/ follows an arrow of cmake/rooms.cmake, no model's name leaves its folder, and the files that
+ARCHITECTURE.md and CONTRIBUTING.md name are there.
 
   tests/include_arrows.py [ROOT]        prints each violation, exits 1 if there is one
   tests/include_arrows.py --self-test   proves, on seeded violations, that the check can fail
@@ -95,6 +96,16 @@ def violations(root):
             if room == "models" and len(inside.parts) > 2 and inside.parts[1] not in SHARED_MODEL_FOLDERS:
                 continue
             found.append(f"{line_of(match)}: '{match.group()}': the name of an architecture belongs in src/models/{owner}/ only")
+    return found + missing_files(root)
+
+
+def missing_files(root):
+    """Names like `room/file.cc` in the documents, relative to src/ or to the root."""
+    found = []
+    for document in (root / "ARCHITECTURE.md", root / "CONTRIBUTING.md"):
+        for name in re.findall(r"`((?:\w+/)+[\w.-]*\.\w+)`", document.read_text() if document.exists() else ""):
+            if not (root / "src" / name).exists() and not (root / name).exists():
+                found.append(f"{document.name}: `{name}` is not there")
     return found
 
 
@@ -109,6 +120,7 @@ def self_test(root):
         ("src/compute/seed.cc", "int smolvlm_layers;\n", "the name of an architecture"),
         ("src/engine/seed.cc", 'auto x = "Idefics3ForConditionalGeneration";\n', "the name of an architecture"),
         ("src/engine/seed.cc", '#include "nowhere.h"\n', "expected a path that starts with a room"),
+        ("ARCHITECTURE.md", "`engine/nowhere.cc` and `cmake/rooms.cmake`", "`engine/nowhere.cc` is not there"),
     ]
     harmless = "// SmolVLM\n/* #include \"engine/engine.h\" */\n#include <vector>\n#include \"base/file.h\"\nauto x = \"SmolVLM2-500M\";\n"
     with tempfile.TemporaryDirectory() as temporary:
