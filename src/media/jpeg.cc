@@ -1,8 +1,11 @@
-#include <jpeglib.h>
-
+#include <algorithm>
 #include <csetjmp>
-#include <cstdio>  // jpeglib.h needs FILE
+#include <cstdio>
 #include <cstring>
+#include <optional>
+#include <string>
+// jpeglib.h needs what <cstdio> declares.
+#include <jpeglib.h>
 #ifdef __linux__
 #include <sys/mman.h>
 #include <unistd.h>
