@@ -18,6 +18,8 @@ constexpr int64_t kMaxVocabulary = 1 << 24;
 constexpr int64_t kMaxPositions = 1 << 26;
 constexpr int64_t kMaxTilesPerSide = 64;
 constexpr int64_t kLongestEdgeOfAll = 4096;  // the reference shrinks what is longer
+constexpr double kMinEpsilon = 1e-20;
+constexpr float kMinDeviation = 1e-6f;
 constexpr uint64_t kMaxFileBytes = uint64_t{16} << 20;
 
 // The object under `key`, or an empty one. Refuses anything else, which JsonView would read as absent.
@@ -28,10 +30,10 @@ Result<JsonView> object(const JsonView& view, std::string_view key) {
   return inner;
 }
 
-Result<double> positive(const JsonView& view, std::string_view key, double otherwise, double max) {
+Result<double> number(const JsonView& view, std::string_view key, double otherwise, double min, double max) {
   TRY(double value, view.number_or(key, otherwise));
-  if (!(value > 0 && value <= max))
-    return bad_input("{}: expected a number above 0 and up to {}, found {}", view.at(key).where(), max, value);
+  if (!(value >= min && value <= max))
+    return bad_input("{}: expected a number from {} to {}, found {}", view.at(key).where(), min, max, value);
   return value;
 }
 
@@ -68,7 +70,7 @@ Result<VisionConfig> read_vision(const JsonView& view) {
   TRY(v.num_channels, view.integer_or("num_channels", v.num_channels, 3, 3));
   TRY(v.image_size, view.integer_or("image_size", v.image_size, 1, kMaxSide));
   TRY(v.patch_size, view.integer_or("patch_size", v.patch_size, 1, v.image_size));
-  TRY(v.layer_norm_eps, positive(view, "layer_norm_eps", v.layer_norm_eps, 1));
+  TRY(v.layer_norm_eps, number(view, "layer_norm_eps", v.layer_norm_eps, kMinEpsilon, 1));
   TRY_STATUS(expect_divides(view, "num_attention_heads", v.num_attention_heads, "hidden_size", v.hidden_size));
   TRY(std::string act, view.string_or("hidden_act", "gelu_pytorch_tanh"));
   if (act == "gelu")
@@ -84,8 +86,8 @@ Result<RopeConfig> read_rope(const JsonView& text, int64_t max_position_embeddin
   TRY(JsonView old, object(text, "rope_scaling"));
   TRY(JsonView rope_parameters, object(text, "rope_parameters"));
   const JsonView& view = old.json().empty() ? rope_parameters : old;
-  TRY(double theta, positive(text, "rope_theta", rope.theta, 1e15));
-  TRY(rope.theta, positive(view, "rope_theta", theta, 1e15));
+  TRY(double theta, number(text, "rope_theta", rope.theta, 1, 1e15));
+  TRY(rope.theta, number(view, "rope_theta", theta, 1, 1e15));
   TRY(std::string old_type, view.string_or("type", "default"));
   TRY(std::string type, view.string_or("rope_type", old_type));
   for (const JsonView* place : {&text, &view}) {
@@ -96,7 +98,7 @@ Result<RopeConfig> read_rope(const JsonView& text, int64_t max_position_embeddin
   if (type != "linear" && type != "llama3")
     return bad_input("{}: rope_type: expected default, linear or llama3, found '{:.100}'", view.where(), type);
   if (!view.has("factor")) return bad_input("{}: missing, expected a number", view.at("factor").where());
-  TRY(rope.factor, positive(view, "factor", 1, 1e6));
+  TRY(rope.factor, number(view, "factor", 1, 1, 1e6));
   if (type == "linear") {
     rope.type = RopeType::kLinear;
     return rope;
@@ -104,8 +106,8 @@ Result<RopeConfig> read_rope(const JsonView& text, int64_t max_position_embeddin
   rope.type = RopeType::kLlama3;
   for (std::string_view key : {"low_freq_factor", "high_freq_factor"})
     if (!view.has(key)) return bad_input("{}: missing, expected a number", view.at(key).where());
-  TRY(rope.low_freq_factor, positive(view, "low_freq_factor", 1, 1e6));
-  TRY(rope.high_freq_factor, positive(view, "high_freq_factor", 4, 1e6));
+  TRY(rope.low_freq_factor, number(view, "low_freq_factor", 1, 1e-3, 1e6));
+  TRY(rope.high_freq_factor, number(view, "high_freq_factor", 4, 1e-3, 1e6));
   if (rope.high_freq_factor <= rope.low_freq_factor)
     return bad_input("{}: expected more than low_freq_factor {}, found {}", view.at("high_freq_factor").where(),
                      rope.low_freq_factor, rope.high_freq_factor);
@@ -135,7 +137,7 @@ Result<TextConfig> read_text(const JsonView& view, bool has_text_config) {
   TRY(t.max_position_embeddings,
       view.integer_or("max_position_embeddings", t.max_position_embeddings, 1, kMaxPositions));
   // Without any text_config, SmolVLMConfig's own default applies, else LlamaConfig's.
-  TRY(t.rms_norm_eps, positive(view, "rms_norm_eps", has_text_config ? 1e-6 : 1e-5, 1));
+  TRY(t.rms_norm_eps, number(view, "rms_norm_eps", has_text_config ? 1e-6 : 1e-5, kMinEpsilon, 1));
   TRY(t.rope, read_rope(view, t.max_position_embeddings));
   TRY(t.attention_bias, view.boolean_or("attention_bias", false));
   TRY(t.mlp_bias, view.boolean_or("mlp_bias", false));
@@ -190,7 +192,7 @@ Result<GenerationConfig> read_generation(const ConfigFiles& files, const JsonVie
   TRY(g.temperature, view.number_or("temperature", g.temperature));
   TRY(g.top_p, view.number_or("top_p", g.top_p));
   TRY(g.top_k, view.integer_or("top_k", g.top_k, 0, INT32_MAX));
-  TRY(g.repetition_penalty, positive(view, "repetition_penalty", g.repetition_penalty, 1e6));
+  TRY(g.repetition_penalty, number(view, "repetition_penalty", g.repetition_penalty, 1e-6, 1e6));
   return g;
 }
 
@@ -229,14 +231,15 @@ Result<ProcessorConfig> read_processor(const JsonView& view) {
   TRY(p.tile_size, read_longest_edge(view, "max_image_size", p.tile_size, kMaxSide));
   TRY(int64_t filter, view.integer_or("resample", static_cast<int64_t>(p.resample), 0, 5));
   p.resample = static_cast<media::Resample>(filter);
-  TRY(p.rescale_factor, positive(view, "rescale_factor", p.rescale_factor, 1e6));
+  TRY(p.rescale_factor, number(view, "rescale_factor", p.rescale_factor, 1e-9, 1e6));
   TRY(p.image_mean, read_colours(view, "image_mean", p.image_mean));
   TRY(p.image_std, read_colours(view, "image_std", p.image_std));
   for (float deviation : p.image_std)
-    if (!(deviation > 0))
-      return bad_input("{}: expected numbers above 0, found {}", view.at("image_std").where(), deviation);
+    if (deviation < kMinDeviation)
+      return bad_input("{}: expected numbers from {} on, found {}", view.at("image_std").where(), kMinDeviation,
+                       deviation);
   TRY(JsonView video, object(view, "video_sampling"));
-  TRY(p.video.fps, positive(video, "fps", p.video.fps, 1e4));
+  TRY(p.video.fps, number(video, "fps", p.video.fps, 1e-6, 1e4));
   TRY(p.video.max_frames, video.integer_or("max_frames", p.video.max_frames, 1, 1 << 20));
   TRY(p.video.longest_edge, read_longest_edge(video, "video_size", 0, 1 << 20));
   return p;
