@@ -81,6 +81,8 @@ class EditingReader : public LineReader {
     prompt_ = prompt;
     interrupted_ = false;
     drain_signals();  // of the answer before
+    // Before the prompt shows; libedit alone does it after, and a key pressed in between would be lost.
+    ::el_set(edit_, EL_PREP_TERM, 1);
     int length = 0;
     const char* text = ::el_gets(edit_, &length);
     if (interrupted_) {

@@ -66,7 +66,7 @@ void Options::add(OptionRow row, Store store) {
     return true;
   };
   if (!row.names.empty() && row.value.empty()) {
-    parser_->app.add_flag_callback(names, [callback] { callback({}); });
+    parser_->app.add_flag_callback(names, [callback] { callback({}); })->disable_flag_override();
   } else {
     CLI::Option* option = parser_->app.add_option(names, callback);
     // One value after each name, so that `--image a.png "a prompt"` leaves the prompt alone.
@@ -175,18 +175,31 @@ Status Options::refuse_unknown(const std::vector<std::string>& rest) const {
   return {};
 }
 
+// A flag that was given a value, or else an option at the end of the line that lacks its own.
+Status Options::refuse_mismatch(std::span<const std::string> arguments) const {
+  auto named = [](const OptionRow& row, const std::string& name) {
+    return (',' + row.names + ',').find(',' + name + ',') != std::string::npos;
+  };
+  for (const OptionRow& row : rows_) {
+    if (row.names.empty()) continue;
+    for (const std::string& argument : arguments) {
+      size_t equals = argument.find('=');
+      if (row.value.empty() && equals != std::string::npos && named(row, argument.substr(0, equals)))
+        return make_error(ErrorCode::kUsage, "{}: expected no value, found '{}'", argument.substr(0, equals),
+                          argument.substr(equals + 1));
+    }
+    if (!row.value.empty() && named(row, arguments.back()))
+      return make_error(ErrorCode::kUsage, "{}: expected {} after it", arguments.back(), row.value);
+  }
+  return make_error(ErrorCode::kUsage, "'{}': expected a value after it", arguments.back());
+}
+
 Status Options::parse(std::span<const std::string> arguments) {
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // the order that CLI11 takes
   try {
     parser_->app.parse(std::move(reversed));
   } catch (const CLI::ArgumentMismatch&) {
-    // The only mismatch that these options can have: the last one on the line lacks its value.
-    const std::string& last = arguments.back();
-    for (const OptionRow& row : rows_) {
-      if (row.value.empty() || (',' + row.names + ',').find(',' + last + ',') == std::string::npos) continue;
-      return make_error(ErrorCode::kUsage, "{}: expected {} after it", last, row.value);
-    }
-    return make_error(ErrorCode::kUsage, "'{}': expected a value after it", last);
+    return refuse_mismatch(arguments);
   } catch (const CLI::Error& error) {
     return make_error(ErrorCode::kUsage, "{}", error.what());
   }

@@ -55,6 +55,7 @@ class Options {
  private:
   using Store = std::function<Status(const std::vector<std::string>&)>;
   void add(OptionRow row, Store store);
+  Status refuse_mismatch(std::span<const std::string> arguments) const;
   Status refuse_unknown(const std::vector<std::string>& rest) const;
   template <class T>
   void add_real(std::string names, std::string value, T& target, Range range, std::string help);

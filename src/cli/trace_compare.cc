@@ -139,9 +139,11 @@ Result<Comparison> compare_traces(const Path& ours, const Path& theirs, double t
     } else {
       Difference d = measure(a.tensor(), b.tensor());
       bool differs = !(d.relative <= tolerance);
-      std::string how = fmt::format(
-          "relative error {:.3g} (at most {:g} expected), most at {}: {:.7g} instead of {:.7g}", d.relative, tolerance,
-          index_of(a.shape, d.where), value_at(a.tensor(), d.where), value_at(b.tensor(), d.where));
+      std::string how;
+      if (differs)
+        how = fmt::format("relative error {:.3g} (at most {:g} expected), most at {}: {:.7g} instead of {:.7g}",
+                          d.relative, tolerance, index_of(a.shape, d.where), value_at(a.tensor(), d.where),
+                          value_at(b.tensor(), d.where));
       report(name, fmt::format("{:<20}  {:>10.3g}  {:>10.3g}", shape, d.max_abs, d.relative), differs, how);
     }
   }
