@@ -47,6 +47,15 @@ std::string printable(std::string_view text) {
   return out;
 }
 
+std::string shortened(const std::string& text, size_t bytes) {
+  if (text.size() <= bytes) return text;
+  auto continues = [&](size_t i) { return i < text.size() && (static_cast<unsigned char>(text[i]) & 0xC0) == 0x80; };
+  size_t head = bytes / 2, tail = text.size() - bytes / 2;
+  while (head > 0 && continues(head)) --head;
+  while (continues(tail)) ++tail;
+  return text.substr(0, head) + " … " + text.substr(tail);
+}
+
 Status Output::write(std::string_view bytes) {
   while (!bytes.empty() && !failed_) {
     ssize_t n = ::write(fd_, bytes.data(), bytes.size());

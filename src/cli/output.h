@@ -58,4 +58,7 @@ class ProgressBar {
 // Text without control characters, so that it stays one line and cannot steer a terminal.
 std::string printable(std::string_view text);
 
+// `text`, without its middle if it is longer than `bytes`; characters stay whole.
+std::string shortened(const std::string& text, size_t bytes);
+
 }  // namespace onsight::cli

@@ -12,6 +12,9 @@
 namespace onsight::cli {
 namespace {
 
+// What a file or a path says of itself may be endless; a sentence is not.
+constexpr size_t kLongestSentence = 500;
+
 constexpr std::array kVerbs = {
     VerbRow{"ask", "[--model DIR|NAME] [--image FILE]... [PROMPT]", "answer a question about pictures",
             R"(Without PROMPT it is "Describe this image.". A PROMPT of - is read from standard input, a
@@ -128,7 +131,7 @@ int exit_code(ErrorCode code) {
 
 void print_error(std::string_view sentence) {
   Output error(STDERR_FILENO);
-  (void)error.write("onsight: " + printable(sentence) + "\n");
+  (void)error.write("onsight: " + shortened(printable(sentence), kLongestSentence) + "\n");
 }
 
 Status without_throwing(const std::function<Status()>& action) {

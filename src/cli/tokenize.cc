@@ -30,15 +30,18 @@ class Tokenize : public Verb {
     size_t begin = 0;  // of the line that is not yet complete
     while (true) {
       TRY(bool more, read_more(input));
+      Status converted;
       size_t searched = begin;
-      for (size_t end; (end = input.find('\n', searched)) != std::string::npos; begin = searched = end + 1) {
-        TRY_STATUS(convert(tokenizer, std::string_view(input).substr(begin, end - begin), output));
+      for (size_t end; converted && (end = input.find('\n', searched)) != std::string::npos;
+           begin = searched = end + 1) {
+        converted = convert(tokenizer, std::string_view(input).substr(begin, end - begin), output);
         if (output.size() > (1 << 16)) TRY_STATUS(flush(context, output));
       }
-      if (!more && begin < input.size()) TRY_STATUS(convert(tokenizer, std::string_view(input).substr(begin), output));
-      // Before each wait for input, so that a program at the other end can take turns.
+      if (converted && !more && begin < input.size())
+        converted = convert(tokenizer, std::string_view(input).substr(begin), output);
+      // Before each wait for input, so that a program at the other end can take turns; and what precedes a bad line.
       TRY_STATUS(flush(context, output));
-      if (!more) return {};
+      if (!converted || !more) return converted;
       input.erase(0, std::exchange(begin, 0));
       if (input.size() > kMaxLineBytes)
         return bad_input("standard input: line {}: longer than {} bytes", line_ + 1, kMaxLineBytes);
@@ -65,7 +68,6 @@ class Tokenize : public Verb {
     return status;
   }
 
-  // On a bad line the lines before it are still written.
   Status convert(const text::Tokenizer& tokenizer, std::string_view line, std::string& output) {
     ++line_;
     std::string where = fmt::format("standard input: line {}", line_);
