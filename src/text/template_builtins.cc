@@ -257,6 +257,11 @@ Result<Value> length(const Value& value) {
   }
 }
 
+bool hashable(const Value& value) {
+  if (value.is(Value::Kind::kTuple)) return std::all_of(value.list->begin(), value.list->end(), hashable);
+  return !value.is(Value::Kind::kList) && !value.is(Value::Kind::kDict);
+}
+
 const Value* keyword(Keywords keywords, std::string_view name) {
   for (const auto& [key, value] : keywords)
     if (key == name) return &value;
@@ -352,6 +357,7 @@ Result<Value> call_method(std::string_view name, const Value& object, std::span<
     if (name == "keys") return dict_items(object, true, false);
     if (name == "values") return dict_items(object, false, true);
     if (name == "get") {
+      if (!hashable(args[0])) return bad_input("{} cannot be a key", args[0].kind_name());
       const Value* found = args[0].is_text() ? object.get(args[0].bytes()) : nullptr;
       return found ? *found : args.size() > 1 ? args[1] : Value::none();
     }
@@ -412,6 +418,7 @@ Result<bool> contains(const Value& container, const Value& item) {
     if (!item.is_text()) return bad_input("expected a string on the left of 'in', found {}", item.kind_name());
     return container.bytes().find(item.bytes()) != std::string_view::npos;
   }
+  if (container.is(Value::Kind::kDict) && !hashable(item)) return bad_input("{} cannot be a key", item.kind_name());
   if (container.is(Value::Kind::kDict)) return item.is_text() && container.get(item.bytes()) != nullptr;
   TRY(List items, to_list(container));
   return std::any_of(items.begin(), items.end(), [&](const Value& v) { return equal(v, item); });

@@ -147,13 +147,7 @@ class Interpreter {
       }
       items = std::move(kept);
     }
-    if (items.empty()) {
-      if (!node.children[3]) return Flow::kNext;
-      scopes_.emplace_back();
-      TRY(Flow flow, execute(*node.children[3], out));
-      scopes_.pop_back();
-      return flow;
-    }
+    bool finished_one = false;
     loops_.push_back({&items, 0});
     for (size_t i = 0; i < items.size(); ++i) {
       loops_.back().index = i;
@@ -162,9 +156,15 @@ class Interpreter {
       TRY(Flow flow, execute(*node.children[2], out));
       scopes_.pop_back();
       if (flow == Flow::kBreak) break;
+      finished_one = finished_one || flow == Flow::kNext;
     }
     loops_.pop_back();
-    return Flow::kNext;
+    // Jinja's else belongs to loops of which no round came to its end, be it for a break or a continue.
+    if (finished_one || !node.children[3]) return Flow::kNext;
+    scopes_.emplace_back();
+    TRY(Flow flow, execute(*node.children[3], out));
+    scopes_.pop_back();
+    return flow;
   }
 
   Status execute_set(const Node& node) {

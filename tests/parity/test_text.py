@@ -207,3 +207,260 @@ def test_decode(file):
     for skip in (True, False):
         got = probe("tokenizer", [{"ids": ids, "skip": skip} for ids in lists], file)
         assert got == reference.decode_batch(lists, skip_special_tokens=skip)
+
+
+# ---- chat templates
+
+
+def jinja(template, messages, generation, **variables):
+    """What transformers renders, or the exception."""
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    try:
+        return render_jinja_template([messages], chat_template=template, add_generation_prompt=generation, **variables)[0][0]
+    except Exception as error:  # noqa: BLE001 - templates raise what they like
+        return error
+
+
+# Letters that no template of these tests has in it, so that their place in a prompt tells who typed them.
+USER_LETTERS = "日本語の漢字文章👍🏽😀"
+
+
+def conversation(rng, letters=USER_LETTERS + " \n\t", roles=("user", "assistant", "system")):
+    out = []
+    for _ in range(rng.randint(0, 4)):
+        content = []
+        for _ in range(rng.choice([0, 1, 1, 2, 3])):
+            kind = rng.choice(["text", "text", "image", "video"])
+            content.append({"type": kind, **({"text": "".join(rng.choice(letters) for _ in range(rng.randint(0, 8)))} if kind == "text" else {})})
+        out.append({"role": rng.choice(roles), "content": content})
+    return out
+
+
+def user_bytes(answer):
+    return b"".join(answer["text"].encode()[begin:end] for begin, end in answer["user"]).decode()
+
+
+TEMPLATES = sorted((ROOT / "tests/data/text/templates").glob("*.jinja"))
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda p: p.stem)
+def test_templates(path):
+    rng = random.Random(11)
+    template = path.read_text()
+    cases = [(conversation(rng), rng.random() < 0.5) for _ in range(CASES // 20)]
+    got = probe("template", [{"template": template, "messages": m, "generation": g} for m, g in cases])
+    rendered = 0
+    for (messages, generation), answer in zip(cases, got):
+        want = jinja(template, messages, generation)
+        assert "refused" not in answer, answer
+        if isinstance(want, Exception):
+            assert "error" in answer, (want, messages, answer)
+            continue
+        rendered += 1
+        assert answer.get("text") == want, (messages, answer)
+        assert user_bytes(answer).strip() == "".join(c for c in want if c in USER_LETTERS) or not set(user_bytes(answer)) - set(USER_LETTERS + " \n\t")
+        assert all(c in USER_LETTERS or c not in want.replace(user_bytes(answer), "") or c.isspace() for c in user_bytes(answer))
+        outside = bytearray(want.encode())
+        for begin, end in reversed(answer["user"]):
+            del outside[begin:end]
+        assert not set(outside.decode()) & set(USER_LETTERS)
+    assert rendered > len(cases) // 20
+
+
+class RandomTemplate:
+    """Templates that are made up, of all that the interpreter knows."""
+
+    FILTERS = ["capitalize", "upper", "lower", "trim", "title", "string", "first", "last", "default(1)", "replace('a', 'bb')", "d('e', true)", "trim('ab')"]
+    METHODS = ["strip()", "lstrip()", "rstrip()", "upper()", "lower()", "capitalize()", "strip('a ')", "replace('a', '')", "split()[0]", "split('a')[-1]"]
+
+    def __init__(self, rng):
+        self.rng = rng
+        self.loops = 0
+        self.names = ["x", "y", "zz"]
+
+    def pick(self, *options):
+        return self.rng.choice(options)()
+
+    def text(self, d):
+        r = self.rng
+        if d <= 0:
+            return r.choice(["'a'", '"B c"', "''", "' \\n'", "'é日 '", "messages[0]['role']", "message.role", "'x' 'y'", "'<image>'", "bos_token", "x", "'it\\'s'"])
+        t, n, b = self.text, self.number, self.truth
+        return self.pick(
+            lambda: t(0), lambda: f"{t(d-1)} + {t(d-1)}", lambda: f"{t(d-1)} ~ {self.any(d-1)}",
+            lambda: f"({t(d-1)})|{r.choice(self.FILTERS)}",
+            lambda: f"({t(d-1)}).{r.choice(self.METHODS)}",
+            lambda: f"({t(d-1)})[{n(d-1)}]", lambda: f"({t(d-1)})[{self.bound(d-1)}:{self.bound(d-1)}]", lambda: f"({t(d-1)} if {b(d-1)} else {t(d-1)})",
+            lambda: f"({t(d-1)} if {b(d-1)})", lambda: f"({t(d-1)}) * {r.randint(-1, 3)}", lambda: f"{self.list(d-1)}|join({t(0)})", lambda: f"{t(d-1)} or {t(d-1)}",
+            lambda: "messages[0].content[0].text", lambda: f"({self.list(d-1)})|tojson", lambda: f"{{'k': {t(d-1)}}}['k']", lambda: f"{{'k': {t(d-1)}}}.get({t(0)}, {t(0)})")
+
+    def bound(self, d):
+        return self.rng.choice(["", str(self.rng.randint(-3, 4)), self.number(d)])
+
+    def number(self, d):
+        r = self.rng
+        if d <= 0:
+            return str(r.randint(0, 5)) if r.random() < 0.6 or not self.loops else "loop." + r.choice(["index", "index0", "revindex", "revindex0", "length"])
+        n = self.number
+        return self.pick(lambda: n(0), lambda: f"{n(d-1)} + {n(d-1)}", lambda: f"{n(d-1)} - {n(d-1)}", lambda: f"{n(d-1)} * {n(d-1)}", lambda: f"({n(d-1)}) // {n(d-1)}", lambda: f"({n(d-1)}) % {n(d-1)}",
+                         lambda: f"-{n(0)}", lambda: f"({self.any(d-1)})|length", lambda: f"({self.list(d-1)})|count", lambda: f"({n(d-1)})")
+
+    def truth(self, d):
+        r = self.rng
+        if d <= 0:
+            return r.choice(["true", "false", "none", "add_generation_prompt", "nothing", "tools", "True"] + (["loop.first", "loop.last", "loop.previtem is defined"] if self.loops else []))
+        b, a = self.truth, self.any
+        tests = ["defined", "undefined", "none", "string", "mapping", "iterable", "sequence", "boolean", "true", "false", "number", "integer"]
+        return self.pick(lambda: b(0), lambda: f"{b(d-1)} and {b(d-1)}", lambda: f"{b(d-1)} or {b(d-1)}", lambda: f"not {b(d-1)}", lambda: f"({b(d-1)})",
+                         lambda: f"{a(d-1)} {r.choice(['==', '!='])} {a(d-1)}", lambda: f"{self.number(d-1)} {r.choice(['<', '<=', '>', '>=', '=='])} {self.number(d-1)}", lambda: f"{self.text(d-1)} {r.choice(['<', '>='])} {self.text(d-1)}",
+                         lambda: f"{self.text(d-1)} {r.choice(['in', 'not in'])} {r.choice([self.text, self.list])(d-1)}", lambda: f"({a(d-1)}) is {r.choice(['', 'not '])}{r.choice(tests)}",
+                         lambda: f"({self.number(d-1)}) is {r.choice(['odd', 'even', 'divisibleby 2', 'divisibleby(3)', 'eq 2', 'equalto(1)'])}", lambda: f"({self.text(d-1)}).{r.choice(['startswith', 'endswith'])}({self.text(0)})",
+                         lambda: f"1 < {self.number(d-1)} <= 3", lambda: f"messages[0].{r.choice(['role', 'content', 'nope'])} is defined", lambda: f"{self.text(d-1)} in ('a', 'user')")
+
+    def list(self, d):
+        r = self.rng
+        if d <= 0:
+            return r.choice(["messages", "messages[0].content", "['a', 'b c']", "[]", "('u', 1)", "range(3)|list", "[1, 2, 3]", "message.content"])
+        return self.pick(lambda: self.list(0), lambda: f"({self.list(d-1)})[{self.bound(d-1)}:{self.bound(d-1)}{r.choice(['', '', ':-1', ':2', ':'])}]", lambda: f"({self.text(d-1)}).split({r.choice(['', self.text(0), self.text(0) + ', 1'])})", lambda: f"({self.text(d-1)})|list",
+                         lambda: f"[{self.any(d-1)}, {self.any(d-1)}]", lambda: f"range({self.number(d-1)}, {self.number(d-1)})|list", lambda: "{'a': 1, 'b': 'c'}|items|list", lambda: f"({self.list(d-1)} + {self.list(d-1)})", lambda: f"({self.list(d-1)} if {self.truth(d-1)} else [])")
+
+    def any(self, d):
+        return self.rng.choice([self.text, self.text, self.number, self.truth, self.list])(d)
+
+    def tag(self, inside, kind="%"):
+        r = self.rng
+        begin, end = {"%": ("{%", "%}"), "{": ("{{", "}}"), "#": ("{#", "#}")}[kind]
+        left, right = r.choice(["", "", "", "-", "+"]), r.choice(["", "", "", "-"] + (["+"] if kind != "{" else []))
+        return f"{begin}{left} {inside} {right}{end}"
+
+    def data(self):
+        return self.rng.choice(["", " ", "\n", "  \n  ", "text", "\n\n", " a\n ", "\t", "{ x }", "é\n", "\r\n", "}}", "%", "\u2003\n"])
+
+    def body(self, d):
+        return "".join(self.data() + self.statement(d) for _ in range(self.rng.randint(1, 3))) + self.data()
+
+    def statement(self, d):
+        r = self.rng
+        kind = r.random()
+        if d <= 0 or kind < 0.4:
+            return self.tag(r.choice([self.text, self.text, self.number, self.truth])(r.randint(0, 3)), "{")
+        if kind < 0.55:
+            out = self.tag(f"if {self.truth(2)}") + self.body(d - 1)
+            for _ in range(r.choice([0, 0, 1])):
+                out += self.tag(f"elif {self.truth(2)}") + self.body(d - 1)
+            return out + (self.tag("else") + self.body(d - 1) if r.random() < 0.4 else "") + self.tag("endif")
+        if kind < 0.75:
+            name = r.choice(["message", "x", "i"])
+            out = self.tag(f"for {name} in {self.list(1)}" + (f" if {self.without_loop(name)}" if r.random() < 0.3 else ""))
+            self.loops += 1
+            out += self.body(d - 1) + (self.tag(f"if {self.truth(1)}") + self.tag(r.choice(["break", "continue"])) + self.tag("endif") + self.data() if r.random() < 0.2 else "")
+            self.loops -= 1
+            return out + (self.tag("else") + self.body(d - 1) if r.random() < 0.2 else "") + self.tag("endfor")
+        if kind < 0.9:
+            return self.tag(f"set {r.choice(self.names)} = {self.any(2)}")
+        if kind < 0.93:
+            return self.tag(f"set {r.choice(self.names)}") + self.body(d - 1) + self.tag("endset")
+        if kind < 0.96:
+            return self.tag("set ns = namespace(a=1, b='')") + self.tag(f"set ns.a = {self.text(1)}") + self.tag("ns.a ~ ns.b ~ ns.c", "{")
+        return self.tag(r.choice(["a comment", "", "{{ x }} {% if %}", "\n"]), "#")
+
+    def without_loop(self, name):
+        loops, self.loops = self.loops, 0
+        out = self.truth(1)
+        self.loops = loops
+        return out
+
+
+def test_random_templates():
+    """Made-up templates: the same text as Jinja2, or an error where Jinja2 has one; a refusal only where something is refused on purpose."""
+    rng = random.Random(12)
+    cases = []
+    for _ in range(CASES):
+        cases.append((RandomTemplate(rng).body(2) + rng.choice(["", "\n", "\n\n"]), conversation(rng, "ab éßA\n日İŉ"), rng.random() < 0.5))
+    got = probe("template", [{"template": t, "messages": m, "generation": g} for t, m, g in cases])
+    same = errors = refused = 0
+    for (template, messages, generation), answer in zip(cases, got):
+        want = jinja(template, messages, generation)
+        if "text" in answer:
+            assert answer["text"] == want, (template, messages, want, answer)
+            same += 1
+        elif isinstance(want, Exception):
+            errors += 1
+        else:
+            message = answer.get("error", answer.get("refused"))
+            assert any(m in message for m in ("cannot be written as text", "not supported", "expected the end of the test")), (template, messages, want, message)
+            refused += 1
+    print(f"{same} the same, {errors} errors in both, {refused} refused")
+    assert same > CASES // 3 and refused < CASES // 6
+
+
+def test_case_of_every_letter():
+    points = [chr(c) for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF and c != 0x3A3]
+    texts = ["".join(points[i:i + 512]) for i in range(0, len(points), 512)]
+    for template in ("{{ messages[0].content[0].text | upper }}", "{{ messages[0].content[0].text | lower }}", "{% for c in messages[0].content[0].text %}{{ c | capitalize }}{{ c | title }}{% endfor %}",
+                     "{% for c in messages[0].content[0].text %}{{ ('a' ~ c ~ 'b') | title }}{{ c | trim | length }}{% endfor %}"):
+        messages = [[{"role": "user", "content": [{"type": "text", "text": t}]}] for t in texts]
+        got = probe("template", [{"template": template, "messages": m} for m in messages])
+        assert [a.get("text") for a in got] == [jinja(template, m, False) for m in messages]
+
+
+def import_smolvlm():
+    """A torchvision built for another torch finds its compiled operators only if they are declared before."""
+    import torch
+
+    if not hasattr(torch.ops.torchvision, "nms"):
+        import_smolvlm.library = torch.library.Library("torchvision", "DEF")
+        for op in ("nms", "qnms"):
+            import_smolvlm.library.define(op + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    from transformers.models.smolvlm import processing_smolvlm
+
+    return processing_smolvlm
+
+
+def test_built_in_video_template():
+    DEFAULT_CHAT_TEMPLATE = import_smolvlm().DEFAULT_CHAT_TEMPLATE
+
+    rng = random.Random(13)
+    cases = [(conversation(rng), rng.random() < 0.5) for _ in range(500)]
+    got = probe("template", [{"built_in": True, "messages": m, "generation": g} for m, g in cases])
+    for (messages, generation), answer in zip(cases, got):
+        want = jinja(DEFAULT_CHAT_TEMPLATE, messages, generation)
+        assert answer.get("text") == (None if isinstance(want, Exception) else want)
+
+
+FOLDERS = {
+    "jinja": {"chat_template.jinja": "J{{ bos_token }}{{ eos_token }}{{ pad_token }}{{ unk_token }}\n"},
+    "json": {"chat_template.json": json.dumps({"chat_template": "L"})},
+    "json before jinja": {"chat_template.jinja": "J", "chat_template.json": json.dumps({"chat_template": "L"})},
+    "processor before all": {"processor_config.json": json.dumps({"processor_class": "SmolVLMProcessor", "chat_template": "P"}), "chat_template.json": json.dumps({"chat_template": "L"}), "chat_template.jinja": "J"},
+    "processor without": {"processor_config.json": json.dumps({"processor_class": "SmolVLMProcessor", "chat_template": None}), "chat_template.jinja": "J"},
+    "named": {"chat_template.jinja": "J", "additional_chat_templates/tool_use.jinja": "T"},
+    "named default": {"additional_chat_templates/tool_use.jinja": "T", "additional_chat_templates/default.jinja": "D"},
+    "conflict": {"chat_template.json": json.dumps({"chat_template": "L"}), "additional_chat_templates/tool_use.jinja": "T"},
+    "only named": {"additional_chat_templates/tool_use.jinja": "T"},
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_folders(name, tmp_path):
+    """The template and the variables that transformers' processor takes from a folder."""
+    from transformers import AutoTokenizer
+
+    config = {"tokenizer_class": "TokenizersBackend", "bos_token": "<|im_start|>", "eos_token": {"__type": "AddedToken", "content": "<end_of_utterance>", "lstrip": False, "rstrip": False, "normalized": False, "single_word": False, "special": True}, "pad_token": "<|im_end|>", "image_token": "<image>"}
+    files = {"config.json": json.dumps({"model_type": "smolvlm"}), "tokenizer.json": SMALL.read_text(), "tokenizer_config.json": json.dumps(config), **FOLDERS[name]}
+    for file, content in files.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(content)
+    variables = AutoTokenizer.from_pretrained(tmp_path).special_tokens_map
+    try:
+        template = import_smolvlm().SmolVLMProcessor.get_processor_dict(str(tmp_path))[0].get("chat_template")
+        template = template["default"] if isinstance(template, dict) else template
+    except (ValueError, KeyError):
+        template = None
+    answer = probe("template", [{"folder": str(tmp_path), "messages": [], "generation": True}])[0]
+    if template is None:
+        assert "refused" in answer
+    else:
+        assert answer["text"] == jinja(template, [], True, **variables)
+    assert "unk" not in answer.get("text", "")

@@ -4,8 +4,8 @@
 //   ...] → ids
 //                                  {"ids": [...], "skip": true} → text
 //   text_probe speed FILE TEXT     loads and encodes a file and prints the times in milliseconds
-//   text_probe template            {"template": "..."} or {"folder": "..."}, "messages", "generation" → {"text",
-//   "user"} or {"error"}
+//   text_probe template            {"template": "..."}, {"folder": "..."} or {"built_in": true}, "messages",
+//   "generation" → {"text", "user"} or {"error"}
 #include <chrono>
 #include <iostream>
 
@@ -42,8 +42,9 @@ void tokenize(const Tokenizer& tokenizer, const Json& request) {
 }
 
 void render(const Json& request) {
-  auto chat = request.contains("folder") ? ChatTemplate::load(request["folder"].get<std::string>())
-                                         : ChatTemplate::parse(request["template"].get<std::string>(), "template");
+  auto chat = request.contains("built_in") ? ChatTemplate::built_in_for_video()
+              : request.contains("folder") ? ChatTemplate::load(request["folder"].get<std::string>())
+                                           : ChatTemplate::parse(request["template"].get<std::string>(), "template");
   if (!chat) return answer({{"refused", chat.error().message}});
   std::vector<ChatMessage> messages;
   for (const Json& m : request["messages"]) {
