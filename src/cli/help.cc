@@ -29,10 +29,10 @@ std::string wrap(std::string_view text, size_t indent) {
 }
 
 std::string left_column(const OptionRow& row) {
-  if (row.names.empty()) return "  " + row.value;
+  if (row.names.empty()) return fmt::format("  {}", row.value);
   std::string names = row.names;
   if (size_t comma = names.find(','); comma != std::string::npos) names.insert(comma + 1, " ");
-  return "  " + names + (row.value.empty() ? "" : " " + row.value);
+  return fmt::format("  {}{}{}", names, row.value.empty() ? "" : " ", row.value);
 }
 
 std::string table_row(std::string left, std::string_view help, size_t indent) {

@@ -15,9 +15,13 @@ std::string readable_bytes(int64_t bytes) {
 }
 
 std::string readable_count(int64_t count) {
-  std::string digits = std::to_string(count);
-  for (size_t i = digits.size(); i > 3 && digits[i - 4] != '-'; i -= 3) digits.insert(i - 3, ",");
-  return digits;
+  std::string out, digits = std::to_string(count);
+  for (size_t i = 0; i < digits.size(); ++i) {
+    size_t left = digits.size() - i;
+    if (i > 0 && left % 3 == 0 && digits[i - 1] != '-') out += ',';
+    out += digits[i];
+  }
+  return out;
 }
 
 void print_stats(const engine::Reply& reply, const engine::ModelInfo& model, int64_t tiles) {
