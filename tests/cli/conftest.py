@@ -1,0 +1,108 @@
+"""Tests of the command line: each runs the built program and looks at what it prints, writes and exits with.
+
+ONSIGHT_BINARY names the program (build/onsight), ONSIGHT_SCRIPTED the one with a scripted engine (build/onsight_scripted).
+"""
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pictures import png
+
+ROOT = Path(__file__).resolve().parents[2]
+NANO = ROOT / "models" / "onsight-nano"
+
+
+def binary(variable, name):
+    path = Path(os.environ.get(variable, ROOT / "build" / name)).resolve()
+    if not os.access(path, os.X_OK):
+        pytest.exit(f"{path} is not there: build it first, or set {variable}", returncode=1)
+    return path
+
+
+class Program:
+    """program("ask", "Hi", input=b"...") -> CompletedProcess with text streams."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def environment(self, script=None, **variables):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("ONSIGHT_")}
+        environment.update(LC_ALL="C.UTF-8", TERM="dumb")
+        if script is not None:
+            environment["ONSIGHT_SCRIPT"] = json.dumps(script)
+        environment.update({k: str(v) for k, v in variables.items()})
+        return environment
+
+    def command(self, *arguments):
+        return [str(self.path), *map(str, arguments)]
+
+    def __call__(self, *arguments, input=b"", script=None, env=None, timeout=120, **more):
+        done = subprocess.run(self.command(*arguments), input=input, capture_output=True, timeout=timeout,
+                              env=self.environment(script, **(env or {})), **more)
+        # Text that is not UTF-8 is itself a failure of the program.
+        done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+        return done
+
+    def start(self, *arguments, script=None, env=None, **more):
+        return subprocess.Popen(self.command(*arguments), env=self.environment(script, **(env or {})),
+                                stdin=more.pop("stdin", subprocess.DEVNULL), stdout=more.pop("stdout", subprocess.PIPE),
+                                stderr=more.pop("stderr", subprocess.PIPE), **more)
+
+
+@pytest.fixture(scope="session")
+def onsight():
+    return Program(binary("ONSIGHT_BINARY", "onsight"))
+
+
+@pytest.fixture(scope="session")
+def scripted():
+    return Program(binary("ONSIGHT_SCRIPTED", "onsight_scripted"))
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Any folder: the scripted engine reads nothing of it."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "picture.png"
+    path.write_bytes(png(6, 4))
+    return path
+
+
+@pytest.fixture
+def nano(tmp_path):
+    """A copy of the model that ships, for a test to break; the weights are shared until it writes its own."""
+    folder = tmp_path / "nano"
+    folder.mkdir()
+    for file in NANO.iterdir():
+        if file.suffix == ".safetensors":
+            (folder / file.name).symlink_to(file.resolve())
+        else:
+            shutil.copy(file, folder / file.name)
+    return folder
+
+
+def refused(done, code, *words):
+    """Asserts the documented way to fail: the exit code, one sentence that holds `words`, and nothing on standard output."""
+    lines = done.stderr.splitlines()
+    assert done.returncode == code, (done.returncode, done.stderr)
+    assert len(lines) == 1 and lines[0].startswith("onsight: "), done.stderr
+    assert len(lines[0]) < 600 and not lines[0].endswith("."), lines[0]
+    assert done.stdout == ""
+    for word in words:
+        assert word in lines[0], (word, lines[0])
+    return lines[0]
+
+
+@pytest.fixture(name="refused")
+def refused_fixture():
+    return refused
