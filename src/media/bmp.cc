@@ -127,9 +127,14 @@ void read_indexed_row(const uint8_t* in, const Header& header, uint8_t* out) {
 
 void read_field_row(const uint8_t* in, const Header& header, const Fields& fields, uint8_t* out) {
   int bytes = static_cast<int>(header.bits / 8);
-  for (int64_t x = 0; x < header.width; ++x, in += bytes) {
-    uint32_t pixel = 0;
-    for (int i = bytes; i-- > 0;) pixel = pixel << 8 | in[i];
+  if (bytes > 2) {
+    for (int64_t x = 0; x < header.width; ++x, in += bytes) {
+      for (int shift : fields.shifts) *out++ = in[shift / 8];
+    }
+    return;
+  }
+  for (int64_t x = 0; x < header.width; ++x, in += 2) {
+    uint32_t pixel = in[0] | in[1] << 8;
     for (int c = 0; c < 3; ++c) {
       *out++ = static_cast<uint8_t>((pixel >> fields.shifts[c] & fields.maxima[c]) * 255 / fields.maxima[c]);
     }

@@ -86,14 +86,17 @@ TiffLayout read_layout(TIFF* tiff) {
   if (TIFFGetFieldDefaulted(tiff, TIFFTAG_EXTRASAMPLES, &layout.extra_samples, &kinds) && layout.extra_samples > 0) {
     layout.premultiplied = kinds && kinds[0] == EXTRASAMPLE_ASSOCALPHA;
   }
-  uint16_t* colors[3] = {};
-  if (layout.photometric == PHOTOMETRIC_PALETTE && layout.bits <= 8 &&
-      TIFFGetField(tiff, TIFFTAG_COLORMAP, &colors[0], &colors[1], &colors[2])) {
-    for (int i = 0; i < 1 << layout.bits; ++i) {
-      for (int c = 0; c < 3; ++c) layout.colors[i][c] = static_cast<uint8_t>(colors[c][i] >> 8);
-    }
-  }
   return layout;
+}
+
+// False if a palette picture has no readable palette.
+bool read_palette(TIFF* tiff, TiffLayout& layout) {
+  uint16_t* colors[3] = {};
+  if (layout.bits > 8 || !TIFFGetField(tiff, TIFFTAG_COLORMAP, &colors[0], &colors[1], &colors[2])) return false;
+  for (int i = 0; i < 1 << layout.bits; ++i) {
+    for (int c = 0; c < 3; ++c) layout.colors[i][c] = static_cast<uint8_t>(colors[c][i] >> 8);
+  }
+  return true;
 }
 
 constexpr tmsize_t kMaxStripBytes = 32 << 20;
@@ -243,6 +246,8 @@ Result<Image> read_stored(const Source& source, TIFF* tiff, int64_t width, int64
   if (!TIFFIsCODECConfigured(compression)) {
     return bad_input("{}: TIFF compression {}, expected one that libtiff was built with", source.name, compression);
   }
+  if (layout.photometric == PHOTOMETRIC_PALETTE && !read_palette(tiff, layout))
+    return corrupt(source, "TIFF", stream.message);
   if (compression == COMPRESSION_OJPEG) return read_converted(source, tiff, width, height, stream);
   if (layout.photometric == PHOTOMETRIC_YCBCR && layout.samples > 1) {
     uint16_t across = 2, down = 2;

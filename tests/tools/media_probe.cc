@@ -3,8 +3,10 @@
 //   media_probe resize FILE W H FILTER       the same, after resizing by PIL's filter number
 //   media_probe batch                        one such command a line on stdin (fields separated by tabs);
 //                                            each answer is "ok width height\n" and raw RGB, or "error text\n"
-//   media_probe memory FILE [EDGE]           decodes, resizes the longer edge to EDGE, prints the process's peak in kB
+//   media_probe memory FILE [EDGE]           decodes, resizes the longer edge to EDGE; prints the process's peak in kB,
+//                                            then the milliseconds of both steps
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +14,7 @@
 #include <iostream>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -41,15 +44,22 @@ void write(const Image& image, const char* prefix) {
 
 int peak_memory(const std::vector<std::string>& words) {
   std::vector<std::string> decode = {"decode", words[1]};
+  auto start = std::chrono::steady_clock::now();
+  auto lap_ms = [&start] {
+    auto now = std::chrono::steady_clock::now();
+    return std::chrono::duration<double, std::milli>(now - std::exchange(start, now)).count();
+  };
   Result<Image> image = answer(decode);
+  double decode_ms = lap_ms();
   if (!image) return std::fprintf(stderr, "%s\n", image.error().message.c_str()), 3;
   double edge = words.size() > 2 ? std::atoi(words[2].c_str()) : 2048, longer = std::max(image->width, image->height);
   Image small = onsight::media::resize(*image, std::max(1, static_cast<int>(image->width * edge / longer)),
                                        std::max(1, static_cast<int>(image->height * edge / longer)),
                                        onsight::media::Resample::kLanczos);
+  double resize_ms = lap_ms();
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmHWM:")) std::printf("%ld\n", std::atol(line.c_str() + 6));
+    if (line.starts_with("VmHWM:")) std::printf("%ld %.0f %.0f\n", std::atol(line.c_str() + 6), decode_ms, resize_ms);
   }
   return 0;
 }
