@@ -84,10 +84,10 @@ def check(folder, reference, turns, tmp_path, max_tokens=64):
     reply = json.loads(onsight("ask", folder, turns, "--json", "--max-tokens", str(max_tokens)))
     assert reply["prompt_tokens"] == len(got["input_ids"])
     assert want.margin > TIE, "a tie in the reference: choose another seed"
-    assert reply["text"] == want.text
+    assert reply["text"] == want.text.removeprefix(" ")  # the space after "Assistant:" is not printed
     assert reply["completion_tokens"] == len(want.tokens)
     assert reply["finish_reason"] == ("stop" if want.ended else "length")
-    return max(relative_error(got[name], want.tensors[name]) for name in got)
+    return max(relative_error(got[name], want.tensors[name]) for name in got)  # for a table of one's own
 
 
 @pytest.fixture(scope="module", params=SEEDS, ids=lambda seed: f"seed{seed}")
