@@ -28,7 +28,6 @@ build | giflib                    | header:gif_lib.h            | libgif-dev
 build | libedit                   | pkg:libedit                 | libedit-dev
 build | GoogleTest                | header:gtest/gtest.h        | libgtest-dev
 test  | pytest                    | python:pytest               | python3-pytest
-test  | NumPy                     | python:numpy                | python3-numpy
 parity| venv for Python 3         | python:ensurepip            | python3-venv
 ci    | clang 14                  | cmd:clang++-14              | clang-14
 ci    | libFuzzer and sanitizers  | libfuzzer                   | libclang-rt-14-dev

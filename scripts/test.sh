@@ -4,5 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 ctest --preset release -j "${JOBS:-$(nproc)}"
 if [ -d tests/cli ]; then
-  "$(scripts/python.sh pytest numpy)" -m pytest -q -p no:cacheprovider tests/cli
+  "$(scripts/python.sh pytest)" -m pytest -q -p no:cacheprovider tests/cli
 fi
