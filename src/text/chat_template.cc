@@ -61,7 +61,10 @@ Result<std::optional<Source>> from_json_file(const Path& path, bool required) {
   TRY(Json json, load_json(path));
   JsonView view(json, path.string());
   if (!json.is_object()) return bad_input("{}: expected a JSON object", path.string());
-  if (!required && !view.has("chat_template")) return std::nullopt;
+  if (!view.has("chat_template")) {
+    if (!required) return std::nullopt;
+    return bad_input("{}: expected a string", view.at("chat_template").where());
+  }
   TRY(Source source, choose(view.at("chat_template")));
   return std::optional<Source>(std::move(source));
 }

@@ -345,6 +345,9 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, std::span<const By
   return data_->encode(text, SpecialTokens::kParse, literal);
 }
 
+std::span<const int32_t> Tokenizer::tokens_before() const { return data_->before; }
+std::span<const int32_t> Tokenizer::tokens_after() const { return data_->after; }
+
 std::string_view Tokenizer::token_bytes(int32_t id) const {
   if (id < 0 || id >= vocabulary_size()) return {};
   size_t i = static_cast<size_t>(id);

@@ -38,6 +38,10 @@ class Tokenizer {
   // text that a user typed); all else, pre-tokenisation included, runs across the borders of the ranges.
   std::vector<int32_t> encode(std::string_view text, std::span<const ByteRange> literal) const;
 
+  // What the post-processor puts around a whole text (transformers' add_special_tokens=True); encode() never adds it.
+  std::span<const int32_t> tokens_before() const;
+  std::span<const int32_t> tokens_after() const;
+
   // The bytes that a token stands for: not always valid UTF-8 alone. Special tokens give their content.
   std::string_view token_bytes(int32_t id) const;
   bool is_special(int32_t id) const;  // "special": true in added_tokens
