@@ -27,5 +27,5 @@ if [ $# != 0 ]; then build+=(--target "$@"); fi
 if [ -t 2 ]; then
   "${build[@]}" >&2
 else
-  "${build[@]}" 2>&1 | { grep -v -e '^ninja: no work to do' -e 'Re-checking globbed directories' || true; } >&2
+  "${build[@]}" 2>&1 | { grep --line-buffered -v -e '^ninja: no work to do' -e 'Re-checking globbed directories' || true; } >&2
 fi

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for FUZZ_SECONDS (30) seconds, from the seeds in fuzz/seeds/TARGET/ and what earlier runs found.
+# Runs every fuzz target for FUZZ_SECONDS (30) seconds, from the seeds in fuzz/seeds/TARGET/ (pictures: tests/data/media/) and what earlier
+# runs found.
 # An input that crashes, leaks, hangs or allocates without bound is kept in build-fuzz/crashes/ and fails the run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,6 +20,7 @@ run_one() {
   mkdir -p "$corpus"
   folders=("$corpus")
   if [ -d "fuzz/seeds/$name" ]; then folders+=("fuzz/seeds/$name"); fi
+  if [ "$name" = image_fuzz ]; then folders+=(tests/data/media); fi
   if "build-fuzz/$name" -max_total_time="$seconds" -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=25 -print_final_stats=1 \
     -artifact_prefix="build-fuzz/crashes/$name-" "${folders[@]}" >"$log" 2>&1; then
     printf '%s: %s runs in %s s, clean\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$seconds"

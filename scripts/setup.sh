@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# group | what it is | how it is found | Debian package.   cmd: a program, pkg: pkg-config, header: the compiler sees it, python: a module
+# group | what it is | how it is found | Debian package.   cmd: a program, pkg: pkg-config, header: the compiler sees it, python: a module, file: a path
 needs='
 build | make                      | cmd:make                    | make
 build | a C++20 compiler (GCC 12) | cmd:c++                     | g++
@@ -29,6 +29,10 @@ build | libedit                   | pkg:libedit                 | libedit-dev
 build | GoogleTest                | header:gtest/gtest.h        | libgtest-dev
 test  | pytest                    | python:pytest               | python3-pytest
 parity| venv for Python 3         | python:ensurepip            | python3-venv
+ci    | fontconfig                | cmd:fc-list                 | fontconfig
+ci    | DejaVu fonts              | file:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf | fonts-dejavu-core
+ci    | Lato fonts                | file:/usr/share/fonts/truetype/lato/Lato-Regular.ttf | fonts-lato
+ci    | a list of English words   | file:/usr/share/dict/words  | wamerican
 ci    | clang 14                  | cmd:clang++-14              | clang-14
 ci    | libFuzzer and sanitizers  | libfuzzer                   | libclang-rt-14-dev
 ci    | clang-format 14           | cmd:clang-format-14         | clang-format-14
@@ -58,6 +62,7 @@ found() {
 #error missing
 #endif" ;;
     python:*) scripts/python.sh "${1#python:}" >/dev/null 2>&1 ;;
+    file:*) [ -e "${1#file:}" ] ;;
     libfuzzer) [ -n "$(find /usr/lib/llvm-14/lib/clang /usr/lib/clang -name 'libclang_rt.fuzzer*' 2>/dev/null | head -n 1)" ] ;;
   esac
 }
