@@ -3,8 +3,8 @@
 
 #include "media/decoders.h"
 
-// Windows bitmaps, in the variants that PIL reads: headers of OS/2 1 to Windows 5, 1 to 32 bits, RLE, the usual bit
-// fields.
+// Windows bitmaps, in the variants that PIL reads: headers of
+// OS/2 1 to Windows 5, 1 to 32 bits, RLE, the usual bit fields.
 
 namespace onsight::media {
 namespace {
@@ -163,8 +163,8 @@ Result<Image> read_rows(const Source& source, const Header& header) {
   return image;
 }
 
-// Run lengths, read as PIL reads them: pixels follow each other through the rows, and what a jump passes over has index
-// 0.
+// Run lengths, read as PIL reads them: pixels follow each other
+// through the rows, and what a jump passes over has index 0.
 Result<std::vector<uint8_t>> read_runs(const Source& source, const Header& header) {
   size_t total = static_cast<size_t>(header.width) * header.height, width = static_cast<size_t>(header.width), x = 0;
   bool nibbles = header.compression == kRle4;

@@ -13,8 +13,8 @@ bool has_at(std::string_view bytes, size_t offset, std::string_view what) {
   return bytes.size() >= offset && bytes.substr(offset).starts_with(what);
 }
 
-// HEIC and AVIF are both ISO media files; the brands in the first box say which still-picture formats a file claims to
-// be.
+// HEIC and AVIF are both ISO media files; the brands in the
+// first box say which still-picture formats a file claims to be.
 bool is_heif(std::string_view bytes) {
   if (!has_at(bytes, 4, "ftyp")) return false;
   uint64_t box = 0;

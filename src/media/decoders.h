@@ -19,8 +19,8 @@ struct Source {
 
 // Refuses a picture without pixels or with more than the limit. Every decoder calls it before it allocates any pixels.
 Status check_size(const Source& source, int64_t width, int64_t height);
-// The one sentence for data that ends early or contradicts itself. `detail` is the library's word on it; it may be
-// empty.
+// The one sentence for data that ends early or contradicts
+// itself. `detail` is the library's word on it; it may be empty.
 tl::unexpected<Error> corrupt(const Source& source, std::string_view format, std::string_view detail);
 
 // A black picture; the size was checked before.

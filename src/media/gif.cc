@@ -41,8 +41,8 @@ Result<int> read_to_first_frame(const Source& source, GifFileType* gif) {
   }
 }
 
-// Which colour an index means, as PIL reads it: a table of nothing but i -> (i, i, i), or none at all, is a grey
-// picture.
+// Which colour an index means, as PIL reads it: a table of
+// nothing but i -> (i, i, i), or none at all, is a grey picture.
 void fill_colors(const ColorMapObject* map, uint8_t colors[256][3]) {
   bool grey = true;
   int count = map ? std::min(map->ColorCount, 256) : 0;

@@ -76,8 +76,8 @@ Result<Decoded> decode(const Source& source, const OpenFile& file, Form form) {
   return decoded;
 }
 
-// The decoded planes: YCbCr from libheif 1.17 on, and before that YCbCr that takes itself for red (Cr), green (Y), blue
-// (Cb).
+// The decoded planes: YCbCr from libheif 1.17 on, and before that
+// YCbCr that takes itself for red (Cr), green (Y), blue (Cb).
 bool find_planes(const heif_image* image, const HeifProperties& properties, YuvPlanes& yuv) {
   heif_colorspace space = heif_image_get_colorspace(image);
   if (space == heif_colorspace_undefined) return false;
@@ -130,9 +130,9 @@ bool crop(Image& image, const HeifChange& change) {
   return true;
 }
 
-// Exactly as PIL: the planes, with our own conversion, turned when the colours are known (the planes of an odd size
-// with halved chroma cannot be turned exactly). No value where that cannot be done, and libheif's own conversion has to
-// do.
+// Exactly as PIL: the planes, with our own conversion, turned when the colours are
+// known (the planes of an odd size with halved chroma cannot be turned exactly).
+// No value where that cannot be done, and libheif's own conversion has to do.
 Result<std::optional<Image>> decode_exactly(const Source& source, const OpenFile& file) {
   heif_item_id item = 0;
   heif_context_get_primary_image_ID(file.context.get(), &item);

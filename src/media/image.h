@@ -29,9 +29,9 @@ struct DecodeLimits {
   int64_t max_pixels = 179'000'000;
 };
 
-// Decodes the first frame, applies the EXIF orientation and converts to RGB exactly as
-// transformers.image_utils.load_image does (PIL.ImageOps.exif_transpose, then convert("RGB")). `name` is used in error
-// messages.
+// Decodes the first frame, applies the EXIF orientation and converts to RGB exactly
+// as transformers.image_utils.load_image does (PIL.ImageOps.exif_transpose, then
+// convert("RGB")). `name` is used in error messages.
 Result<Image> decode_image(std::string_view bytes, std::string_view name, const DecodeLimits& limits = {});
 
 // PIL.Image.resize((width, height), filter) on 8-bit pixels: two passes with rounding between, in PIL's fixed point and

@@ -14,8 +14,8 @@
 #include "media/decoders.h"
 #include "media/orientation.h"
 
-// libjpeg reports errors by a jump. Each function below that sets the jump's target holds nothing that needs a
-// destructor.
+// libjpeg reports errors by a jump. Each function below that
+// sets the jump's target holds nothing that needs a destructor.
 
 namespace onsight::media {
 namespace {
@@ -73,8 +73,8 @@ jvirt_barray_ptr remember_array(j_common_ptr info, int pool, boolean zeroed, JDI
   return array;
 }
 
-// Gives the memory of coefficients back to the system once their rows are out: 80 megapixels of 4:4:4 hold 480 MB of
-// them.
+// Gives the memory of coefficients back to the system once their
+// rows are out: 80 megapixels of 4:4:4 hold 480 MB of them.
 void release_coefficients(Reader& reader) {
 #ifdef __linux__
   static const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
@@ -151,8 +151,8 @@ JDIMENSION read_rows(Reader& reader, JSAMPROW* rows, JDIMENSION count) {
   return got;
 }
 
-// PIL joins the EXIF blocks of several APP1 markers, without the prefix of the later ones, and takes the last XMP
-// block.
+// PIL joins the EXIF blocks of several APP1 markers, without
+// the prefix of the later ones, and takes the last XMP block.
 int orientation_of(const Reader& reader) {
   constexpr std::string_view kExif("Exif\0\0", 6), kXmp("http://ns.adobe.com/xap/1.0/\0", 29);
   std::string exif;

@@ -8,13 +8,13 @@
 
 namespace onsight::media {
 
-// The EXIF orientation 1..8 that PIL.ImageOps.exif_transpose would act on: the one in the EXIF block (with or without
-// its "Exif\0\0" prefix) if it holds that tag at all, otherwise tiff:Orientation of the XMP text. Anything unreadable
-// is 1.
+// The EXIF orientation 1..8 that PIL.ImageOps.exif_transpose would act on: the one
+// in the EXIF block (with or without its "Exif\0\0" prefix) if it holds that tag
+// at all, otherwise tiff:Orientation of the XMP text. Anything unreadable is 1.
 int find_orientation(std::optional<std::string_view> exif, std::optional<std::string_view> xmp);
 
-// Turns and mirrors a picture stored with this orientation upright. Mirrors in place; a quarter turn takes a second
-// copy.
+// Turns and mirrors a picture stored with this orientation
+// upright. Mirrors in place; a quarter turn takes a second copy.
 Image make_upright(Image image, int orientation);
 
 // Takes rows from top to bottom as stored and puts them where they stand upright, without a second picture.

@@ -1,6 +1,7 @@
 #include <png.h>
 
 #include <csetjmp>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -8,8 +9,8 @@
 #include "media/decoders.h"
 #include "media/orientation.h"
 
-// libpng reports errors by a jump. Each function below that sets the jump's target holds nothing that needs a
-// destructor.
+// libpng reports errors by a jump. Each function below that
+// sets the jump's target holds nothing that needs a destructor.
 
 namespace onsight::media {
 namespace {
@@ -18,6 +19,7 @@ struct Reader {
   png_structp png = nullptr;
   png_infop info = nullptr;
   std::string_view rest;
+  size_t most_bytes = 0;  // that libpng may ask for at once; a chunk may claim any length
   std::jmp_buf jump;
   char message[128] = "";
 
@@ -31,6 +33,11 @@ struct Reader {
 }
 void on_warning(png_structp, png_const_charp) {}
 
+void* allocate(png_structp png, png_alloc_size_t bytes) {
+  return bytes <= static_cast<Reader*>(png_get_mem_ptr(png))->most_bytes ? std::malloc(bytes) : nullptr;
+}
+void release(png_structp, void* bytes) { std::free(bytes); }
+
 void read_bytes(png_structp png, png_bytep out, size_t count) {
   Reader& reader = *static_cast<Reader*>(png_get_io_ptr(png));
   if (reader.rest.size() < count) png_error(png, "it ends early");
@@ -39,9 +46,11 @@ void read_bytes(png_structp png, png_bytep out, size_t count) {
 }
 
 bool read_header(Reader& reader) {
-  reader.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader, on_error, on_warning);
-  if (!reader.png) return false;
+  reader.most_bytes = reader.rest.size() + (1 << 20);
   if (setjmp(reader.jump)) return false;
+  reader.png =
+      png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &reader, on_error, on_warning, &reader, allocate, release);
+  if (!reader.png) return false;
   reader.info = png_create_info_struct(reader.png);
   if (!reader.info) return false;
   png_set_read_fn(reader.png, &reader, read_bytes);
@@ -54,8 +63,8 @@ bool read_header(Reader& reader) {
   return true;
 }
 
-// Asks for one byte a sample, indices for palettes and no alpha; 16-bit grey stays as it is. Returns the passes, 0 on
-// error.
+// Asks for one byte a sample, indices for palettes and no alpha;
+// 16-bit grey stays as it is. Returns the passes, 0 on error.
 int prepare(Reader& reader) {
   if (setjmp(reader.jump)) return 0;
   int type = png_get_color_type(reader.png, reader.info), bits = png_get_bit_depth(reader.png, reader.info);
@@ -134,6 +143,7 @@ Result<Image> decode_png(const Source& source) {
   if (!read_header(reader)) return corrupt(source, "PNG", reader.message);
   int64_t width = png_get_image_width(reader.png, reader.info), height = png_get_image_height(reader.png, reader.info);
   TRY_STATUS(check_size(source, width, height));
+  reader.most_bytes += static_cast<size_t>(width) * 16;  // a row of 16-bit RGBA and some room
   bool palette = png_get_color_type(reader.png, reader.info) == PNG_COLOR_TYPE_PALETTE;
   uint8_t colors[256][3] = {};
   if (palette) {

@@ -8,9 +8,9 @@
 // PIL's resampling, bit for bit: weights of the two axes are computed in double, made integers of 22 fractional bits,
 // and applied to one axis after the other, with 8-bit pixels between. A pass whose axis keeps its size is left out.
 //
-// Both passes are one operation: a weighted sum of byte vectors that lie a stride apart. For columns the vectors are
-// rows of the picture. For rows, kBandRows rows are first laid side by side, so that one vector holds a pixel of each
-// of them.
+// Both passes are one operation: a weighted sum of byte vectors that lie a stride
+// apart. For columns the vectors are rows of the picture. For rows, kBandRows rows
+// are first laid side by side, so that one vector holds a pixel of each of them.
 
 namespace onsight::media {
 namespace {

@@ -137,8 +137,8 @@ bool avif_to_rgb(const YuvPlanes& yuv, Image& image) {
   if (yuv.matrix == 0 && yuv.has_chroma && yuv.shift_x == 0 && yuv.shift_y == 0) return planes_to_rgb(yuv, image), true;
   std::optional<Coefficients> coefficients = find_coefficients(yuv);
   if (!coefficients || (yuv.shift_y == 1 && yuv.shift_x == 0)) return false;
-  // Deep pictures lose their low bits first, unless they have 10 bits and alpha: so the libraries' functions happen to
-  // be.
+  // Deep pictures lose their low bits first, unless they have 10
+  // bits and alpha: so the libraries' functions happen to be.
   bool deep = yuv.bits == 10 && yuv.has_alpha && yuv.has_chroma;
   int drop_bits = deep ? 0 : yuv.bits - 8;
   ChromaRow chroma_u(yuv, 1, drop_bits), chroma_v(yuv, 2, drop_bits);

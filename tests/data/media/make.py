@@ -434,7 +434,8 @@ def tiff_pictures(width, height):
         yield f"grey_alpha_{letter}.tif", tiff(deep[2] >> 8, 8, 1, order, extra=(2,))
         yield f"grey_extra_{letter}.tif", tiff(deep[2] >> 8, 8, 1, order, extra=(0,))
     yield "grey_32_unsigned.tif", tiff(deep[1] >> 6, 32, 1)
-    yield "grey_12.tif", tiff(deep[1][:, : width // 2 * 2] >> 7, 12, 1)
+    if width > 1:
+        yield "grey_12.tif", tiff(deep[1][:, : width // 2 * 2] >> 7, 12, 1)
     yield "grey_8_fill.tif", tiff(deep[1] >> 8, 8, 1, fill=2)
     yield "bilevel_fill.tif", tiff(deep[1] >> 15, 1, 0, fill=2)
     yield "packbits.tif", tiff(deep[3] >> 8, 8, 2, compression=32773)
