@@ -47,10 +47,14 @@ std::shared_ptr<FeatureCache::Entry> FeatureCache::find_or_add(const media::Imag
 
 void FeatureCache::trim() {
   int64_t bytes = 0;
-  auto keep = recent_.begin();
-  while (keep != recent_.end() && (*keep)->features.bytes() > 0 && bytes + bytes_of_entry(**keep) <= max_bytes_)
-    bytes += bytes_of_entry(**keep++);
-  for (auto it = keep; it != recent_.end();) {
+  for (auto it = recent_.begin(); it != recent_.end();) {
+    const Entry& entry = **it;
+    // Tiles that were never read (the request was cancelled) hold nothing worth keeping.
+    if (entry.features.bytes() > 0 && bytes + bytes_of_entry(entry) <= max_bytes_) {
+      bytes += bytes_of_entry(entry);
+      ++it;
+      continue;
+    }
     std::erase_if(by_hash_, [&](const auto& row) { return row.second == it; });
     it = recent_.erase(it);
   }

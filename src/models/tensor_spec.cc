@@ -35,6 +35,7 @@ void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorS
       Tensor flat = source;
       flat.shape = {source.shape[0], elements / source.shape[0]};
       **matrix = PackedMatrix::pack(flat);
+      release_pages({source.data, static_cast<size_t>(source.bytes())});  // the packed copy is what is read from now on
     } else if (auto* buffer = std::get_if<Buffer*>(&spec.target)) {
       **buffer = Buffer(static_cast<size_t>(elements) * sizeof(float));
       compute::to_f32(source.dtype, source.data, (*buffer)->f32(), elements);
