@@ -28,7 +28,7 @@ if [ -e checkpoint/state.json ]; then
 else
   train --stage see --minutes "$(share 0.40)" --decay 0.3 --floor 0.3 --out checkpoint
   train --stage talk --minutes "$(share 0.12)" --decay 0.4 --floor 0.2 --out checkpoint
-  train --stage join --minutes "$(share 0.16)" --rate 0.4 --frozen 1 --out checkpoint
+  train --stage join --minutes "$(share 0.16)" --rate 0.4 --frozen "$(share 0.08)" --out checkpoint
 fi
 train --stage join --minutes "$(share 0.32)" --rate 0.4 --decay 1 --out runs/annealed
 "$python" export.py --checkpoint runs/annealed-ema

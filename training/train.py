@@ -20,7 +20,8 @@ from onsight_nano.model import NanoVLM, initialise
 from onsight_nano.optim import Optimiser
 from onsight_nano.quick import cells, quick
 
-WEIGHT = {"seg": 1.0, "beg": 0.5, "col": 1.0, "frac": 1.0, "text": 1.0, "guide": 0.25}
+WEIGHT = {"seg": 1.0, "beg": 0.5, "col": 1.0, "frac": 1.0, "text": 1.0, "guide": 0.5}
+LINK = 25  # batches that the connector is solved on
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -63,11 +64,21 @@ def join(nano, batch):
     return {**losses, **more}, {"cells": right, **parts}
 
 
+def replay(nano, batch, kept, r):
+    """For `join` with the tower at rest: yields the answer losses of this batch and then of an earlier one, whose features were kept."""
+    n = 1 + max(int(g["picture"].max()) for g in batch["text"])
+    with torch.no_grad():
+        kept.append((nano.vlm.vision(batch["image"][:n]), batch["text"]))
+    del kept[:-200]
+    for h, text in (kept[-1], r.choice(kept)):
+        yield answer_loss(nano.vlm, nano.vlm.connect(h), text)
+
+
 STEP = {"see": see, "talk": talk, "join": join}
 
 
 @torch.no_grad()
-def link(nano, stream, batches=40):
+def link(nano, stream, batches=LINK):
     """Solves the connector by least squares: the tower's features of an image token -> its symbol embedding. Returns the relative error."""
     proj = nano.vlm.model.connector["modality_projection"]["proj"].weight
     a = torch.zeros(proj.shape[1], proj.shape[1], device=proj.device)
@@ -89,10 +100,11 @@ def main():
     ap.add_argument("--rate", type=float, default=1.0, help="share of the full learning rate")
     ap.add_argument("--decay", type=float, default=0.0, help="share of the time at the end in which the rate falls")
     ap.add_argument("--floor", type=float, default=0.02, help="share of the rate that is left at the end of the decay")
-    ap.add_argument("--frozen", type=float, default=0.0, help="minutes at the start of `join` in which the tower learns at a tenth of the rate")
+    ap.add_argument("--frozen", type=float, default=0.0, help="minutes at the start of `join` in which the tower rests and features are used twice")
     ap.add_argument("--checkpoint", default=f"{HERE}/checkpoint", help="read from here at the start")
     ap.add_argument("--out", default=f"{HERE}/runs/last", help="the latest weights")
     ap.add_argument("--ema", help="the running average of the weights (default: runs/NAME-ema, NAME being --out's)")
+    ap.add_argument("--horizon", type=int, default=100, help="steps that the running average looks back")
     ap.add_argument("--workers", type=int, default=1, help="processes that draw")
     ap.add_argument("--log", default=f"{HERE}/runs/log.jsonl", help="one JSON object a line is appended here")
     a = ap.parse_args()
@@ -105,7 +117,7 @@ def main():
     nano = Nano(state["seed"])
     device = "cuda" if torch.cuda.is_available() else "cpu"
     nano.to(device, torch.bfloat16)
-    opt = Optimiser(nano.names())
+    opt = Optimiser(nano.names(), horizon=a.horizon)
     if weights:
         opt.load(weights)
     elif state["stage"] != "see":
@@ -124,7 +136,7 @@ def main():
     batches = (to(b, device) for b in torch.utils.data.DataLoader(stream, batch_size=None, num_workers=a.workers, prefetch_factor=4))
     if linking:
         log(link_error=link(nano, batches))
-        state["batches"][stage] += 40
+        state["batches"][stage] += LINK
         opt.load({k: p for k, p in nano.names() if "connector" in k})
     log(parameters=sum(p.numel() for p in nano.vlm.parameters()), rate=a.rate, minutes=a.minutes)
     torch.manual_seed(state["seed"] + state["batches"][stage])
@@ -136,20 +148,21 @@ def main():
         checkpoint.save(a.out, opt.master, state)
         checkpoint.save(a.ema, opt.ema, state)
 
-    sums, last_log, last_eval = {}, time.time(), time.time()
+    sums, kept, dice = {}, [], random.Random(state["batches"][stage])
+    last_log = last_eval = time.time()
     while not stop and (done := (time.time() - start) / 60 / a.minutes) < 1:
         batch = next(batches)
-        losses, parts = STEP[stage](nano, batch)
-        sum(WEIGHT[k] * v for k, v in losses.items()).backward()
         fall = 1.0 if not a.decay else max(a.floor, min(1.0, (1 - done) / a.decay))
-        slow = {"vision_model": 0.1} if stage == "join" and done * a.minutes < a.frozen else None
-        norm = opt.step(a.rate * fall * min(1.0, (opt.steps + 1) / 40), slow)
+        frozen = stage == "join" and done * a.minutes < a.frozen
+        for losses, parts in replay(nano, batch, kept, dice) if frozen else [STEP[stage](nano, batch)]:
+            sum(WEIGHT[k] * v for k, v in losses.items()).backward()
+            norm = opt.step(a.rate * fall * min(1.0, (opt.steps + 1) / 40))
+            for k, v in {**{k: v.detach() for k, v in losses.items()}, **parts, "norm": norm}.items():
+                if v is not None:
+                    sums.setdefault(k, []).append(float(v))
         state["batches"][stage] += 1
         state["pictures"] += len(batch["seg"]) if stage != "talk" else 0
-        for k, v in {**{k: v.detach() for k, v in losses.items()}, **parts, "norm": norm}.items():
-            if v is not None:
-                sums.setdefault(k, []).append(float(v))
-        if opt.steps in (3, 20) or time.time() - last_log > 60:
+        if opt.steps in (4, 20) or time.time() - last_log > 60:
             means = {k: float(np.mean(v)) for k, v in sums.items()}
             log(batch=state["batches"][stage], pictures=state["pictures"], fall=fall, **means)
             if stage == "see" and phase < 2 and means.get("cells", 0) > (0.6, 0.55)[int(phase)]:

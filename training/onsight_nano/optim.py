@@ -17,7 +17,7 @@ def orthogonal(g):
 
 
 class Optimiser:
-    def __init__(self, named, momentum=0.95, horizon=300):
+    def __init__(self, named, momentum=0.95, horizon=100):
         """named: (name, parameter) pairs. horizon: steps that the running average looks back."""
         self.params, self.groups, self.steps, self.counts = dict(named), {}, 0, {}
         self.momentum, self.horizon = momentum, horizon
