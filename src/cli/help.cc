@@ -30,9 +30,9 @@ std::string wrap(std::string_view text, size_t indent) {
 
 std::string left_column(const OptionRow& row) {
   if (row.names.empty()) return fmt::format("  {}", row.value);
-  std::string names = row.names;
-  if (size_t comma = names.find(','); comma != std::string::npos) names.insert(comma + 1, " ");
-  return fmt::format("  {}{}{}", names, row.value.empty() ? "" : " ", row.value);
+  std::string out = "  ";
+  for (char c : row.names) out += c == ',' ? std::string(", ") : std::string(1, c);
+  return row.value.empty() ? out : fmt::format("{} {}", out, row.value);
 }
 
 std::string table_row(std::string left, std::string_view help, size_t indent) {
