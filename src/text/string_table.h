@@ -12,6 +12,13 @@ namespace onsight::text {
 
 class StringTable {
  public:
+  // Room for about `count` strings, so that the table need not grow on the way.
+  void reserve(size_t count) {
+    entries_.reserve(count);
+    size_t slots = 1 << 12;
+    while (slots < count * 2) slots *= 2;
+    slots_.assign(slots, 0);
+  }
   // False if the string is there already. All strings together stay below 4 GiB.
   bool insert(std::string_view string, int32_t id) {
     if ((entries_.size() + 1) * 2 > slots_.size()) grow();

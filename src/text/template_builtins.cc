@@ -282,7 +282,7 @@ bool is_global_name(std::string_view name) {
 
 Result<Value> call_filter(std::string_view name, const Value& input, std::span<const Value> args, Keywords keywords) {
   if (name == "default" || name == "d") {
-    const Value *otherwise = args.size() > 0 ? &args[0] : keyword(keywords, "default_value"),
+    const Value *otherwise = !args.empty() ? &args[0] : keyword(keywords, "default_value"),
                 *boolean = args.size() > 1 ? &args[1] : keyword(keywords, "boolean");
     bool replace_it = input.is(Value::Kind::kUndefined) || (boolean && boolean->truthy() && !input.truthy());
     return !replace_it ? input : otherwise ? *otherwise : Value::string("");

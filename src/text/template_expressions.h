@@ -73,9 +73,9 @@ class ExpressionParser {
   }
   // Counts the recursion of the parser itself.
   struct Level {
-    explicit Level(int& level) : level_(level) { ++level_; }
-    ~Level() { --level_; }
-    int& level_;
+    explicit Level(int& count) : level(count) { ++level; }
+    ~Level() { --level; }
+    int& level;
   };
 
   // ---- expressions

@@ -199,6 +199,7 @@ Status read_extra(const JsonView& parent, std::string_view key, std::vector<Adde
 Result<TokenizerFile> TokenizerFile::parse(std::string_view json, std::string_view where) {
   if (json.size() > kMaxBytes) return bad_input("{}: larger than {} MiB", where, kMaxBytes >> 20);
   TokenizerFile file;
+  file.vocabulary.reserve(json.size() / 48);  // a token and its merge take about that much
   Reader reader(file, where);
   if (!Json::sax_parse(json.data(), json.data() + json.size(), &reader)) return bad_input("{}", reader.error);
   if (!file.rest.is_object()) return bad_input("{}: expected a JSON object", where);
