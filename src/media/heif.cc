@@ -1,5 +1,6 @@
 #include <libheif/heif.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -32,6 +33,10 @@ tl::unexpected<Error> out_of_memory(const Source& source) {
 }
 
 tl::unexpected<Error> failed(const Source& source, const heif_error& error) {
+  if (error.subcode == heif_suberror_Security_limit_exceeded) {
+    return bad_input("{}: HEIC or AVIF with more pixels or parts than libheif takes, expected a smaller one",
+                     source.name);
+  }
   if (error.code == heif_error_Memory_allocation_error) return out_of_memory(source);
   return corrupt(source, "HEIC or AVIF", error.message ? error.message : "");
 }
@@ -52,7 +57,10 @@ Result<OpenFile> open(const Source& source, std::string_view bytes) {
   error = heif_context_get_primary_image_handle(file.context.get(), &handle);
   file.primary.reset(handle);
   if (error.code != heif_error_Ok) return failed(source, error);
-  TRY_STATUS(check_size(source, heif_image_handle_get_width(handle), heif_image_handle_get_height(handle)));
+  int width = heif_image_handle_get_ispe_width(handle), height = heif_image_handle_get_ispe_height(handle);
+  TRY_STATUS(check_size(source, width, height));
+  // Nothing that the picture is put together from may be larger than it says it is itself.
+  heif_context_set_maximum_image_size_limit(file.context.get(), std::max(width, height) + 1);
   return file;
 }
 
