@@ -21,6 +21,10 @@ def both(onsight, refused, picture):
     return check
 
 
+CONFIG = json.loads((NANO / "config.json").read_text())
+LAYERS = CONFIG["vision_config"]["num_hidden_layers"]
+
+
 def weights(folder):
     return folder / "model.safetensors"
 
@@ -88,15 +92,15 @@ def test_json_that_is_none(both, nano, name, content):
         (lambda c: c["text_config"].update(hidden_size=2**62), ["hidden_size"]),
         (lambda c: c["text_config"].update(num_hidden_layers=10**9), ["num_hidden_layers"]),
         (lambda c: c["text_config"].update(num_attention_heads=0), ["num_attention_heads"]),
-        (lambda c: c["text_config"].update(num_key_value_heads=3), ["num_key_value_heads"]),
+        (lambda c: c["text_config"].update(num_key_value_heads=c["text_config"]["num_attention_heads"] - 1), ["num_key_value_heads"]),
         (lambda c: c["text_config"].update(hidden_act="relu6"), ["hidden_act", "relu6"]),
         (lambda c: c["text_config"].update(rms_norm_eps="small"), ["rms_norm_eps"]),
         (lambda c: c["text_config"].update(rope_parameters={"rope_type": "yarn", "factor": 2.0}), ["yarn"]),
         (lambda c: c["vision_config"].update(patch_size=7), []),
         (lambda c: c["vision_config"].update(patch_size=0), ["patch_size"]),
-        (lambda c: c["vision_config"].update(num_hidden_layers=4), ["unexpected tensor", "layers.4"]),
-        (lambda c: c["vision_config"].update(num_hidden_layers=6), ["missing", "layers.5"]),
-        (lambda c: c.update(scale_factor=5), []),
+        (lambda c: c["vision_config"].update(num_hidden_layers=LAYERS - 1), ["unexpected tensor", f"layers.{LAYERS - 1}"]),
+        (lambda c: c["vision_config"].update(num_hidden_layers=LAYERS + 1), ["missing", f"layers.{LAYERS}"]),
+        (lambda c: c.update(scale_factor=1000), []),
         (lambda c: c.update(scale_factor=0), ["scale_factor"]),
         (lambda c: c.update(image_token_id=10**6), ["image_token_id"]),
         (lambda c: c.update(image_token_id=-5), ["image_token_id"]),
@@ -127,7 +131,7 @@ def test_processor(both, nano, change, words):
 
 def test_tokenizer_larger_than_the_vocabulary(both, nano):
     change_json(nano / "tokenizer.json", lambda t: t["added_tokens"].append(
-        {"id": 264, "content": "<more>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}))  # fmt: skip
+        {"id": CONFIG["text_config"]["vocab_size"], "content": "<more>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}))  # fmt: skip
     both(nano, "vocab")
 
 
@@ -189,28 +193,29 @@ def test_header_that_is_none(both, nano, header):
     both(nano, str(nano))
 
 
-NAME = "model.text_model.norm.weight"  # [256], bf16
+NAME = "model.text_model.norm.weight"  # [D], bf16
+D = CONFIG["text_config"]["hidden_size"]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda row, end: row.update(data_offsets=[end, end + 512]),  # past the end
-        lambda row, end: row.update(data_offsets=[2**63, 2**63 + 512]),
-        lambda row, end: row.update(data_offsets=[2**64 - 512, 2**64]),
-        lambda row, end: row.update(data_offsets=[-512, 0]),
+        lambda row, end: row.update(data_offsets=[end, end + 2 * D]),  # past the end
+        lambda row, end: row.update(data_offsets=[2**63, 2**63 + 2 * D]),
+        lambda row, end: row.update(data_offsets=[2**64 - 2 * D, 2**64]),
+        lambda row, end: row.update(data_offsets=[-2 * D, 0]),
         lambda row, end: row.update(data_offsets=[row["data_offsets"][1], row["data_offsets"][0]]),  # backwards
-        lambda row, end: row.update(data_offsets=[0, 512]),  # overlaps another
+        lambda row, end: row.update(data_offsets=[0, 2 * D]),  # overlaps another
         lambda row, end: row.update(data_offsets=[0]),
         lambda row, end: row.update(data_offsets="here"),
-        lambda row, end: row.update(data_offsets=[0.5, 512.5]),
+        lambda row, end: row.update(data_offsets=[0.5, 2 * D + 0.5]),
         lambda row, end: row.pop("data_offsets"),
-        lambda row, end: row.update(shape=[257]),  # more than its bytes
-        lambda row, end: row.update(shape=[-256]),
+        lambda row, end: row.update(shape=[D + 1]),  # more than its bytes
+        lambda row, end: row.update(shape=[-D]),
         lambda row, end: row.update(shape=[2**32, 2**32]),  # overflows to 0
         lambda row, end: row.update(shape=[2**63, 2]),
-        lambda row, end: row.update(shape=[1] * 100 + [256]),
-        lambda row, end: row.update(shape="256"),
+        lambda row, end: row.update(shape=[1] * 100 + [D]),
+        lambda row, end: row.update(shape=str(D)),
         lambda row, end: row.update(dtype="F4"),
         lambda row, end: row.update(dtype=16),
         lambda row, end: row.pop("dtype"),
@@ -235,14 +240,14 @@ def test_extra_tensor(both, nano):
 
 def test_wrong_shape(both, nano):
     header, data = read_safetensors(weights(NANO))
-    header[NAME]["shape"] = [2, 128]
+    header[NAME]["shape"] = [2, D // 2]
     write_safetensors(weights(nano), header, data)
-    both(nano, NAME, "[2, 128]", "[256]")
+    both(nano, NAME, f"[2, {D // 2}]", f"[{D}]")
 
 
 def test_wrong_type(both, nano):
     header, data = read_safetensors(weights(NANO))
-    header[NAME].update(dtype="I16", shape=[256])
+    header[NAME].update(dtype="I16")
     write_safetensors(weights(nano), header, data)
     both(nano, NAME)
 
@@ -263,7 +268,8 @@ def shards(nano):
     header.pop("__metadata__", None)
     names = sorted(header, key=lambda n: header[n]["data_offsets"])
     index = {"metadata": {}, "weight_map": {}}
-    for i, part in enumerate((names[:40], names[40:])):
+    split = names.index(NAME) + 1
+    for i, part in enumerate((names[:split], names[split:])):
         begin, end = header[part[0]]["data_offsets"][0], header[part[-1]]["data_offsets"][1]
         rows = {n: {**header[n], "data_offsets": [o - begin for o in header[n]["data_offsets"]]} for n in part}
         file = f"model-{i + 1:05}-of-00002.safetensors"
