@@ -4,10 +4,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define ONSIGHT_CHECK(condition)                                                                   \
-  do {                                                                                             \
-    if (!(condition)) {                                                                            \
+#define ONSIGHT_CHECK(condition)                                                                      \
+  do {                                                                                                \
+    if (!(condition)) {                                                                               \
       std::fprintf(stderr, "onsight: internal error at %s:%d: %s\n", __FILE__, __LINE__, #condition); \
-      std::abort();                                                                                \
-    }                                                                                              \
+      std::abort();                                                                                   \
+    }                                                                                                 \
   } while (false)

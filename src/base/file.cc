@@ -53,7 +53,10 @@ Result<MappedFile> MappedFile::open(const Path& path) {
   file.path_ = path;
   if (size == 0) return file;
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.value, 0);
-  if (data == MAP_FAILED) return bad_input("{}: cannot be mapped ({})", path.string(), std::strerror(errno));
+  if (data == MAP_FAILED) {
+    const ErrorCode code = errno == ENOMEM ? ErrorCode::kOutOfMemory : ErrorCode::kBadInput;
+    return make_error(code, "{}: cannot be mapped ({})", path.string(), std::strerror(errno));
+  }
   file.data_ = static_cast<const std::byte*>(data);
   file.size_ = size;
   return file;

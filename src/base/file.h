@@ -35,14 +35,16 @@ class MappedFile {
   Path path_;
 };
 
-// Tells the system that mapped bytes will not be read again soon: they leave this process's memory and come back from the file if needed.
+// Tells the system that mapped bytes will not be read again soon: they leave this process's memory and come back from
+// the file if needed.
 void release_pages(std::span<const std::byte> mapped);
 
 // The whole file. Refuses one larger than max_bytes, a folder, and what cannot be read.
 Result<std::string> read_file(const Path& path, uint64_t max_bytes = uint64_t{1} << 30);
 // All of standard input, up to max_bytes.
 Result<std::string> read_stdin(uint64_t max_bytes = uint64_t{1} << 30);
-// Writes to a temporary file beside `path`, flushes it to disk and renames it; on failure (a full disk, say) nothing is left.
+// Writes to a temporary file beside `path`, flushes it to disk and renames it; on failure (a full disk, say) nothing is
+// left.
 Status write_file_atomically(const Path& path, std::string_view bytes);
 
 // Collects output in chunks into a temporary file; nothing appears under `path` until commit().

@@ -72,7 +72,8 @@ Result<double> JsonView::number_or(std::string_view key, double otherwise) const
 Result<bool> JsonView::boolean_or(std::string_view key, bool otherwise) const {
   if (!has(key)) return otherwise;
   JsonView view = at(key);
-  if (!view.json().is_boolean()) return bad_input("{}: expected true or false, found {}", view.where_, kind(view.json()));
+  if (!view.json().is_boolean())
+    return bad_input("{}: expected true or false, found {}", view.where_, kind(view.json()));
   return view.json().get<bool>();
 }
 

@@ -22,7 +22,8 @@ using Json = nlohmann::json;
 Result<Json> parse_json(std::string_view text, std::string_view where);
 Result<Json> load_json(const Path& path);
 
-// A place inside a document, with its path for error messages. A missing object reads as empty, so chains of at() never fail.
+// A place inside a document, with its path for error messages. A missing object reads as empty, so chains of at() never
+// fail.
 class JsonView {
  public:
   JsonView(const Json& value, std::string where) : value_(&value), where_(std::move(where)) {}

@@ -47,15 +47,14 @@ tl::unexpected<Error> bad_input(fmt::format_string<Args...> format, Args&&... ar
 
 #define ONSIGHT_CONCAT_(a, b) a##b
 #define ONSIGHT_CONCAT(a, b) ONSIGHT_CONCAT_(a, b)
-#define ONSIGHT_TRY_(tmp, decl, ...)                                        \
-  auto tmp = (__VA_ARGS__);                                                 \
+#define ONSIGHT_TRY_(tmp, decl, ...)                                           \
+  auto tmp = (__VA_ARGS__);                                                    \
   if (!tmp) return ::tl::unexpected<::onsight::Error>(std::move(tmp).error()); \
   decl = std::move(tmp).value()
 // TRY(declaration, expression): declares the value of a Result, or returns its error from the enclosing function.
 #define TRY(decl, ...) ONSIGHT_TRY_(ONSIGHT_CONCAT(result_, __COUNTER__), decl, __VA_ARGS__)
 // TRY_STATUS(expression): the same for a Status.
-#define TRY_STATUS(...)                                                            \
-  do {                                                                             \
-    if (auto status_ = (__VA_ARGS__); !status_)                                    \
-      return ::tl::unexpected<::onsight::Error>(std::move(status_).error());       \
+#define TRY_STATUS(...)                                                                                                \
+  do {                                                                                                                 \
+    if (auto status_ = (__VA_ARGS__); !status_) return ::tl::unexpected<::onsight::Error>(std::move(status_).error()); \
   } while (false)

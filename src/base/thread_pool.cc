@@ -14,7 +14,8 @@
 namespace onsight {
 namespace {
 
-constexpr int kSpins = 4000;  // some tens of microseconds: longer than the gap between two ops, far shorter than anyone notices
+constexpr int kSpins =
+    4000;  // some tens of microseconds: longer than the gap between two ops, far shorter than anyone notices
 
 inline void relax() {
 #if defined(__x86_64__)

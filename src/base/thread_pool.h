@@ -1,5 +1,5 @@
-// ThreadPool: a fixed set of threads that share loops. Workers spin for a moment after a loop, so that the loops of one forward pass
-// follow each other without wake-ups, then sleep.
+// ThreadPool: a fixed set of threads that share loops. Workers spin for a moment after a loop, so that the loops of one
+// forward pass follow each other without wake-ups, then sleep.
 //
 //   ThreadPool pool(2);
 //   pool.run(rows, [&](int64_t row, int thread) { ... });   // returns when every index has been done
@@ -22,7 +22,8 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
-  // Calls task(index, thread) for each index in [0, count), thread in [0, threads()). One caller at a time; tasks must not throw.
+  // Calls task(index, thread) for each index in [0, count), thread in [0, threads()). One caller at a time; tasks must
+  // not throw.
   void run(int64_t count, const std::function<void(int64_t index, int thread)>& task);
 
  private:
@@ -38,7 +39,8 @@ class ThreadPool {
   std::atomic<bool> stop_{false};
 };
 
-// Processors that this process may run on (its affinity mask and, where set, its cgroup's CPU quota are respected), at least 1.
+// Processors that this process may run on (its affinity mask and, where set, its cgroup's CPU quota are respected), at
+// least 1.
 int usable_processors();
 
 }  // namespace onsight

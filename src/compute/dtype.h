@@ -1,4 +1,5 @@
-// DType: one row per number format. Everything that depends on a format (block size, names in containers, conversion) is in this table.
+// DType: one row per number format. Everything that depends on a format (block size, names in containers, conversion)
+// is in this table.
 #pragma once
 
 #include <array>

@@ -33,7 +33,8 @@ MemoryPlan plan_memory(const Graph& graph) {
     int64_t offset = 0;
     size_t at = 0;
     for (; at < alive.size() && alive[at].begin - offset < bytes; ++at) offset = std::max(offset, alive[at].end);
-    alive.insert(alive.begin() + static_cast<std::ptrdiff_t>(at), {offset, offset + bytes, last[static_cast<size_t>(op.output.id)]});
+    alive.insert(alive.begin() + static_cast<std::ptrdiff_t>(at),
+                 {offset, offset + bytes, last[static_cast<size_t>(op.output.id)]});
     plan.offsets[static_cast<size_t>(op.output.id)] = offset;
     plan.bytes = std::max(plan.bytes, offset + bytes);
   }
@@ -61,7 +62,8 @@ Status Executor::run(const Graph& graph, const Bindings& bindings, const Observe
   Run run{graph, bindings, std::vector<Tensor>(graph.values())};
   for (size_t v = 0; v < graph.values(); ++v) {
     Value value{static_cast<int32_t>(v)};
-    run.values[v] = {graph.dtype(value), graph.shape(value), plan.offsets[v] < 0 ? nullptr : arena_.data() + plan.offsets[v]};
+    run.values[v] = {graph.dtype(value), graph.shape(value),
+                     plan.offsets[v] < 0 ? nullptr : arena_.data() + plan.offsets[v]};
   }
   for (const Graph::Named& named : graph.inputs()) {
     auto bound = bindings.inputs.find(named.name);
@@ -114,15 +116,17 @@ void Executor::execute(Run& run, const Op& op) {
     case OpKind::kCachedAttention:
       return cached_attention(run, op);
     case OpKind::kLayerNorm:
-      return each_row([&](int64_t r) {
-        kernels_.layer_norm(x + r * width, op.weight, op.bias, op.epsilon, width, y + r * width);
-      });
+      return each_row(
+          [&](int64_t r) { kernels_.layer_norm(x + r * width, op.weight, op.bias, op.epsilon, width, y + r * width); });
     case OpKind::kRmsNorm:
-      return each_row([&](int64_t r) { kernels_.rms_norm(x + r * width, op.weight, op.epsilon, width, y + r * width); });
+      return each_row(
+          [&](int64_t r) { kernels_.rms_norm(x + r * width, op.weight, op.epsilon, width, y + r * width); });
     case OpKind::kAdd:
-      return each_row([&](int64_t r) { kernels_.add(x + r * width, run.f32(op.in[1]) + r * width, width, y + r * width); });
+      return each_row(
+          [&](int64_t r) { kernels_.add(x + r * width, run.f32(op.in[1]) + r * width, width, y + r * width); });
     case OpKind::kSwiglu:
-      return each_row([&](int64_t r) { kernels_.swiglu(x + r * width, run.f32(op.in[1]) + r * width, width, y + r * width); });
+      return each_row(
+          [&](int64_t r) { kernels_.swiglu(x + r * width, run.f32(op.in[1]) + r * width, width, y + r * width); });
     case OpKind::kRope: {
       const int64_t half = op.head_dim / 2;
       const int32_t* positions = run.i32(op.in[1]);
@@ -177,7 +181,8 @@ void Executor::execute(Run& run, const Op& op) {
         // Output channels hold the scale × scale neighbours row by row, each a whole input row.
         for (int64_t i = 0; i < scale; ++i) {
           const int64_t from = (tile * side + row * scale + i) * side + column * scale;
-          std::memcpy(y + r * width + i * scale * depth, x + from * depth, static_cast<size_t>(scale * depth) * sizeof(float));
+          std::memcpy(y + r * width + i * scale * depth, x + from * depth,
+                      static_cast<size_t>(scale * depth) * sizeof(float));
         }
       });
     }
@@ -185,7 +190,8 @@ void Executor::execute(Run& run, const Op& op) {
       std::memcpy(y, x, static_cast<size_t>(rows * width) * sizeof(float));
       const int64_t count = run.shape(op.in[1])[0];
       for (int64_t i = 0; i < count; ++i)
-        std::memcpy(y + run.i32(op.in[1])[i] * width, run.f32(op.in[2]) + i * width, static_cast<size_t>(width) * sizeof(float));
+        std::memcpy(y + run.i32(op.in[1])[i] * width, run.f32(op.in[2]) + i * width,
+                    static_cast<size_t>(width) * sizeof(float));
       return;
     }
     case OpKind::kGatherRows:
@@ -243,7 +249,8 @@ void Executor::attend_all(Run&, std::vector<AttendBlock>& blocks, int64_t scratc
 namespace {
 
 // Copies one head of n rows into a page: keys transposed, values padded with zeros.
-void fill_page(const float* k, const float* v, int64_t stride, int64_t n, int64_t first, int head_dim, float* keys, float* values) {
+void fill_page(const float* k, const float* v, int64_t stride, int64_t n, int64_t first, int head_dim, float* keys,
+               float* values) {
   const int64_t value_stride = (head_dim + kHeadAlign - 1) / kHeadAlign * kHeadAlign;
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t d = 0; d < head_dim; ++d) keys[d * kKvPage + first + i] = k[i * stride + d];
@@ -311,7 +318,8 @@ void Executor::cached_attention(Run& run, const Op& op) {
       const int64_t page = b.positions[r] / kKvPage;
       const int64_t at = r * kv_width + head * op.head_dim;
       fill_page(run.f32(op.in[1]) + at, run.f32(op.in[2]) + at, kv_width, 1, b.positions[r] % kKvPage, op.head_dim,
-                cache.keys(op.layer, static_cast<int>(head), page), cache.values(op.layer, static_cast<int>(head), page));
+                cache.keys(op.layer, static_cast<int>(head), page),
+                cache.values(op.layer, static_cast<int>(head), page));
     }
   });
 
@@ -326,7 +334,8 @@ void Executor::cached_attention(Run& run, const Op& op) {
   for (size_t s = 0; s < b.caches.size(); ++s)
     for (int h = 0; h < op.kv_heads; ++h)
       for (int64_t p = 0; p * kKvPage < b.caches[s]->length(); ++p)
-        views[s * static_cast<size_t>(op.kv_heads) + static_cast<size_t>(h)].push_back(b.caches[s]->view(op.layer, h, p));
+        views[s * static_cast<size_t>(op.kv_heads) + static_cast<size_t>(h)].push_back(
+            b.caches[s]->view(op.layer, h, p));
 
   const int queries = op.heads / op.kv_heads;  // query heads that share one key head
   std::vector<int32_t> repeated(static_cast<size_t>(rows) * static_cast<size_t>(std::min(queries, kAttendRows)));

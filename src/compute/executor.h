@@ -22,8 +22,8 @@ namespace onsight::compute {
 
 struct Bindings {
   std::map<std::string, Tensor, std::less<>> inputs;
-  // Of graphs with cached attention: for each row its position in its sequence and which cache is its sequence's. The caches must have
-  // room for the positions (KvCache::reserve).
+  // Of graphs with cached attention: for each row its position in its sequence and which cache is its sequence's. The
+  // caches must have room for the positions (KvCache::reserve).
   std::span<const int32_t> positions;
   std::span<const int32_t> sequences;
   std::span<KvCache* const> caches;

@@ -17,7 +17,9 @@ std::vector<float> random_floats(int64_t n, uint32_t seed, float scale = 1.0f) {
   return out;
 }
 
-Tensor view(const std::vector<float>& v, Shape shape) { return {DType::kF32, shape, reinterpret_cast<const std::byte*>(v.data())}; }
+Tensor view(const std::vector<float>& v, Shape shape) {
+  return {DType::kF32, shape, reinterpret_cast<const std::byte*>(v.data())};
+}
 Tensor view(const std::vector<int32_t>& v) {
   return {DType::kI32, {static_cast<int64_t>(v.size())}, reinterpret_cast<const std::byte*>(v.data())};
 }
@@ -109,11 +111,11 @@ TEST_P(ExecutorTest, UnfoldAndShuffleMoveNumbersOnly) {
   ASSERT_TRUE(executor_.run(g, bindings));
   const auto out = executor_.output("u").f32();
   EXPECT_EQ(out[0], 0);
-  EXPECT_EQ(out[2], 5);                   // second row of the patch
-  EXPECT_EQ(out[4], 25);                  // second channel
-  EXPECT_EQ(out[12], 2);                  // second patch
-  EXPECT_EQ(out[3 * 12], 2 * 5 + 2);      // last patch of the first tile
-  EXPECT_EQ(out[4 * 12], 75);             // second tile
+  EXPECT_EQ(out[2], 5);               // second row of the patch
+  EXPECT_EQ(out[4], 25);              // second channel
+  EXPECT_EQ(out[12], 2);              // second patch
+  EXPECT_EQ(out[3 * 12], 2 * 5 + 2);  // last patch of the first tile
+  EXPECT_EQ(out[4 * 12], 75);         // second tile
   const auto shuffled = executor_.output("s").f32();
   for (int64_t i = 0; i < 48; ++i) EXPECT_EQ(shuffled[i], out[i]);  // a 2 × 2 grid becomes one row, in order
 }
@@ -128,7 +130,8 @@ TEST_P(ExecutorTest, DecodingStepByStepEqualsOnePass) {
     Value positions = g.input("positions", DType::kI32, {count});
     Value qi = g.rope(g.input("q", DType::kF32, {count, heads * head_dim}), positions, frequencies);
     Value ki = g.rope(g.input("k", DType::kF32, {count, kv_heads * head_dim}), positions, frequencies);
-    g.output("y", g.cached_attention(qi, ki, g.input("v", DType::kF32, {count, kv_heads * head_dim}), heads, kv_heads, 0));
+    g.output("y",
+             g.cached_attention(qi, ki, g.input("v", DType::kF32, {count, kv_heads * head_dim}), heads, kv_heads, 0));
     std::vector<int32_t> at(count), sequence(count, 0);
     std::iota(at.begin(), at.end(), first);
     KvCache* caches[] = {&cache};
@@ -136,7 +139,10 @@ TEST_P(ExecutorTest, DecodingStepByStepEqualsOnePass) {
     const auto part = [&](const std::vector<float>& all, int width) {
       return Tensor{DType::kF32, {count, width}, reinterpret_cast<const std::byte*>(all.data() + first * width)};
     };
-    b.inputs = {{"positions", view(at)}, {"q", part(q, heads * head_dim)}, {"k", part(k, kv_heads * head_dim)}, {"v", part(v, kv_heads * head_dim)}};
+    b.inputs = {{"positions", view(at)},
+                {"q", part(q, heads * head_dim)},
+                {"k", part(k, kv_heads * head_dim)},
+                {"v", part(v, kv_heads * head_dim)}};
     b.positions = at;
     b.sequences = sequence;
     b.caches = caches;

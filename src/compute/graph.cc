@@ -6,22 +6,38 @@ namespace onsight::compute {
 
 std::string_view to_string(OpKind kind) {
   switch (kind) {
-    case OpKind::kInput: return "input";
-    case OpKind::kConstant: return "constant";
-    case OpKind::kLinear: return "linear";
-    case OpKind::kLayerNorm: return "layer_norm";
-    case OpKind::kRmsNorm: return "rms_norm";
-    case OpKind::kAdd: return "add";
-    case OpKind::kSwiglu: return "swiglu";
-    case OpKind::kRope: return "rope";
-    case OpKind::kAttention: return "attention";
-    case OpKind::kCachedAttention: return "cached_attention";
-    case OpKind::kEmbed: return "embed";
-    case OpKind::kAddRows: return "add_rows";
-    case OpKind::kUnfoldPatches: return "unfold_patches";
-    case OpKind::kPixelShuffle: return "pixel_shuffle";
-    case OpKind::kReplaceRows: return "replace_rows";
-    case OpKind::kGatherRows: return "gather_rows";
+    case OpKind::kInput:
+      return "input";
+    case OpKind::kConstant:
+      return "constant";
+    case OpKind::kLinear:
+      return "linear";
+    case OpKind::kLayerNorm:
+      return "layer_norm";
+    case OpKind::kRmsNorm:
+      return "rms_norm";
+    case OpKind::kAdd:
+      return "add";
+    case OpKind::kSwiglu:
+      return "swiglu";
+    case OpKind::kRope:
+      return "rope";
+    case OpKind::kAttention:
+      return "attention";
+    case OpKind::kCachedAttention:
+      return "cached_attention";
+    case OpKind::kEmbed:
+      return "embed";
+    case OpKind::kAddRows:
+      return "add_rows";
+    case OpKind::kUnfoldPatches:
+      return "unfold_patches";
+    case OpKind::kPixelShuffle:
+      return "pixel_shuffle";
+    case OpKind::kReplaceRows:
+      return "replace_rows";
+    case OpKind::kGatherRows:
+      return "gather_rows";
   }
   return "";
 }
@@ -48,10 +64,12 @@ Value Graph::constant(const Tensor& tensor) {
 Value Graph::linear(Value x, const Linear& layer, Activation activation, Value residual) {
   const Shape& s = shape(x);
   ONSIGHT_CHECK(s.rank() == 2 && s[1] == layer.weight.inputs());
-  ONSIGHT_CHECK(layer.bias.bytes() == 0 || layer.bias.bytes() == static_cast<size_t>(layer.weight.outputs()) * sizeof(float));
+  ONSIGHT_CHECK(layer.bias.bytes() == 0 ||
+                layer.bias.bytes() == static_cast<size_t>(layer.weight.outputs()) * sizeof(float));
   Shape out = {s[0], layer.weight.outputs()};
   ONSIGHT_CHECK(!residual || shape(residual) == out);
-  return append({.kind = OpKind::kLinear, .in = {x, residual}, .linear = &layer, .activation = activation}, DType::kF32, out);
+  return append({.kind = OpKind::kLinear, .in = {x, residual}, .linear = &layer, .activation = activation}, DType::kF32,
+                out);
 }
 
 Value Graph::layer_norm(Value x, const Buffer& weight, const Buffer& bias, float epsilon) {
@@ -63,7 +81,8 @@ Value Graph::layer_norm(Value x, const Buffer& weight, const Buffer& bias, float
 
 Value Graph::rms_norm(Value x, const Buffer& weight, float epsilon) {
   ONSIGHT_CHECK(weight.bytes() == static_cast<size_t>(shape(x)[-1]) * sizeof(float));
-  return append({.kind = OpKind::kRmsNorm, .in = {x}, .weight = weight.f32(), .epsilon = epsilon}, DType::kF32, shape(x));
+  return append({.kind = OpKind::kRmsNorm, .in = {x}, .weight = weight.f32(), .epsilon = epsilon}, DType::kF32,
+                shape(x));
 }
 
 Value Graph::add(Value a, Value b) {
@@ -136,8 +155,8 @@ Value Graph::pixel_shuffle(Value x, int64_t tiles, int64_t scale) {
   const Shape& s = shape(x);
   const int64_t side = std::llround(std::sqrt(static_cast<double>(s[0] / tiles)));
   ONSIGHT_CHECK(s.rank() == 2 && side * side * tiles == s[0] && side % scale == 0);
-  return append({.kind = OpKind::kPixelShuffle, .in = {x}, .layer = static_cast<int>(tiles), .group = scale}, DType::kF32,
-                {s[0] / (scale * scale), s[1] * scale * scale});
+  return append({.kind = OpKind::kPixelShuffle, .in = {x}, .layer = static_cast<int>(tiles), .group = scale},
+                DType::kF32, {s[0] / (scale * scale), s[1] * scale * scale});
 }
 
 Value Graph::replace_rows(Value x, Value at, Value rows) {

@@ -1,11 +1,13 @@
-// Graph: an append-only tape of coarse ops. Shapes are checked on append, ops run in written order, the executor assigns memory.
+// Graph: an append-only tape of coarse ops. Shapes are checked on append, ops run in written order, the executor
+// assigns memory.
 //
 //   Graph g;
 //   Value x = g.input("x", DType::kF32, {rows, width});
 //   Value y = g.linear(g.rms_norm(x, norm_weight, 1e-5f), projection);
 //   g.output("y", y);
 //
-// A graph holds views of weights and owns none; its inputs are bound when it runs. A wrong shape is a mistake of the program: CHECK.
+// A graph holds views of weights and owns none; its inputs are bound when it runs. A wrong shape is a mistake of the
+// program: CHECK.
 #pragma once
 
 #include <string>
@@ -53,17 +55,17 @@ std::string_view to_string(OpKind kind);
 struct Op {
   OpKind kind;
   Value output;
-  Value in[3];                        // unused ones are empty
-  const Linear* linear = nullptr;     // kLinear
+  Value in[3];                     // unused ones are empty
+  const Linear* linear = nullptr;  // kLinear
   Activation activation = Activation::kNone;
-  const float* weight = nullptr;      // norms: [width]
-  const float* bias = nullptr;        // layer norm: [width]
-  Tensor table;                       // kEmbed, kAddRows: [entries, width] in any weight format; kConstant: the value
-  float epsilon = 0;                  // norms
+  const float* weight = nullptr;  // norms: [width]
+  const float* bias = nullptr;    // layer norm: [width]
+  Tensor table;                   // kEmbed, kAddRows: [entries, width] in any weight format; kConstant: the value
+  float epsilon = 0;              // norms
   const std::vector<float>* frequencies = nullptr;  // kRope: [head_dim / 2]
   int heads = 0, kv_heads = 0, head_dim = 0;
-  int layer = 0;                      // kCachedAttention: which layer of the cache
-  int64_t group = 0;                  // kAttention: rows that see each other; kUnfoldPatches: patch side; kPixelShuffle: scale
+  int layer = 0;      // kCachedAttention: which layer of the cache
+  int64_t group = 0;  // kAttention: rows that see each other; kUnfoldPatches: patch side; kPixelShuffle: scale
 };
 
 class Graph {
@@ -78,16 +80,18 @@ class Graph {
   Value rms_norm(Value x, const Buffer& weight, float epsilon);
   Value add(Value a, Value b);
   Value swiglu(Value gate, Value up);  // silu(gate) · up
-  // Rotary positions on x [n, heads · head_dim]: pair (i, i + head_dim/2) of a head turns by positions[n] · frequencies[i].
+  // Rotary positions on x [n, heads · head_dim]: pair (i, i + head_dim/2) of a head turns by positions[n] ·
+  // frequencies[i].
   Value rope(Value x, Value positions, const std::vector<float>& frequencies);
   // Full attention inside each run of `group` rows; q, k, v [n, heads · head_dim]. Scale 1/sqrt(head_dim).
   Value attention(Value q, Value k, Value v, int heads, int64_t group);
-  // Appends k, v [n, kv_heads · head_dim] to the caches of the rows' sequences, then attends causally. q [n, heads · head_dim].
+  // Appends k, v [n, kv_heads · head_dim] to the caches of the rows' sequences, then attends causally. q [n, heads ·
+  // head_dim].
   Value cached_attention(Value q, Value k, Value v, int heads, int kv_heads, int layer);
   Value embed(Value ids, const Tensor& table);              // ids [n] i32 -> [n, width]
   Value add_rows(Value x, Value ids, const Tensor& table);  // x[i] + table[ids[i mod ids.size]]
-  // pixels [tiles, channels, height, width] -> [tiles · patches, channels · patch²], patches row by row: a convolution as a linear.
-  // Pixels beyond the last whole patch are not looked at.
+  // pixels [tiles, channels, height, width] -> [tiles · patches, channels · patch²], patches row by row: a convolution
+  // as a linear. Pixels beyond the last whole patch are not looked at.
   Value unfold_patches(Value pixels, int64_t patch);
   // [tiles · side², width] -> [tiles · (side/scale)², width · scale²] in the order of the Idefics3 connector.
   Value pixel_shuffle(Value x, int64_t tiles, int64_t scale);

@@ -31,7 +31,8 @@ class KvCache {
 
   const KvLayout& layout() const { return layout_; }
   int64_t length() const { return length_; }
-  // Makes positions [length(), length) writable and part of the sequence. Throws std::bad_alloc, changing nothing, if memory is short.
+  // Makes positions [length(), length) writable and part of the sequence. Throws std::bad_alloc, changing nothing, if
+  // memory is short.
   void reserve(int64_t length);
   void truncate(int64_t length);
 
@@ -45,7 +46,8 @@ class KvCache {
 
  private:
   float* at(int layer, int head, int64_t page) const {
-    return pages_[static_cast<size_t>(page)]->f32() + (int64_t{layer} * layout_.kv_heads + head) * layout_.head_floats();
+    return pages_[static_cast<size_t>(page)]->f32() +
+           (int64_t{layer} * layout_.kv_heads + head) * layout_.head_floats();
   }
   KvLayout layout_;
   int64_t length_ = 0;

@@ -1,7 +1,8 @@
 // PackedMatrix: the weights of a linear layer in the one layout that the kernels read. Packing happens once, at load.
 //
-// Layout of the float formats: panels of kPanel outputs; inside a panel, for each input k the kPanel outputs side by side:
-// data[panel][k][kPanel]. Outputs beyond the last are zero. A quantised format adds its own layout here and a kernel in the table.
+// Layout of the float formats: panels of kPanel outputs; inside a panel, for each input k the kPanel outputs side by
+// side: data[panel][k][kPanel]. Outputs beyond the last are zero. A quantised format adds its own layout here and a
+// kernel in the table.
 #pragma once
 
 #include "compute/tensor.h"

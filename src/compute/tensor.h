@@ -59,7 +59,8 @@ struct Tensor {
   }
 };
 
-// Owns `bytes` of memory aligned to 64 bytes, not initialised. Allocation failure throws std::bad_alloc, caught at the edge of a room.
+// Owns `bytes` of memory aligned to 64 bytes, not initialised. Allocation failure throws std::bad_alloc, caught at the
+// edge of a room.
 class Buffer {
  public:
   Buffer() = default;

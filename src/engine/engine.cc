@@ -128,13 +128,15 @@ class ModelEngine : public Engine {
         }
       }
     }
-    TRY(models::Prompt prompt, model_->prompt(messages, images, {request.picture.max_tiles, request.picture.allow_upscale}));
+    TRY(models::Prompt prompt,
+        model_->prompt(messages, images, {request.picture.max_tiles, request.picture.allow_upscale}));
     const size_t context = static_cast<size_t>(model_->facts().context_length);
     if (prompt.ids.size() >= context)
       return bad_input("prompt: {} tokens, expected fewer than the model's context of {}", prompt.ids.size(), context);
     for (int32_t id : prompt.ids)
       if (id < 0 || id >= model_->facts().vocabulary_size)
-        return bad_input("tokenizer.json: id {}, expected less than the vocabulary of {}", id, model_->facts().vocabulary_size);
+        return bad_input("tokenizer.json: id {}, expected less than the vocabulary of {}", id,
+                         model_->facts().vocabulary_size);
     return prompt;
   }
 
@@ -155,10 +157,11 @@ class ModelEngine : public Engine {
     return {};
   }
 
-  // Runs positions [first, first + ids.size()) through the decoder; logits of the last row, or of every row, or of none.
+  // Runs positions [first, first + ids.size()) through the decoder; logits of the last row, or of every row, or of
+  // none.
   enum class Logits { kNone, kLast, kAll };
-  Status forward(std::span<const int32_t> ids, int64_t first, std::span<const int32_t> image_rows, const float* image_features,
-                 Logits which, const compute::Observer& observer = nullptr) {
+  Status forward(std::span<const int32_t> ids, int64_t first, std::span<const int32_t> image_rows,
+                 const float* image_features, Logits which, const compute::Observer& observer = nullptr) {
     const int64_t n = static_cast<int64_t>(ids.size()), width = model_->facts().text_width;
     cache_.reserve(first + n);
     std::vector<int32_t> positions(ids.size()), sequences(ids.size(), 0);
@@ -171,7 +174,8 @@ class ModelEngine : public Engine {
     bindings.inputs["ids"] = view(DType::kI32, {n}, ids.data());
     if (!image_rows.empty()) {
       const int64_t m = static_cast<int64_t>(image_rows.size());
-      x = graph.replace_rows(x, graph.input("image_rows", DType::kI32, {m}), graph.input("image_features", DType::kF32, {m, width}));
+      x = graph.replace_rows(x, graph.input("image_rows", DType::kI32, {m}),
+                             graph.input("image_features", DType::kF32, {m, width}));
       bindings.inputs["image_rows"] = view(DType::kI32, {m}, image_rows.data());
       bindings.inputs["image_features"] = view(DType::kF32, {m, width}, image_features);
     }
@@ -216,7 +220,8 @@ class ModelEngine : public Engine {
     return keys;
   }
 
-  // The part of the image features that stands in [begin, end) of the prompt: row numbers relative to begin, and the rows' numbers.
+  // The part of the image features that stands in [begin, end) of the prompt: row numbers relative to begin, and the
+  // rows' numbers.
   struct ImageRows {
     std::vector<int32_t> at;
     std::vector<float> features;
@@ -266,7 +271,8 @@ class ModelEngine : public Engine {
   }
 
   // Brings the cache to the whole prompt, reusing what the last request left; false if cancelled.
-  Result<bool> fill(const models::Prompt& prompt, const Tiles& tiles, const Request& request, const Callbacks& callbacks, Reply& reply) {
+  Result<bool> fill(const models::Prompt& prompt, const Tiles& tiles, const Request& request,
+                    const Callbacks& callbacks, Reply& reply) {
     const std::vector<PositionKey> keys = keys_of(prompt, tiles);
     const int64_t n = static_cast<int64_t>(keys.size());
     // The last position is always computed: its logits are the answer's first.
@@ -279,7 +285,8 @@ class ModelEngine : public Engine {
       if (callbacks.on_progress) callbacks.on_progress(Stage::kPrefill, begin, n);
       const int64_t end = std::min(n, begin + kPrefillChunk);
       const ImageRows rows = image_rows(prompt, tiles, begin, end);
-      const std::span<const int32_t> ids = std::span(prompt.ids).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+      const std::span<const int32_t> ids =
+          std::span(prompt.ids).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
       TRY_STATUS(forward(ids, begin, rows.at, rows.features.data(), end == n ? Logits::kLast : Logits::kNone));
       keys_.insert(keys_.end(), keys.begin() + begin, keys.begin() + end);
       begin = end;
@@ -288,7 +295,8 @@ class ModelEngine : public Engine {
     return true;
   }
 
-  Status decode(const Request& request, const Callbacks& callbacks, std::vector<int32_t> sequence, const Stopwatch& total, Reply& reply) {
+  Status decode(const Request& request, const Callbacks& callbacks, std::vector<int32_t> sequence,
+                const Stopwatch& total, Reply& reply) {
     const models::ModelFacts& facts = model_->facts();
     Sampler sampler(request.sampling);
     TextStream stream(request.stop);
@@ -344,7 +352,8 @@ class ModelEngine : public Engine {
     if (tiles > 0) {
       const int64_t side = facts.tile_size, pixels = 3 * side * side;
       std::vector<float> all(static_cast<size_t>(tiles * pixels));
-      for (int64_t i = 0; i < tiles; ++i) model_->normalise(prompt.tiles[static_cast<size_t>(i)], all.data() + i * pixels);
+      for (int64_t i = 0; i < tiles; ++i)
+        model_->normalise(prompt.tiles[static_cast<size_t>(i)], all.data() + i * pixels);
       TRY_STATUS(sink("pixel_values", view(DType::kF32, {tiles, 3, side, side}, all.data())));
       for (const media::Image& tile : prompt.tiles) {
         auto entry = std::make_shared<FeatureCache::Entry>();
@@ -358,11 +367,13 @@ class ModelEngine : public Engine {
         }));
         seen.push_back(std::move(entry));
       }
-      for (const auto& [name, stack] : stacks) TRY_STATUS(sink(name, view(DType::kF32, stack.shape, stack.values.data())));
+      for (const auto& [name, stack] : stacks)
+        TRY_STATUS(sink(name, view(DType::kF32, stack.shape, stack.values.data())));
     }
     const ImageRows rows = image_rows(prompt, seen, 0, n);
     if (tiles > 0)
-      TRY_STATUS(sink("image_features", view(DType::kF32, {static_cast<int64_t>(rows.at.size()), facts.text_width}, rows.features.data())));
+      TRY_STATUS(sink("image_features", view(DType::kF32, {static_cast<int64_t>(rows.at.size()), facts.text_width},
+                                             rows.features.data())));
     keys_.clear();
     cache_.truncate(0);
     TRY_STATUS(forward(prompt.ids, 0, rows.at, rows.features.data(), Logits::kAll, sink));
@@ -376,7 +387,7 @@ class ModelEngine : public Engine {
   std::unique_ptr<models::Model> model_;
   ModelInfo info_;
   FeatureCache features_{kFeatureCacheBytes};
-  compute::KvCache cache_;           // of the last request
+  compute::KvCache cache_;         // of the last request
   std::vector<PositionKey> keys_;  // what its positions hold
   double load_ms_;
 };
@@ -385,9 +396,12 @@ class ModelEngine : public Engine {
 
 std::string_view to_string(FinishReason reason) {
   switch (reason) {
-    case FinishReason::kStop: return "stop";
-    case FinishReason::kLength: return "length";
-    case FinishReason::kCancelled: return "cancelled";
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
   }
   return "";
 }
@@ -403,8 +417,8 @@ Result<std::unique_ptr<Engine>> Engine::load(const Path& folder, const EngineOpt
       info = describe(folder, opened, facts);
       const int64_t needed = facts.weight_bytes + facts.vision_scratch_bytes + facts.kv.page_bytes();
       if (needed <= available_memory_bytes()) return {};
-      return make_error(ErrorCode::kOutOfMemory, "{}: needs {} MB of memory, {} MB are free", folder.string(), needed >> 20,
-                        available_memory_bytes() >> 20);
+      return make_error(ErrorCode::kOutOfMemory, "{}: needs {} MB of memory, {} MB are free", folder.string(),
+                        needed >> 20, available_memory_bytes() >> 20);
     };
     TRY(std::unique_ptr<models::Model> model, def->load(folder, std::move(checkpoint), accept));
     return std::make_unique<ModelEngine>(std::move(model), std::move(info), *kernels, options.threads, since);
@@ -424,9 +438,11 @@ Result<Message> user_message(const std::vector<std::shared_ptr<const media::Imag
   constexpr std::string_view kPlace = "{image}";
   std::vector<size_t> places;
   if (!images.empty())
-    for (size_t at = prompt.find(kPlace); at != std::string_view::npos; at = prompt.find(kPlace, at + kPlace.size())) places.push_back(at);
+    for (size_t at = prompt.find(kPlace); at != std::string_view::npos; at = prompt.find(kPlace, at + kPlace.size()))
+      places.push_back(at);
   if (!places.empty() && places.size() != images.size())
-    return make_error(ErrorCode::kUsage, "prompt: {} times {{image}}, expected once for each of the {} pictures or not at all",
+    return make_error(ErrorCode::kUsage,
+                      "prompt: {} times {{image}}, expected once for each of the {} pictures or not at all",
                       places.size(), images.size());
   Message message;
   const auto add_text = [&](std::string_view text) {

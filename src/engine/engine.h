@@ -37,8 +37,9 @@ struct Sampling {
 
 // The documented ways to spend less on a picture; the defaults are the reference's behaviour.
 struct PictureOptions {
-  int max_tiles = 0;         // 0: as many as the checkpoint's processor makes; 1: the global picture only
-  bool allow_upscale = true;  // false: a picture smaller than the processor's size is not enlarged beyond what tiling needs
+  int max_tiles = 0;  // 0: as many as the checkpoint's processor makes; 1: the global picture only
+  bool allow_upscale =
+      true;  // false: a picture smaller than the processor's size is not enlarged beyond what tiling needs
 };
 
 struct Part {
@@ -61,8 +62,12 @@ struct Request {
   const std::atomic<bool>* cancelled = nullptr;  // checked between tokens and tiles
 };
 
-enum class FinishReason { kStop, kLength, kCancelled };  // an end token or stop string; max_tokens or the context; the caller
-std::string_view to_string(FinishReason reason);         // "stop", "length", "cancelled"
+enum class FinishReason {
+  kStop,
+  kLength,
+  kCancelled
+};                                                // an end token or stop string; max_tokens or the context; the caller
+std::string_view to_string(FinishReason reason);  // "stop", "length", "cancelled"
 
 struct Timings {  // milliseconds of wall time
   double load = 0, preprocess = 0, vision = 0, prefill = 0, decode = 0;
@@ -70,7 +75,8 @@ struct Timings {  // milliseconds of wall time
 };
 
 struct Reply {
-  std::string text;             // valid UTF-8, special tokens left out, and without the one space that the family's answers begin with
+  std::string
+      text;  // valid UTF-8, special tokens left out, and without the one space that the family's answers begin with
   std::vector<int32_t> tokens;  // of the answer, end token excluded
   int prompt_tokens = 0;
   int reused_tokens = 0;  // of prompt_tokens: found in the cache of the previous request
@@ -82,13 +88,14 @@ struct Reply {
 enum class Stage { kVision, kPrefill };
 
 struct Callbacks {
-  std::function<void(std::string_view)> on_text;                 // whole UTF-8 characters, as they become certain
+  std::function<void(std::string_view)> on_text;  // whole UTF-8 characters, as they become certain
   std::function<void(Stage, int64_t done, int64_t total)> on_progress;  // tiles read; prompt tokens processed
 };
 
-// Receives named tensors of one forward pass over a prompt: "input_ids" [n] i32, "pixel_values" [tiles, 3, T, T], "image_features"
-// [tiles * N, d_text], "vision.embeddings", "vision.layers.<i>", "vision.post_layernorm" [tiles, patches, d_vision], "text.embeddings",
-// "text.layers.<i>", "text.norm" [n, d_text], "logits" [n, vocabulary]. The tensor is valid during the call only.
+// Receives named tensors of one forward pass over a prompt: "input_ids" [n] i32, "pixel_values" [tiles, 3, T, T],
+// "image_features" [tiles * N, d_text], "vision.embeddings", "vision.layers.<i>", "vision.post_layernorm" [tiles,
+// patches, d_vision], "text.embeddings", "text.layers.<i>", "text.norm" [n, d_text], "logits" [n, vocabulary]. The
+// tensor is valid during the call only.
 using TraceSink = std::function<Status(std::string_view name, const compute::Tensor& tensor)>;
 
 struct ModelInfo {
@@ -98,16 +105,19 @@ struct ModelInfo {
   std::string weight_types;  // "bf16" or "bf16 (471), f32 (3)"
   int64_t file_bytes = 0;    // of the weights on disk
   int64_t memory_bytes = 0;  // weights + one full context + the working memory of one picture
-  int tile_size = 0, patch_size = 0, tokens_per_tile = 0, max_tiles = 0;  // max_tiles: of one picture, the global one included
+  int tile_size = 0, patch_size = 0, tokens_per_tile = 0,
+      max_tiles = 0;  // max_tiles: of one picture, the global one included
   int context_length = 0, vocabulary_size = 0;
   std::string vision_shape, text_shape;  // "d 768, 12 layers, 12 heads, FFN 3072"
 };
 
 class Engine {
  public:
-  // A checkpoint folder in Hugging Face layout. Fails with one sentence if anything in it is missing, broken or not supported.
+  // A checkpoint folder in Hugging Face layout. Fails with one sentence if anything in it is missing, broken or not
+  // supported.
   static Result<std::unique_ptr<Engine>> load(const Path& folder, const EngineOptions& options);
-  // What load() would find, without reading the weights' values. Fails as load() would fail on headers, shapes and configs.
+  // What load() would find, without reading the weights' values. Fails as load() would fail on headers, shapes and
+  // configs.
   static Result<ModelInfo> inspect(const Path& folder);
   virtual ~Engine() = default;
 
@@ -118,7 +128,8 @@ class Engine {
   virtual Status trace(const Request& request, const TraceSink& sink) = 0;
 };
 
-// A user message: the pictures in order, then the text; or, where `prompt` holds "{image}", a picture at each. Refuses a number of
+// A user message: the pictures in order, then the text; or, where `prompt` holds "{image}", a picture at each. Refuses
+// a number of
 // "{image}" that is neither zero nor the number of pictures.
 Result<Message> user_message(const std::vector<std::shared_ptr<const media::Image>>& images, std::string_view prompt);
 

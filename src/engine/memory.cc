@@ -37,7 +37,8 @@ int64_t available_memory_bytes() {
   struct rlimit address {};
   if (::getrlimit(RLIMIT_AS, &address) == 0 && address.rlim_cur != RLIM_INFINITY) {
     const int64_t size = kilobyte_row("/proc/self/status", "VmSize:");
-    if (size != kUnknown) available = std::min(available, std::max<int64_t>(0, static_cast<int64_t>(address.rlim_cur) - size));
+    if (size != kUnknown)
+      available = std::min(available, std::max<int64_t>(0, static_cast<int64_t>(address.rlim_cur) - size));
   }
   return available;
 }

@@ -11,7 +11,8 @@ int32_t Sampler::next(std::span<const float> logits, std::span<const int32_t> se
     std::vector<int32_t> once(seen.begin(), seen.end());
     std::sort(once.begin(), once.end());
     once.erase(std::unique(once.begin(), once.end()), once.end());
-    for (int32_t token : once) {  // Keskar et al. 2019: away from zero for negative scores, towards it for positive ones
+    for (int32_t token :
+         once) {  // Keskar et al. 2019: away from zero for negative scores, towards it for positive ones
       float& score = scores_[static_cast<size_t>(token)];
       score = score < 0 ? score * options_.repetition_penalty : score / options_.repetition_penalty;
     }
@@ -30,7 +31,8 @@ int32_t Sampler::next(std::span<const float> logits, std::span<const int32_t> se
     std::nth_element(candidates_.begin(), candidates_.begin() + options_.top_k, candidates_.end(), better);
     // Ties with the last one that counts stay, as in the reference.
     const float least = std::min_element(candidates_.begin(), candidates_.begin() + options_.top_k,
-                                         [](const Candidate& a, const Candidate& b) { return a.score < b.score; })->score;
+                                         [](const Candidate& a, const Candidate& b) { return a.score < b.score; })
+                            ->score;
     std::erase_if(candidates_, [least](const Candidate& c) { return c.score < least; });
   }
   std::sort(candidates_.begin(), candidates_.end(), better);

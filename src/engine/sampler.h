@@ -1,4 +1,5 @@
-// Sampler: logits -> the next token. The order of the steps is transformers': repetition penalty, temperature, top-k, top-p, min-p.
+// Sampler: logits -> the next token. The order of the steps is transformers': repetition penalty, temperature, top-k,
+// top-p, min-p.
 //
 //   Sampler sampler({.temperature = 0.7f, .top_p = 0.9f, .seed = 1});
 //   int32_t token = sampler.next(logits, all_tokens_so_far);
@@ -16,7 +17,8 @@ namespace onsight::engine {
 class Sampler {
  public:
   explicit Sampler(const Sampling& options) : options_(options), random_(options.seed) {}
-  // logits [vocabulary]; `seen` holds prompt and answer. The same seed and logits give the same tokens on every machine.
+  // logits [vocabulary]; `seen` holds prompt and answer. The same seed and logits give the same tokens on every
+  // machine.
   int32_t next(std::span<const float> logits, std::span<const int32_t> seen);
 
  private:

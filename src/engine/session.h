@@ -15,7 +15,8 @@
 
 namespace onsight::engine {
 
-// Image features by the exact pixels of their tile. Equal tiles, in one picture or in different requests, are computed once.
+// Image features by the exact pixels of their tile. Equal tiles, in one picture or in different requests, are computed
+// once.
 class FeatureCache {
  public:
   explicit FeatureCache(int64_t max_bytes) : max_bytes_(max_bytes) {}

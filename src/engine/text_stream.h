@@ -11,7 +11,8 @@ class TextStream {
  public:
   explicit TextStream(std::vector<std::string> stop) : stop_(std::move(stop)) {}
 
-  // Returns the text that has become certain: it holds back incomplete characters and what may be the start of a stop string.
+  // Returns the text that has become certain: it holds back incomplete characters and what may be the start of a stop
+  // string.
   std::string push(std::string_view bytes);
   // What was held back, invalid UTF-8 replaced by U+FFFD.
   std::string finish();

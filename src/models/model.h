@@ -32,7 +32,7 @@ struct ModelFacts {
   std::string architecture;
   std::string vision_shape, text_shape;  // "d 768, 12 layers, 12 heads, FFN 3072"
   int64_t parameters = 0, vision_parameters = 0, text_parameters = 0;
-  int64_t weight_bytes = 0;         // in memory, packed
+  int64_t weight_bytes = 0;          // in memory, packed
   int64_t vision_scratch_bytes = 0;  // of one tile
   int tile_size = 0, patch_size = 0, tokens_per_tile = 0, max_tiles = 0;
   int context_length = 0, vocabulary_size = 0, text_width = 0;
@@ -42,11 +42,12 @@ struct ModelFacts {
 
 // The documented ways to spend less on a picture; the defaults are the reference's behaviour.
 struct PictureOptions {
-  int max_tiles = 0;          // 0: no limit
+  int max_tiles = 0;  // 0: no limit
   bool allow_upscale = true;
 };
 
-// Token ids with pictures cut into tiles: image_positions[i] is where feature row i (of all tiles in order) stands in ids.
+// Token ids with pictures cut into tiles: image_positions[i] is where feature row i (of all tiles in order) stands in
+// ids.
 struct Prompt {
   std::vector<int32_t> ids;
   std::vector<media::Image> tiles;
@@ -59,8 +60,8 @@ class Model {
   virtual const ModelFacts& facts() const = 0;
   virtual const text::Tokenizer& tokenizer() const = 0;
 
-  // Applies the chat template, inserts each picture's tokens, tokenises, and cuts the pictures into tiles. `images` stand in the order
-  // of the kImage parts. Text of messages never becomes a control token.
+  // Applies the chat template, inserts each picture's tokens, tokenises, and cuts the pictures into tiles. `images`
+  // stand in the order of the kImage parts. Text of messages never becomes a control token.
   virtual Result<Prompt> prompt(const std::vector<text::ChatMessage>& messages,
                                 std::span<const std::shared_ptr<const media::Image>> images,
                                 const PictureOptions& options) const = 0;
@@ -71,7 +72,8 @@ class Model {
   // pixels [tiles, 3, T, T] -> image features [tiles · tokens_per_tile, text_width]
   virtual compute::Value vision(compute::Graph& graph, compute::Value pixels) const = 0;
   virtual compute::Value embed(compute::Graph& graph, compute::Value ids) const = 0;  // ids [n] -> [n, text_width]
-  // embeddings [n, text_width], positions [n] -> hidden states after the last norm [n, text_width]; reads and writes the bound caches
+  // embeddings [n, text_width], positions [n] -> hidden states after the last norm [n, text_width]; reads and writes
+  // the bound caches
   virtual compute::Value text(compute::Graph& graph, compute::Value embeddings, compute::Value positions) const = 0;
   virtual compute::Value head(compute::Graph& graph, compute::Value hidden) const = 0;  // -> logits [n, vocabulary]
 };
@@ -82,9 +84,11 @@ struct ModelDef {
   // True if config.json's "architectures" or "model_type" is this architecture's.
   bool (*matches)(const Json& config);
   Result<ModelFacts> (*inspect)(const Path& folder, const formats::Checkpoint& checkpoint);
-  // Takes the checkpoint over: embeddings are read from the mapped file. `accept` sees the facts before any weight is read.
-  Result<std::unique_ptr<Model>> (*load)(const Path& folder, formats::Checkpoint checkpoint,
-                                         const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept);
+  // Takes the checkpoint over: embeddings are read from the mapped file. `accept` sees the facts before any weight is
+  // read.
+  Result<std::unique_ptr<Model>> (*load)(
+      const Path& folder, formats::Checkpoint checkpoint,
+      const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept);
 };
 std::span<const ModelDef* const> registry();
 

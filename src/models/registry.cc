@@ -1,5 +1,6 @@
-#include "models/model.h"
 #include "models/registry.inc"  // generated from the folders: kModels
+
+#include "models/model.h"
 
 namespace onsight::models {
 std::span<const ModelDef* const> registry() { return kModels; }

@@ -14,12 +14,14 @@ Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const Tens
   for (const TensorSpec& spec : specs) {
     known.insert(spec.name);
     const Tensor* tensor = checkpoint.find(spec.name);
-    if (!tensor) return bad_input("{}: tensor {} is missing, expected one of shape {}", where, spec.name, spec.shape.to_string());
+    if (!tensor)
+      return bad_input("{}: tensor {} is missing, expected one of shape {}", where, spec.name, spec.shape.to_string());
     if (!(tensor->shape == spec.shape))
-      return bad_input("{}: tensor {} has shape {}, expected {} from config.json", where, spec.name, tensor->shape.to_string(),
-                       spec.shape.to_string());
+      return bad_input("{}: tensor {} has shape {}, expected {} from config.json", where, spec.name,
+                       tensor->shape.to_string(), spec.shape.to_string());
     if (!compute::info(tensor->dtype).is_weight)
-      return bad_input("{}: tensor {} has type {}, expected f32, f16 or bf16", where, spec.name, compute::info(tensor->dtype).name);
+      return bad_input("{}: tensor {} has type {}, expected f32, f16 or bf16", where, spec.name,
+                       compute::info(tensor->dtype).name);
   }
   for (const auto& [name, tensor] : checkpoint.tensors())
     if (!known.contains(name) && !ignored(name))

@@ -1,5 +1,5 @@
-// TensorSpec: one row a tensor of an architecture, the only place where its name lives. The loader, the quantiser and the exporters
-// read the same rows.
+// TensorSpec: one row a tensor of an architecture, the only place where its name lives. The loader, the quantiser and
+// the exporters read the same rows.
 #pragma once
 
 #include <span>
@@ -16,13 +16,14 @@ namespace onsight::models {
 struct TensorSpec {
   std::string name;      // in a Hugging Face checkpoint
   compute::Shape shape;  // there
-  // Where its numbers go: packed for a linear layer (all axes after the first are inputs), widened to f32, or left in the mapped file.
+  // Where its numbers go: packed for a linear layer (all axes after the first are inputs), widened to f32, or left in
+  // the mapped file.
   std::variant<compute::PackedMatrix*, compute::Buffer*, compute::Tensor*> target;
   bool quantisable() const { return std::holds_alternative<compute::PackedMatrix*>(target); }
 };
 
-// Checks that every row is there with its shape and a weight format, and that nothing else is, but for names that `ignored` accepts.
-// One sentence names the first that is wrong.
+// Checks that every row is there with its shape and a weight format, and that nothing else is, but for names that
+// `ignored` accepts. One sentence names the first that is wrong.
 Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs, std::string_view where,
                      bool (*ignored)(std::string_view name));
 // Fills every target. The rows must have been checked.

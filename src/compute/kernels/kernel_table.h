@@ -1,5 +1,5 @@
-// The kernels: one table of functions an instruction set, chosen once. Each function computes a whole tile or row; none allocates or
-// starts threads. `scalar` is the oracle that the others are tested against.
+// The kernels: one table of functions an instruction set, chosen once. Each function computes a whole tile or row; none
+// allocates or starts threads. `scalar` is the oracle that the others are tested against.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@ struct GemmTile {
   Activation activation;
 };
 
-// Keys and values of kKvPage positions of one head: keys transposed [head_dim, kKvPage], values [kKvPage, value_stride].
+// Keys and values of kKvPage positions of one head: keys transposed [head_dim, kKvPage], values [kKvPage,
+// value_stride].
 constexpr int kKvPage = 64;
 constexpr int kHeadAlign = 16;  // value rows are padded with zeros to a multiple of this
 struct KvPageView {
@@ -64,15 +65,16 @@ struct KernelTable {
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y);
   // y = x / sqrt(mean(x²) + eps) · weight. (Zhang and Sennrich 2019)
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* y);
-  // Rotates the halves of one head: y[i] = x[i]·cos[i] − x[i+half]·sin[i], y[i+half] = x[i+half]·cos[i] + x[i]·sin[i]. (Su et al. 2021)
+  // Rotates the halves of one head: y[i] = x[i]·cos[i] − x[i+half]·sin[i], y[i+half] = x[i+half]·cos[i] + x[i]·sin[i].
+  // (Su et al. 2021)
   void (*rope)(const float* x, const float* cos, const float* sin, int64_t half, float* y);
   // y = silu(gate) · up. (Shazeer 2020)
   void (*swiglu)(const float* gate, const float* up, int64_t n, float* y);
   void (*add)(const float* a, const float* b, int64_t n, float* y);
 };
 
-// The best table of this machine, or the one that the environment variable ONSIGHT_ISA names ("scalar", "AVX2", "AVX3", "NEON", …).
-// A name that this machine or build does not have is an error that lists those it has.
+// The best table of this machine, or the one that the environment variable ONSIGHT_ISA names ("scalar", "AVX2", "AVX3",
+// "NEON", …). A name that this machine or build does not have is an error that lists those it has.
 Result<const KernelTable*> select_kernels();
 // Every table that can run here, scalar first, best last.
 std::vector<const KernelTable*> available_kernels();

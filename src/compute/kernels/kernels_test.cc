@@ -47,8 +47,9 @@ TEST_P(Kernels, Gemm) {
         for (Activation activation : {Activation::kNone, Activation::kGeluTanh, Activation::kGelu, Activation::kSilu}) {
           for (bool bf16 : {false, true}) {
             std::vector<float> y(rows * 40, 7.0f), expected(rows * 40, 7.0f);
-            GemmTile tile = {x.data(),    depth + 3, rows,    depth,       (bf16 ? half : full).panel(0), y.data(), 40,
-                             columns, bias.data(), residual.data(), activation};
+            GemmTile tile = {x.data(),  depth + 3, rows,    depth,       (bf16 ? half : full).panel(0),
+                             y.data(),  40,        columns, bias.data(), residual.data(),
+                             activation};
             (bf16 ? table.gemm_bf16 : table.gemm_f32)(tile);
             tile.y = expected.data();
             (bf16 ? kScalarKernels.gemm_bf16 : kScalarKernels.gemm_f32)(tile);
@@ -66,7 +67,8 @@ TEST_P(Kernels, Attend) {
       for (int keys : {1, 63, 64, 65, 300}) {
         int64_t pages = (keys + kKvPage - 1) / kKvPage;
         int64_t value_stride = (head_dim + kHeadAlign - 1) / kHeadAlign * kHeadAlign;
-        std::vector<float> k = random_floats(pages * kKvPage * head_dim, 5, 0.5f), v = random_floats(pages * kKvPage * value_stride, 6);
+        std::vector<float> k = random_floats(pages * kKvPage * head_dim, 5, 0.5f),
+                           v = random_floats(pages * kKvPage * value_stride, 6);
         for (int64_t i = keys * value_stride; i < static_cast<int64_t>(v.size()); ++i) v[i] = NAN;  // must not be read
         std::vector<KvPageView> views;
         for (int64_t p = 0; p < pages; ++p)
@@ -129,7 +131,9 @@ TEST(Select, ForcedIsaIsTheOneThatRuns) {
 
 #if defined(__x86_64__)
 TEST(Select, UsesAvx512WhereThereIsAvx512) {
-  if (__builtin_cpu_supports("avx512bw")) { EXPECT_STREQ(available_kernels().back()->name, "AVX3"); }
+  if (__builtin_cpu_supports("avx512bw")) {
+    EXPECT_STREQ(available_kernels().back()->name, "AVX3");
+  }
 }
 #endif
 

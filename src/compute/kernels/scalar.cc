@@ -101,6 +101,7 @@ void add(const float* a, const float* b, int64_t n, float* y) {
 
 }  // namespace
 
-const KernelTable kScalarKernels = {"scalar", gemm<float>, gemm<uint16_t>, attend, layer_norm, rms_norm, rope, swiglu, add};
+const KernelTable kScalarKernels = {"scalar", gemm<float>, gemm<uint16_t>, attend, layer_norm,
+                                    rms_norm, rope,        swiglu,         add};
 
 }  // namespace onsight::compute

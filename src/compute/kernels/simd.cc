@@ -8,10 +8,9 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "compute/kernels/simd.cc"
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#include <hwy/contrib/math/math-inl.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-
-#include <hwy/contrib/math/math-inl.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace onsight::compute {
@@ -94,9 +93,7 @@ HWY_INLINE void with_rows(int rows, const Body& body) {
 
 HWY_INLINE VF exp_finite(DF d, VF x) { return hn::Exp(d, hn::Min(x, hn::Set(d, 88.0f))); }
 
-HWY_INLINE VF silu(DF d, VF x) {
-  return hn::Div(x, hn::Add(hn::Set(d, 1.0f), exp_finite(d, hn::Neg(x))));
-}
+HWY_INLINE VF silu(DF d, VF x) { return hn::Div(x, hn::Add(hn::Set(d, 1.0f), exp_finite(d, hn::Neg(x)))); }
 
 HWY_INLINE VF gelu_tanh(DF d, VF x) {
   const VF cube = hn::Mul(hn::Mul(x, x), x);
@@ -189,7 +186,8 @@ void score_rows(const AttendBlock& b, int row, int64_t pages, float* s, int64_t 
     for (int column = 0; column < kKvPage; column += kVectors * lanes) {
       VF acc[kRows][kVectors];
       clear(acc);
-      accumulate<kRows, kVectors>(b.q + row * b.q_stride, b.q_stride, b.pages[p].keys + column, kKvPage, b.head_dim, acc);
+      accumulate<kRows, kVectors>(b.q + row * b.q_stride, b.q_stride, b.pages[p].keys + column, kKvPage, b.head_dim,
+                                  acc);
       for (int r = 0; r < kRows; ++r)
         for (int v = 0; v < kVectors; ++v)
           hn::StoreU(hn::Mul(acc[r][v], scale), d, s + (row + r) * keys + p * kKvPage + column + v * lanes);
@@ -198,13 +196,15 @@ void score_rows(const AttendBlock& b, int row, int64_t pages, float* s, int64_t 
 }
 
 template <int kRows, int kVectors>
-void mix_columns(const AttendBlock& b, const float* p, int64_t keys, int total, int64_t value_stride, int64_t column, float* out) {
+void mix_columns(const AttendBlock& b, const float* p, int64_t keys, int total, int64_t value_stride, int64_t column,
+                 float* out) {
   const DF d;
   const int lanes = static_cast<int>(hn::Lanes(d));
   VF acc[kRows][kVectors];
   clear(acc);
   for (int n = 0; n < total; n += kKvPage) {
-    const int64_t count = total - n < kKvPage ? total - n : kKvPage;  // rows of values beyond the last key are never read
+    const int64_t count =
+        total - n < kKvPage ? total - n : kKvPage;  // rows of values beyond the last key are never read
     accumulate<kRows, kVectors>(p + n, keys, b.pages[n / kKvPage].values + column, value_stride, count, acc);
   }
   for (int r = 0; r < kRows; ++r)
@@ -293,10 +293,12 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
   const DF d;
   const float mean = sum_of(x, n, [](VF v) { return v; }) / static_cast<float>(n);
   const VF m = hn::Set(d, mean);
-  const float variance = sum_of(x, n, [m](VF v) {
-                           const VF c = hn::Sub(v, m);
-                           return hn::Mul(c, c);
-                         }) / static_cast<float>(n);
+  const float variance = sum_of(x, n,
+                                [m](VF v) {
+                                  const VF c = hn::Sub(v, m);
+                                  return hn::Mul(c, c);
+                                }) /
+                         static_cast<float>(n);
   const VF scale = hn::Set(d, 1.0f / std::sqrt(variance + eps));
   elementwise(n, x, weight, y, [&](VF v, VF w) { return hn::Mul(hn::Mul(hn::Sub(v, m), scale), w); });
   elementwise(n, y, bias, y, [&](VF v, VF b) { return hn::Add(v, b); });

@@ -99,7 +99,8 @@ Tiles cut_into_tiles(const media::Image& picture, const ProcessorConfig& config,
   out.rows = static_cast<int>(whole.height / tile);
   out.columns = static_cast<int>(whole.width / tile);
   for (int64_t row = 0; row < out.rows; ++row)
-    for (int64_t column = 0; column < out.columns; ++column) out.images.push_back(crop(canvas, column * tile, row * tile, tile));
+    for (int64_t column = 0; column < out.columns; ++column)
+      out.images.push_back(crop(canvas, column * tile, row * tile, tile));
   out.images.push_back(resize_to(canvas, {tile, tile}, config.resample));
   return out;
 }
@@ -118,7 +119,8 @@ void normalise_tile(const media::Image& tile, const ProcessorConfig& config, flo
 }
 
 std::vector<int32_t> position_ids(int64_t side, int64_t positions) {
-  // torch.arange(1/n, 1, 1/n) in f32: whole chunks of two 8-lane vectors count from their f32 first value, the rest from the start.
+  // torch.arange(1/n, 1, 1/n) in f32: whole chunks of two 8-lane vectors count from their f32 first value, the rest
+  // from the start.
   const double step = 1.0 / static_cast<double>(positions);
   const int64_t count = std::max<int64_t>(0, static_cast<int64_t>(std::ceil((1.0 - step) / step)));
   std::vector<float> boundaries(static_cast<size_t>(count));

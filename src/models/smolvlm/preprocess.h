@@ -16,11 +16,12 @@ struct Tiles {
 
 Tiles cut_into_tiles(const media::Image& picture, const ProcessorConfig& config, const PictureOptions& options);
 
-// Normalised pixels of a tile: out [3, T, T]; ((p · rescale_factor) − mean) / std in the reference's order and precision.
+// Normalised pixels of a tile: out [3, T, T]; ((p · rescale_factor) − mean) / std in the reference's order and
+// precision.
 void normalise_tile(const media::Image& tile, const ProcessorConfig& config, float* out);
 
-// Which row of the position table each patch of a side × side tile takes, with `positions` learned positions a side: the reference's
-// bucketised fractional coordinates, in its f32 steps. [side · side]
+// Which row of the position table each patch of a side × side tile takes, with `positions` learned positions a side:
+// the reference's bucketised fractional coordinates, in its f32 steps. [side · side]
 std::vector<int32_t> position_ids(int64_t side, int64_t positions);
 
 }  // namespace onsight::models::smolvlm

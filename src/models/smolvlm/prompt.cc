@@ -47,13 +47,15 @@ Result<Prompt> PromptBuilder::build(const std::vector<text::ChatMessage>& messag
     at = range.end;
   };
   while (at < rendered.text.size()) {
-    const size_t end = next_range < rendered.user_text.size() ? rendered.user_text[next_range].begin : rendered.text.size();
+    const size_t end =
+        next_range < rendered.user_text.size() ? rendered.user_text[next_range].begin : rendered.text.size();
     const size_t found = rendered.text.find(token, at);
     if (found != std::string::npos && found + token.size() <= end) {
       text.append(rendered.text, at, found - at);
       at = found + token.size();
       if (next_image == images.size())
-        return bad_input("chat template: writes {} more often than the {} pictures of the conversation", token, images.size());
+        return bad_input("chat template: writes {} more often than the {} pictures of the conversation", token,
+                         images.size());
       Tiles tiles = cut_into_tiles(*images[next_image++], config.processor, options);
       text += picture_text(config.tokens, tiles.rows, tiles.columns, config.tokens_per_tile());
       for (media::Image& tile : tiles.images) prompt.tiles.push_back(std::move(tile));
@@ -71,8 +73,8 @@ Result<Prompt> PromptBuilder::build(const std::vector<text::ChatMessage>& messag
     if (prompt.ids[i] == config.image_token_id) prompt.image_positions.push_back(static_cast<int32_t>(i));
   const size_t expected = prompt.tiles.size() * static_cast<size_t>(config.tokens_per_tile());
   if (prompt.image_positions.size() != expected)
-    return bad_input("tokenizer.json: {} image tokens in the prompt, expected {} for {} tiles", prompt.image_positions.size(),
-                     expected, prompt.tiles.size());
+    return bad_input("tokenizer.json: {} image tokens in the prompt, expected {} for {} tiles",
+                     prompt.image_positions.size(), expected, prompt.tiles.size());
   return prompt;
 }
 

@@ -17,8 +17,9 @@ class PromptBuilder {
  public:
   // Verifies that tokenizer and config agree: the image token's id, and no id beyond the embedding.
   static Result<PromptBuilder> load(const Path& folder, const Config& config);
-  Result<Prompt> build(const std::vector<text::ChatMessage>& messages, std::span<const std::shared_ptr<const media::Image>> images,
-                       const Config& config, const PictureOptions& options) const;
+  Result<Prompt> build(const std::vector<text::ChatMessage>& messages,
+                       std::span<const std::shared_ptr<const media::Image>> images, const Config& config,
+                       const PictureOptions& options) const;
   const text::Tokenizer& tokenizer() const { return tokenizer_; }
 
  private:

@@ -84,8 +84,9 @@ class SmolVlm : public Model {
     const int64_t tiles = g.shape(pixels)[0], patches = static_cast<int64_t>(positions_.size());
     const float epsilon = static_cast<float>(config_.vision.layer_norm_eps);
     const int heads = static_cast<int>(config_.vision.num_attention_heads);
-    const compute::Activation activation = config_.vision.hidden_act == Activation::kGeluTanh ? compute::Activation::kGeluTanh
-                                                                                              : compute::Activation::kGelu;
+    const compute::Activation activation = config_.vision.hidden_act == Activation::kGeluTanh
+                                               ? compute::Activation::kGeluTanh
+                                               : compute::Activation::kGelu;
     const Value positions = g.constant({DType::kI32, {patches}, reinterpret_cast<const std::byte*>(positions_.data())});
     Value x = g.linear(g.unfold_patches(pixels, config_.vision.patch_size), w.patch_embedding);
     x = g.add_rows(x, positions, w.position_embedding);
@@ -160,8 +161,9 @@ Result<ModelFacts> inspect(const Path& folder, const formats::Checkpoint& checkp
   return make_facts(config, checkpoint, specs);
 }
 
-Result<std::unique_ptr<Model>> load(const Path& folder, formats::Checkpoint checkpoint,
-                                    const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept) {
+Result<std::unique_ptr<Model>> load(
+    const Path& folder, formats::Checkpoint checkpoint,
+    const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept) {
   TRY(Config config, load_config(folder));
   TRY(PromptBuilder prompts, PromptBuilder::load(folder, config));
   Weights weights;
@@ -170,11 +172,13 @@ Result<std::unique_ptr<Model>> load(const Path& folder, formats::Checkpoint chec
   ModelFacts facts = make_facts(config, checkpoint, specs);
   TRY_STATUS(accept(checkpoint, facts));
   load_tensors(checkpoint, specs);
-  return std::make_unique<SmolVlm>(std::move(config), std::move(prompts), std::move(facts), std::move(checkpoint), std::move(weights));
+  return std::make_unique<SmolVlm>(std::move(config), std::move(prompts), std::move(facts), std::move(checkpoint),
+                                   std::move(weights));
 }
 
 }  // namespace
 
-const ModelDef kModelDef = {"SmolVLMForConditionalGeneration, Idefics3ForConditionalGeneration", matches, inspect, load};
+const ModelDef kModelDef = {"SmolVLMForConditionalGeneration, Idefics3ForConditionalGeneration", matches, inspect,
+                            load};
 
 }  // namespace onsight::models::smolvlm

@@ -30,7 +30,9 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
   const VisionConfig& v = config.vision;
   const int64_t d = v.hidden_size;
   const std::string vision = "model.vision_model.";
-  specs.add({vision + "embeddings.patch_embedding.weight", {d, v.num_channels, v.patch_size, v.patch_size}, &w.patch_embedding.weight});
+  specs.add({vision + "embeddings.patch_embedding.weight",
+             {d, v.num_channels, v.patch_size, v.patch_size},
+             &w.patch_embedding.weight});
   specs.add({vision + "embeddings.patch_embedding.bias", {d}, &w.patch_embedding.bias});
   specs.add({vision + "embeddings.position_embedding.weight",
              {v.positions_per_side() * v.positions_per_side(), d},

@@ -34,7 +34,8 @@ struct Weights {
   compute::Linear head;
 };
 
-// Sizes `weights` and lists every tensor with its target in it. Where the head is the embedding, its row names the embedding's tensor.
+// Sizes `weights` and lists every tensor with its target in it. Where the head is the embedding, its row names the
+// embedding's tensor.
 std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkpoint& checkpoint, Weights& weights);
 // Names that some savers add and no model reads.
 bool is_ignored_tensor(std::string_view name);
