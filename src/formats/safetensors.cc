@@ -10,7 +10,6 @@
 namespace onsight::formats {
 namespace {
 
-using compute::Shape;
 using compute::Tensor;
 
 // Reads JSON event by event: a document tree of a hostile header could be fifty times larger than the header itself,
