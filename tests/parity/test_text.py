@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = Path(os.environ.get("ONSIGHT_BUILD", ROOT / "build")).resolve() / "text_probe"
 SMALL = ROOT / "tests/data/text/tokenizer.json"
-CASES = int(os.environ.get("ONSIGHT_TEXT_CASES", "20000"))
+CASES = int(os.environ.get("ONSIGHT_TEXT_CASES", "20000"))  # but never fewer than 100,000 for the main tokenizer
 TOKENIZERS = [SMALL] + ([Path(os.environ["ONSIGHT_SMOLLM2_TOKENIZER"])] if os.environ.get("ONSIGHT_SMOLLM2_TOKENIZER") else [])
 
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -142,7 +142,7 @@ PIPELINES = {
 
 @pytest.mark.parametrize("file", TOKENIZERS, ids=lambda f: f.parent.name)
 def test_ids(file, tmp_path):
-    check_ids(json.loads(file.read_text()), tmp_path, CASES, 1)
+    check_ids(json.loads(file.read_text()), tmp_path, max(CASES, 100_000), 1)
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -165,15 +165,16 @@ def test_models(tmp_path):
 
 
 def test_every_code_point(tmp_path):
-    """Each code point between letters, digits, spaces and punctuation, under every regular expression."""
+    """Each code point between letters, digits, spaces, punctuation and added tokens, under every regular expression."""
     spec = json.loads(SMALL.read_text())
-    for pre_tokenizer in (spec["pre_tokenizer"], byte_level(), PIPELINES["llama3"]):
+    file = tmp_path / "tokenizer.json"
+    for pre_tokenizer, last in ((spec["pre_tokenizer"], 0x110000), (byte_level(), 0x33000), (PIPELINES["llama3"], 0x33000)):
         one = variant(spec, pre_tokenizer)
-        file = tmp_path / "tokenizer.json"
         file.write_text(json.dumps(one))
-        points = [chr(c) for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
+        points = [chr(c) for c in range(last) if not 0xD800 <= c <= 0xDFFF]
         texts = ["".join(f"a{c} {c}1{c}.{c}\n" for c in points[i:i + 64]) for i in range(0, len(points), 64)]
-        texts += ["".join(f"{c}word<left>{c}<right>{c}" for c in points[i:i + 64]) for i in range(0, len(points), 64)]
+        assigned = points[:0x33000]
+        texts += ["".join(f"{c}word<left>{c}<right>{c}" for c in assigned[i:i + 64]) for i in range(0, len(assigned), 64)]
         want = [e.ids for e in Tokenizer.from_str(json.dumps(one)).encode_batch(texts, add_special_tokens=False)]
         got = probe("tokenizer", [{"text": t, "parse": True} for t in texts], file)
         assert [i for i, (w, g) in enumerate(zip(want, got)) if w != g] == []
@@ -248,7 +249,7 @@ TEMPLATES = sorted((ROOT / "tests/data/text/templates").glob("*.jinja"))
 def test_templates(path):
     rng = random.Random(11)
     template = path.read_text()
-    cases = [(conversation(rng), rng.random() < 0.5) for _ in range(CASES // 20)]
+    cases = [(conversation(rng), rng.random() < 0.5) for _ in range(500)]
     got = probe("template", [{"template": template, "messages": m, "generation": g} for m, g in cases])
     rendered = 0
     for (messages, generation), answer in zip(cases, got):
@@ -375,8 +376,9 @@ class RandomTemplate:
 def test_random_templates():
     """Made-up templates: the same text as Jinja2, or an error where Jinja2 has one; a refusal only where something is refused on purpose."""
     rng = random.Random(12)
+    count = min(CASES, 20000) // 4  # Jinja2 compiles each, which takes it milliseconds
     cases = []
-    for _ in range(CASES):
+    for _ in range(count):
         cases.append((RandomTemplate(rng).body(2) + rng.choice(["", "\n", "\n\n"]), conversation(rng, "ab éßA\n日İŉ"), rng.random() < 0.5))
     got = probe("template", [{"template": t, "messages": m, "generation": g} for t, m, g in cases])
     same = errors = refused = 0
@@ -389,10 +391,10 @@ def test_random_templates():
             errors += 1
         else:
             message = answer.get("error", answer.get("refused"))
-            assert any(m in message for m in ("cannot be written as text", "not supported", "expected the end of the test")), (template, messages, want, message)
+            assert any(m in message for m in ("cannot be written as text", "not supported", "expected the end of the test", "expected an expression")), (template, messages, want, message)
             refused += 1
     print(f"{same} the same, {errors} errors in both, {refused} refused")
-    assert same > CASES // 3 and refused < CASES // 6
+    assert same > count // 3 and refused < count // 6
 
 
 def test_case_of_every_letter():
