@@ -25,6 +25,8 @@ ModelFacts make_facts(const Config& config, const formats::Checkpoint& checkpoin
                                    v.num_attention_heads, v.intermediate_size);
   facts.text_shape = fmt::format("d {}, {} layers, {}/{} heads, FFN {}", t.hidden_size, t.num_hidden_layers,
                                  t.num_attention_heads, t.num_key_value_heads, t.intermediate_size);
+  // The name that stands twice in the rows of a tied checkpoint.
+  const std::string& embedding = specs.back().name;
   bool embedding_counted = false;
   for (const TensorSpec& spec : specs) {
     const compute::Tensor& tensor = *checkpoint.find(spec.name);
@@ -34,7 +36,7 @@ ModelFacts make_facts(const Config& config, const formats::Checkpoint& checkpoin
     } else {
       facts.weight_bytes += std::holds_alternative<compute::Buffer*>(spec.target) ? n * 4 : tensor.bytes();
     }
-    const bool is_embedding = spec.name.ends_with("embed_tokens.weight");
+    const bool is_embedding = spec.name == embedding;
     if (is_embedding && std::exchange(embedding_counted, true)) continue;  // tied: counted once
     facts.parameters += n;
     (spec.name.starts_with("model.vision_model.") ? facts.vision_parameters : facts.text_parameters) += n;

@@ -57,7 +57,10 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
                d * config.scale_factor * config.scale_factor, false);
 
   const std::string text = "model.text_model.";
-  const std::string embedding = text + "embed_tokens.weight";
+  // A tied checkpoint may hold the shared table under either name.
+  const bool head_only =
+      config.tie_word_embeddings && !checkpoint.find(text + "embed_tokens.weight") && checkpoint.find("lm_head.weight");
+  const std::string embedding = head_only ? "lm_head.weight" : text + "embed_tokens.weight";
   specs.add({embedding, {t.vocab_size, t.hidden_size}, &w.embedding});
   w.text.resize(static_cast<size_t>(t.num_hidden_layers));
   const int64_t q_width = t.num_attention_heads * t.head_dim, kv_width = t.num_key_value_heads * t.head_dim;
