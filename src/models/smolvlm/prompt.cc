@@ -69,6 +69,14 @@ Result<Prompt> PromptBuilder::build(const std::vector<text::ChatMessage>& messag
     return bad_input("chat template: places {} of the {} pictures of the conversation", next_image, images.size());
 
   prompt.ids = tokenizer_.encode(text, literal);
+  // As transformers' apply_chat_template: what the tokenizer puts around a text, unless the template began with it
+  // itself.
+  const std::span<const int32_t> before = tokenizer_.tokens_before(), after = tokenizer_.tokens_after();
+  const bool begun = !before.empty() && text.starts_with(tokenizer_.token_bytes(before.front()));
+  if (!begun) {
+    prompt.ids.insert(prompt.ids.begin(), before.begin(), before.end());
+    prompt.ids.insert(prompt.ids.end(), after.begin(), after.end());
+  }
   for (size_t i = 0; i < prompt.ids.size(); ++i)
     if (prompt.ids[i] == config.image_token_id) prompt.image_positions.push_back(static_cast<int32_t>(i));
   const size_t expected = prompt.tiles.size() * static_cast<size_t>(config.tokens_per_tile());
