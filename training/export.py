@@ -102,7 +102,7 @@ def difference(weights, samples):
     for s in samples:
         ids = torch.tensor([prompt_ids(s["question"]) + [32, *s["answer"].encode(), EOU]])
         image = torch.from_numpy(s["image"].copy())[None]
-        x = a.lm_head(a.text(a.embed(ids, a.connect(a.vision(image))))[0])
+        x = a.lm_head(a.text(a.embed(ids, a.connect(a.vision(image)))))
         pixels = (image.permute(0, 3, 1, 2)[:, None].float() - 127.5) / 127.5
         y = b(input_ids=ids, pixel_values=pixels, attention_mask=torch.ones_like(ids)).logits
         worst = max(worst, (x - y).abs().max().item())

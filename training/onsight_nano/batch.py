@@ -23,7 +23,7 @@ def row(s):
     at = s["at"] if s["at"] and len(s["at"]) == len(answer) - 2 else [None] * (len(answer) - 2)
     where = [NONE if c is None else int(c[1] * SIDE) * SIDE + int(c[0] * SIDE) for c in at]
     skip = [NONE] * (len(prompt) - 1)
-    weight = 4.0 if s["kind"].startswith(("scene", "gauge")) and len(answer) < 12 else 1.0
+    weight = 2.0 if s["kind"].startswith(("scene", "gauge")) and len(answer) < 12 else 1.0
     return prompt + answer[:-1], skip + answer, skip + [NONE, *where, NONE], weight
 
 
@@ -43,11 +43,11 @@ def collate(pictures, answered=None):
 
 
 def group(rows):
-    """Rows -> padded tensors ids, labels, at [n, T] and weight, picture [n]; T is a multiple of 16."""
-    t = -(-len(rows[-1][0]) // 16) * 16
+    """Rows -> what follows the image, padded: ids, labels, at [n, T] and weight, picture [n]; T is a multiple of 8."""
+    t = -(-(len(rows[-1][0]) - AFTER) // 8) * 8
 
     def pad(i, value):
-        return torch.tensor([(x[i] + [value] * t)[:t] for x in rows])
+        return torch.tensor([(x[i][AFTER:] + [value] * t)[:t] for x in rows])
 
     return dict(ids=pad(0, PAD), labels=pad(1, NONE), at=pad(2, NONE), weight=torch.tensor([x[3] for x in rows]), picture=torch.tensor([x[4] for x in rows]))
 
@@ -55,19 +55,21 @@ def group(rows):
 def answer_loss(model, tokens, groups):
     """tokens [pictures, 144, d]. Returns ({"text": weighted loss a byte, "guide": attention loss}, {"read": plain loss a byte of long
     answers, "short": that of short ones})."""
+    embed = model.model.text_model.embed_tokens
+    head = embed(torch.tensor(HEAD, device=tokens.device)).expand(len(tokens), -1, -1)
+    states, probes = model.prompts(torch.cat((head, tokens), 1), [(embed(g["ids"]), g["picture"]) for g in groups], GUIDED)
     num = den = guide = pointed = 0.0
     parts = {}
-    for g in groups:
-        x, probes = model.text(model.embed(g["ids"], tokens[g["picture"]]), GUIDED, AFTER)
-        labels, at = g["labels"][:, AFTER:], g["at"][:, AFTER:]
-        has = labels != NONE
-        ce = F.cross_entropy(model.lm_head(x[has]).float(), labels[has], reduction="none")
-        w = g["weight"][:, None].expand_as(labels)[has]
+    for n, (g, x) in enumerate(zip(groups, states)):
+        has = g["labels"] != NONE
+        ce = F.cross_entropy(model.lm_head(x[has]).float(), g["labels"][has], reduction="none")
+        w = g["weight"][:, None].expand_as(has)[has]
         num, den = num + (ce * w).sum(), den + w.sum()
-        look = at != NONE
-        for q, k in probes:
-            scores = (q[:, 0, AFTER:] @ k[:, 0, FIRST:AFTER].transpose(1, 2))[look].float() * q.shape[-1] ** -0.5
-            guide = guide + F.cross_entropy(scores, at[look], reduction="sum")
+        look = g["at"] != NONE
+        for seen in probes:
+            q, k = seen[n]
+            scores = (q @ k[:, FIRST:].transpose(1, 2))[look].float() * q.shape[-1] ** -0.5
+            guide = guide + F.cross_entropy(scores, g["at"][look], reduction="sum")
         pointed += len(probes) * int(look.sum())
         for name, rows in (("read", w == 1), ("short", w != 1)):
             if rows.any():

@@ -35,14 +35,14 @@ def see(r, phase):
 
 def talk(r, phase):
     """No pictures: the decoder reads symbols made from labels."""
-    rows = [[printed(r, False)] for _ in range(11)] + [scene(r, 2, draw=False) for _ in range(2)]
+    rows = [[printed(r, False)] for _ in range(11)] + [scene(r, 6, draw=False) for _ in range(2)]
     rows.append(gauge(r, 2, draw=False) if r.random() < 0.7 else [{**plain(r)[0], "image": None}])
     return collate(rows)
 
 
 def join(r, phase):
     """Pictures with questions, and a few pages that keep the tower's eyes open."""
-    asked = [[printed(r)] for _ in range(6)] + [scene(r, 3), r.choice([scene, gauge, gauge, gauge, plain])(r, 2)]
+    asked = [[printed(r)] for _ in range(6)] + [scene(r, 9), r.choice([lambda r: scene(r, 8), gauge, gauge, gauge, lambda r: plain(r, 2)])(r)]
     page = strip(r) if r.random() < 0.3 else square(r, 9, page=True)
     return collate([*asked, [page]], len(asked))
 

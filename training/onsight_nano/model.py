@@ -69,14 +69,19 @@ class TextBlock(nn.Module):
         m, y = self.mlp, self.post_attention_layernorm(x)
         return x + m["down_proj"](F.silu(m["gate_proj"](y)) * m["up_proj"](y))
 
-    def forward(self, x, cos, sin, start=0):
-        """Returns the block's output at the positions from `start` on, and its queries (there) and keys [B, heads, T, head] (for guided
-        attention)."""
-        q, k, v = self.qkv(x, cos, sin)
-        r = self.heads // self.kv
-        q, k, v = q[:, :, start:], k.repeat_interleave(r, 1), v.repeat_interleave(r, 1)
-        o = attention(*(z.transpose(1, 2).flatten(2) for z in (q, k, v)), self.heads, start)
-        return self.rest(x[:, start:], o.unflatten(2, (self.heads, -1)).transpose(1, 2)), q, k
+    def forward(self, x, cos, sin):
+        q, k, v = (wide(z, self.heads) for z in self.qkv(x, cos, sin))
+        return self.rest(x, narrow(attention(q, k, v, self.heads, 0), self.heads))
+
+
+def wide(x, heads):
+    """[B, kv heads, T, size] -> [B, T, heads * size], key/value heads repeated for their groups."""
+    return x.repeat_interleave(heads // x.shape[1], 1).transpose(1, 2).flatten(2)
+
+
+def narrow(x, heads):
+    """[B, T, heads * size] -> [B, heads, T, size]"""
+    return x.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
 class NanoVLM(nn.Module):
@@ -127,15 +132,35 @@ class NanoVLM(nn.Module):
         e = self.model.text_model.embed_tokens(ids)
         return torch.cat((e[:, :i], tokens.to(e.dtype), e[:, i + IMAGE_TOKENS :]), 1)
 
-    def text(self, x, guided=(), start=0):
-        """[B, T, d] -> normed states at the positions from `start` on and, for the layers in `guided`, their (queries, keys)."""
-        t, probes, layers = x.shape[1], [], self.model.text_model.layers
-        cos, sin = self.cos[:t].to(x), self.sin[:t].to(x)
+    def text(self, x):
+        """[B, T, d] -> normed states of the same shape."""
+        cos, sin = self.cos[: x.shape[1]].to(x), self.sin[: x.shape[1]].to(x)
+        for block in self.model.text_model.layers:
+            x = block(x, cos, sin)
+        return self.model.text_model.norm(x)
+
+    def prompts(self, prefix, suffixes, guided=()):
+        """The decoder on rows that begin alike: prefix [B, P, d] once a picture, suffixes a list of (x [n, T, d], picture [n]). The same
+        numbers as text() on whole rows. Returns the normed states of the suffixes, and for each layer in `guided` a list of (queries
+        [n, T, size] of the first head there, its keys [n, P, size] over the prefix)."""
+        start, layers, heads = prefix.shape[1], self.model.text_model.layers, TEXT["heads"]
+        cos, sin = self.cos.to(prefix), self.sin.to(prefix)
+        states, pictures, probes = [x for x, _ in suffixes], [p for _, p in suffixes], []
         for n, block in enumerate(layers):
-            x, q, k = block(x, cos, sin, start if n == len(layers) - 1 else 0)
+            pq, pk, pv = (wide(z, heads) for z in block.qkv(prefix, cos[:start], sin[:start]))
+            seen = []
+            for i, (x, picture) in enumerate(zip(states, pictures)):
+                end = start + x.shape[1]
+                q, k, v = (wide(z, heads) for z in block.qkv(x, cos[start:end], sin[start:end]))
+                keys, values = torch.cat((pk[picture], k), 1), torch.cat((pv[picture], v), 1)
+                states[i] = block.rest(x, narrow(attention(q, keys, values, heads, start), heads))
+                size = q.shape[-1] // heads
+                seen.append((q[..., :size], pk[picture][..., :size]))
             if n in guided:
-                probes.append((q, k))
-        return self.model.text_model.norm(x), probes
+                probes.append(seen)
+            if n < len(layers) - 1:
+                prefix = block.rest(prefix, narrow(attention(pq, pk, pv, heads, 0), heads))
+        return [self.model.text_model.norm(x) for x in states], probes
 
     @torch.no_grad()
     def generate(self, image, prompts, max_new=96, tokens=None):
