@@ -38,11 +38,11 @@ fuzz: setup-ci ## each fuzz target for FUZZ_SECONDS (30)
 	@scripts/fuzz.sh
 
 asan: setup-test ## the unit tests under AddressSanitizer and UBSan
-	@scripts/build.sh asan
+	@scripts/build.sh asan unit_tests
 	@ctest --preset asan -L unit -j $(JOBS)
 
 tsan: setup-test ## the unit tests under ThreadSanitizer
-	@scripts/build.sh tsan
+	@scripts/build.sh tsan unit_tests
 	@ctest --preset tsan -L unit -j $(JOBS)
 
 format: setup-ci ## rewrite the C++ files with clang-format
