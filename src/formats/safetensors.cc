@@ -327,6 +327,10 @@ Result<SafetensorsHeader> read_safetensors(std::span<const std::byte> file, std:
   TRY_STATUS(reader.read(json));
   SafetensorsHeader header = reader.take();
   TRY_STATUS(refuse_overlaps(header, where));
+  const std::byte* end = file.data() + sizeof length + length;
+  for (const auto& [name, tensor] : header.tensors) end = std::max(end, tensor.data + tensor.bytes());
+  if (end != file.data() + file.size())  // the reference reader refuses such a file, too
+    return bad_input("{}: {} bytes after the last tensor, expected none", where, file.data() + file.size() - end);
   return header;
 }
 
