@@ -377,7 +377,7 @@ class ModelEngine : public Engine {
     keys_.clear();
     cache_.truncate(0);
     TRY_STATUS(forward(prompt.ids, 0, rows.at, rows.features.data(), Logits::kAll, sink));
-    const Status logits = sink("logits", executor_.output("logits"));
+    Status logits = sink("logits", executor_.output("logits"));
     cache_.truncate(0);
     return logits;
   }

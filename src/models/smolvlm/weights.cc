@@ -4,7 +4,6 @@ namespace onsight::models::smolvlm {
 namespace {
 
 using compute::Linear;
-using compute::Shape;
 
 class Specs {
  public:
