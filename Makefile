@@ -1,5 +1,5 @@
 # make run, make test: everything from a bare machine. `make help` lists the rest.
-IMAGE ?= examples/screenshot.png
+IMAGE ?= examples/receipt.jpg
 PROMPT ?= Read the text.
 MODEL ?=
 MINUTES ?= 120
