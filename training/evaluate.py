@@ -129,7 +129,7 @@ def spot_check(folder, model, k=4):
     """How many of k answers transformers gives word for word."""
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    hf, proc = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32), AutoProcessor.from_pretrained(folder, backend="pil")
+    hf, proc = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32), AutoProcessor.from_pretrained(folder, use_fast=False)
     pairs = [(Image.fromarray(s["image"]), s["question"]) for s in samples("read2", k // 2, 11) + samples("scene", k - k // 2, 11)]
     mine = answers(model, [dict(image=np.asarray(tile(im)), question=q) for im, q in pairs])
     return sum(ask(hf, proc, im, q) == m for (im, q), m in zip(pairs, mine)), k
@@ -186,18 +186,23 @@ def main():
     start = time.time()
     model = plain(load_file(f"{a.model}/model.safetensors"))
     rows, examples = measure(model, a.n, a.threads)
-    same, asked = spot_check(a.model, model)
+    report(a.model, a.out, model, rows, examples, time.time() - start)
+
+
+def report(folder, out, model, rows, examples, seconds):
+    """Writes evaluation.md, evaluation.json and curve.png."""
+    same, asked = spot_check(folder, model)
     with open(f"{HERE}/checkpoint/state.json", encoding="utf8") as f:
         state = json.load(f)
-    curve(f"{a.out}/curve.png", f"{HERE}/curve.jsonl")
+    curve(f"{out}/curve.png", f"{HERE}/curve.jsonl")
     text = table(rows)
     note = (f"Measured on {time.strftime('%Y-%m-%d')} after {state['pictures']} pictures and {state['minutes']:.0f} minutes of training on one CPU thread; "
-            f"transformers gave the same answer in {same} of {asked} spot checks. The evaluation took {time.time() - start:.0f} s.")
+            f"transformers gave the same answer in {same} of {asked} spot checks. The evaluation took {seconds:.0f} s.")
     by = next(row["by"] for row in rows if "by" in row)
-    with open(f"{a.out}/evaluation.md", "w", encoding="utf8") as f:
+    with open(f"{out}/evaluation.md", "w", encoding="utf8") as f:
         kinds = ", ".join(f"{k} {100 * v:.0f}%" for k, v in by.items())
         f.write(f"# onsight-nano, measured\n\n{note}\n\n{text}\n\nScene questions by kind: {kinds}.\n\n![learning curve](curve.png)\n")
-    with open(f"{a.out}/evaluation.json", "w", encoding="utf8") as f:
+    with open(f"{out}/evaluation.json", "w", encoding="utf8") as f:
         json.dump(dict(rows=rows, examples=examples, state=state, note=note), f, indent=1)
         f.write("\n")
     print(text, note, sep="\n")
