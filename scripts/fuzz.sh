@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for FUZZ_SECONDS (30) seconds, from the seeds in fuzz/seeds/TARGET/ (pictures: tests/data/media/) and what earlier
-# runs found.
+# runs found. FUZZ_SEED fixes the way they take; without it each run takes another.
 # An input that crashes, leaks, hangs or allocates without bound is kept in build-fuzz/crashes/ and fails the run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${FUZZ_SECONDS:-30}
+seed=${FUZZ_SEED:-$RANDOM}
 scripts/build.sh fuzz
 export ASAN_OPTIONS=allocator_may_return_null=1:${ASAN_OPTIONS:-}
 mkdir -p build-fuzz/crashes
@@ -21,7 +22,7 @@ run_one() {
   folders=("$corpus")
   if [ -d "fuzz/seeds/$name" ]; then folders+=("fuzz/seeds/$name"); fi
   if [ "$name" = image_fuzz ]; then folders+=(tests/data/media); fi
-  if "build-fuzz/$name" -max_total_time="$seconds" -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=25 -print_final_stats=1 \
+  if "build-fuzz/$name" -max_total_time="$seconds" -seed="$seed" -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=25 -print_final_stats=1 \
     -artifact_prefix="build-fuzz/crashes/$name-" "${folders[@]}" >"$log" 2>&1; then
     printf '%s: %s runs in %s s, clean\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$seconds"
   else
@@ -31,5 +32,5 @@ run_one() {
   fi
 }
 export -f run_one
-export seconds
+export seconds seed
 printf '%s\0' "${targets[@]}" | xargs -0 -n 1 -P "${JOBS:-$(nproc)}" bash -c 'run_one "$1"' fuzz
