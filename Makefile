@@ -58,7 +58,9 @@ train: ## go on training the model that ships for MINUTES (120), then export and
 	@training/run.sh --minutes '$(MINUTES)'
 
 install: build ## install into PREFIX (/usr/local); DESTDIR is honoured
-	@cmake --install build --prefix '$(PREFIX)'
+	install -D -s -m 755 build/onsight '$(DESTDIR)$(PREFIX)/bin/onsight'
+	install -d '$(DESTDIR)$(PREFIX)/share/onsight/models/onsight-nano'
+	install -m 644 models/onsight-nano/* '$(DESTDIR)$(PREFIX)/share/onsight/models/onsight-nano'
 
 clean: ## remove what was built (not .venv)
 	rm -rf build build-*
