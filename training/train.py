@@ -21,7 +21,7 @@ from onsight_nano.optim import Optimiser
 from onsight_nano.quick import cells, quick
 
 WEIGHT = {"seg": 1.0, "beg": 0.5, "col": 1.0, "frac": 1.0, "text": 1.0, "guide": 0.5}
-LINK = 25  # batches that the connector is solved on
+LINK = 25  # batches that the connector, or the symbols, are solved on
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -93,6 +93,23 @@ def link(nano, stream, batches=LINK):
     return ((x @ w - y).pow(2).mean() / y.pow(2).mean()).item()
 
 
+@torch.no_grad()
+def unlink(nano, stream, batches=4 * LINK, prior=4.0):
+    """The other way: the symbol table that comes nearest to what the decoder is used to, by least squares from the codes of an image token
+    to its embedding through tower and connector; codes that are rarely seen stay near the old table. Returns the relative error."""
+    table = nano.symbols.table.flatten(0, 1)
+    a = prior * torch.eye(len(table), device=table.device)
+    b = prior * table.float()
+    for _ in range(batches):
+        batch = next(stream)
+        x = nano.symbols.codes(batch).flatten(1).float()
+        y = nano.vlm.connect(nano.vlm.vision(batch["image"])).flatten(0, 1).float()
+        a, b = a + x.T @ x, b + x.T @ y
+    w = torch.linalg.solve(a, b)
+    nano.symbols.table.copy_(w.view_as(nano.symbols.table))
+    return ((x @ w - y).pow(2).mean() / y.pow(2).mean()).item()
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--minutes", type=float, required=True)
@@ -102,17 +119,20 @@ def main():
     ap.add_argument("--floor", type=float, default=0.02, help="share of the rate that is left at the end of the decay")
     ap.add_argument("--frozen", type=float, default=0.0, help="minutes at the start of `join` in which the tower rests and features are used twice")
     ap.add_argument("--checkpoint", default=f"{HERE}/checkpoint", help="read from here at the start")
+    ap.add_argument("--tower", help="another checkpoint that the tower and its dense heads are taken from: `see` and `talk` can run side by side")
     ap.add_argument("--out", default=f"{HERE}/runs/last", help="the latest weights")
     ap.add_argument("--ema", help="the running average of the weights (default: runs/NAME-ema, NAME being --out's)")
     ap.add_argument("--horizon", type=int, default=100, help="steps that the running average looks back")
+    ap.add_argument("--threads", type=int, default=1)
     ap.add_argument("--workers", type=int, default=1, help="processes that draw")
     ap.add_argument("--log", default=f"{HERE}/runs/log.jsonl", help="one JSON object a line is appended here")
     a = ap.parse_args()
     a.ema = a.ema or f"{HERE}/runs/{os.path.basename(os.path.normpath(a.out))}-ema"
-    torch.set_num_threads(1)
+    torch.set_num_threads(a.threads)
     weights, state = checkpoint.load(a.checkpoint)
     stage = a.stage or state["stage"]
     linking = stage == "join" and state["stage"] != "join"
+    unlinking = stage == "talk" and state["stage"] == "join"
     state["stage"] = stage
     nano = Nano(state["seed"])
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -120,6 +140,8 @@ def main():
     opt = Optimiser(nano.names(), horizon=a.horizon)
     if weights:
         opt.load(weights)
+        if a.tower:
+            opt.load({k: w for k, w in checkpoint.load(a.tower)[0].items() if "vision_model" in k or k.startswith("heads.")})
     elif state["stage"] != "see":
         raise SystemExit(f"{a.checkpoint}: no checkpoint there, training starts with --stage see")
     log_file = open(a.log, "a", encoding="utf8")  # noqa: SIM115
@@ -132,6 +154,14 @@ def main():
         log_file.flush()
 
     phase = torch.full((1,), state["phase"]).share_memory_()
+    if unlinking:
+        seen = Stream("join", state["seed"], state["batches"]["join"], phase)
+        log(unlink_error=unlink(nano, (to(b, device) for b in torch.utils.data.DataLoader(seen, batch_size=None, num_workers=a.workers))))
+        state["batches"]["join"] += 4 * LINK
+        opt.load({k: p for k, p in nano.names() if "symbols" in k})
+        state["solved"] = True
+    if stage == "talk" and state.get("solved"):
+        nano.symbols.table.requires_grad_(False)  # it is what the tower says; only the decoder learns
     stream = Stream(stage, state["seed"], state["batches"][stage], phase)
     batches = (to(b, device) for b in torch.utils.data.DataLoader(stream, batch_size=None, num_workers=a.workers, prefetch_factor=4))
     if linking:

@@ -32,7 +32,8 @@ def dense_loss(heads, h, batch):
     ce = F.cross_entropy(seg.flatten(0, 2).float(), target.masked_fill(~known, 0).flatten(), reduction="none").view(target.shape)
     out = {"seg": (ce * weight).sum() / total}
     text = (target > 0) & (target < FIRST_SHAPE)
-    out["beg"] = F.binary_cross_entropy_with_logits(beg[..., 0].float(), batch["beg"].float(), (text * 0.9 + 0.1) * known)
+    drawn = (target > 0) & (target < NEEDLE)
+    out["beg"] = F.binary_cross_entropy_with_logits(beg[..., 0].float(), batch["beg"].float(), (drawn * 0.9 + 0.1) * known)
     has = batch["col"] != IGNORE
     if has.any():
         out["col"] = F.cross_entropy(col[has].float(), batch["col"][has].long(), reduction="sum") / total

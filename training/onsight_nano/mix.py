@@ -15,7 +15,7 @@ from .data.text import crop, display, receipt, square, strip
 def printed(r, draw=True):
     """Text to read: mostly square tiles, a good share of crops of any shape."""
     k = r.random()
-    if k < 0.58:
+    if k < 0.45:
         return square(r, r.choice([1, 1, 2, 3, 3, 5]), plain=r.random() < 0.15, draw=draw)
     if k < 0.85:
         return crop(r, r.choice([1, 1, 1, 2, 2, 3, 4]), draw=draw)
@@ -29,20 +29,21 @@ def see(r, phase):
     if phase == 1:
         pages = [[square(r, 9, page=True, lo=16, hi=26, plain=True)] for _ in range(10)]
         return collate(pages + [[strip(r)], scene(r)], 0)
-    pages = [[square(r, 9, page=True)] for _ in range(6)] + [[strip(r)], [strip(r)], [printed(r)], [crop(r, r.randint(1, 3))]]
+    pages = [[square(r, 9, page=True)] for _ in range(4)] + [[strip(r)], [strip(r)], [printed(r)], *([crop(r, r.randint(1, 3))] for _ in range(3))]
     return collate([*pages, scene(r), r.choice([gauge, gauge, scene, plain])(r)], 0)
 
 
 def talk(r, phase):
-    """No pictures: the decoder reads symbols made from labels."""
-    rows = [[printed(r, False)] for _ in range(11)] + [scene(r, 6, draw=False) for _ in range(2)]
-    rows.append(gauge(r, 2, draw=False) if r.random() < 0.7 else [{**plain(r)[0], "image": None}])
+    """No pictures: the decoder reads symbols made from labels. Half of its answered bytes are about scenes and gauges."""
+    rows = [[printed(r, False)] for _ in range(6)] + [scene(r, 9, draw=False) for _ in range(3)] + [gauge(r, draw=False) for _ in range(4)]
+    if r.random() < 0.3:
+        rows.append([{**plain(r)[0], "image": None}])
     return collate(rows)
 
 
 def join(r, phase):
     """Pictures with questions, and a few pages that keep the tower's eyes open."""
-    asked = [[printed(r)] for _ in range(6)] + [scene(r, 9), r.choice([lambda r: scene(r, 8), gauge, gauge, gauge, lambda r: plain(r, 2)])(r)]
+    asked = [[printed(r)] for _ in range(5)] + [scene(r, 9), gauge(r), r.choice([lambda r: scene(r, 8), gauge, gauge, lambda r: plain(r, 2)])(r)]
     page = strip(r) if r.random() < 0.3 else square(r, 9, page=True)
     return collate([*asked, [page]], len(asked))
 

@@ -7,7 +7,7 @@ REACH = 0.075  # a character taller than twice this is labelled around its centr
 
 
 class Labels:
-    """seg [24, 72] class (IGNORE: left open), beg [24, 72] first column of a character, col [24, 72] colour (IGNORE: none)."""
+    """seg [24, 72] class (IGNORE: left open), beg [24, 72] first column of a character or centre of a shape, col [24, 72] colour (IGNORE: none)."""
 
     def __init__(self):
         self.seg = np.zeros((ROWS, COLS), np.uint8)
@@ -31,6 +31,10 @@ class Labels:
         self.seg[i0:i1, j0:j1] = cls
         self.beg[i0:i1, j0:j1] = 0
         self.beg[i0:i1, j0] = 1
+
+    def centre(self, x, y):
+        """One cell a shape, so that shapes can be counted."""
+        self.beg[min(ROWS - 1, max(0, int(y * ROWS))), min(COLS - 1, max(0, int(x * COLS)))] = 1
 
     def point(self, cls, x, y):
         self.seg[min(ROWS - 1, max(0, int(y * ROWS))), min(COLS - 1, max(0, int(x * COLS)))] = cls

@@ -138,6 +138,7 @@ def scene(r, n=1, kinds=MORE, draw=True):
         inside = (xx - x) ** 2 + (yy - y) ** 2 < (s * 0.8) ** 2
         labels.seg[inside] = FIRST_SHAPE + SHAPES.index(shape)
         labels.col[inside] = NAMES.index(colour)
+        labels.centre(x / w, y / h)
     free = (labels.seg == 0) & (np.add.outer(np.arange(ROWS), np.arange(COLS)) % 7 == 0)
     labels.col[free] = NAMES.index("white" if background == "light" else background)
     image = np.asarray(tile(degrade(r, im, 0.5))) if draw else None
