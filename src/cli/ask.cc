@@ -49,7 +49,7 @@ class Ask : public Verb {
     TRY(options_.request.messages, make_messages(options_));
     double decode_ms = decoding.ms();
     Stopwatch loading;
-    TRY(std::unique_ptr<engine::Engine> engine, context.services.load(folder, options_.engine));
+    TRY(std::unique_ptr<engine::Engine> engine, context.services.load(folder, options_.engine_options()));
     double load_ms = loading.ms();
     TRY(Answer answer, generate(context, *engine, options_.request, {.print = !json_}));
     engine::Reply& reply = answer.reply;

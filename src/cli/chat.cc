@@ -58,7 +58,7 @@ class Chat : public Verb {
         return make_error(ErrorCode::kUsage, "--image -: standard input is the conversation, expected a file");
       TRY_STATUS(add_picture(path));
     }
-    TRY(engine_, context.services.load(folder, options_.engine));
+    TRY(engine_, context.services.load(folder, options_.engine_options()));
     conversation_ = Conversation(options_.system);
     reader_ = LineReader::open(history_file());
     // In a terminal Ctrl-C never ends the program; in a script only an answer is worth saving from it.

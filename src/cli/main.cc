@@ -1,5 +1,7 @@
 #include "cli/program.h"
 
 int main(int argc, char** argv) {
-  return onsight::cli::run_program(argc, argv, {onsight::engine::Engine::load, onsight::engine::Engine::inspect});
+  using onsight::engine::Engine;
+  return onsight::cli::run_program(
+      argc, argv, {Engine::load, [](const onsight::Path& folder) { return Engine::inspect(folder); }});
 }

@@ -91,6 +91,20 @@ void Options::text(std::string names, std::string value, std::optional<std::stri
       });
 }
 
+void Options::choice(std::string names, std::string value, std::vector<std::string> choices, int& target,
+                     std::string help) {
+  const std::string option = names.substr(names.find_last_of(',') + 1);
+  add({.names = std::move(names), .value = std::move(value), .help = std::move(help)},
+      [&target, option, choices = std::move(choices)](const auto& values) -> Status {
+        const auto found = std::find(choices.begin(), choices.end(), values.back());
+        if (found == choices.end())
+          return make_error(ErrorCode::kUsage, "{}: expected one of {}, found '{}'", option, fmt::join(choices, ", "),
+                            values.back());
+        target = static_cast<int>(found - choices.begin());
+        return {};
+      });
+}
+
 void Options::texts(std::string names, std::string value, std::vector<std::string>& target, std::string help) {
   add({.names = std::move(names), .value = std::move(value), .help = std::move(help), .repeatable = true},
       [&target](const auto& values) -> Status {

@@ -41,6 +41,8 @@ class Options {
   void flag(std::string names, bool& target, std::string help, bool value = true);
   void text(std::string names, std::string value, std::optional<std::string>& target, std::string help);
   void texts(std::string names, std::string value, std::vector<std::string>& target, std::string help);
+  // One of `choices`; target is its place among them.
+  void choice(std::string names, std::string value, std::vector<std::string> choices, int& target, std::string help);
   void number(std::string names, std::string value, int& target, Range range, std::string help);
   void number(std::string names, std::string value, uint64_t& target, std::string help);
   void number(std::string names, std::string value, float& target, Range range, std::string help);

@@ -54,8 +54,20 @@ void RequestOptions::declare_cost(Options& options) {
                  "read a picture in at most N tiles; 1: only the whole, small (default: as many as the model makes)");
   options.flag("--no-upscale", request.picture.allow_upscale, "do not enlarge a small picture beyond what tiling needs",
                /*value=*/false);
-  options.number("--threads", "N", engine.threads, {.min = 1, .max = 1024},
-                 "compute with N threads (default: one a core)");
+  const std::vector<std::string> formats = {"auto", "none", "q8", "q4"};
+  options.choice("--quant", "FORMAT", formats, quantisation,
+                 "weights in memory: q8, q4, none (as they come), auto (q8 from 100 million parameters on; default)");
+  options.choice("--vision-quant", "FORMAT", formats, vision_quantisation,
+                 "the same for the vision tower (default: as --quant, but q8 for q4)");
+  options.number("--threads", "N", threads, {.min = 1, .max = 1024}, "compute with N threads (default: one a core)");
+}
+
+engine::EngineOptions RequestOptions::engine_options() const {
+  const auto text = static_cast<engine::Quantisation>(quantisation);
+  const auto like_text = text == engine::Quantisation::kQ4 ? engine::Quantisation::kQ8 : text;
+  return {.threads = threads,
+          .text = text,
+          .vision = vision_quantisation < 0 ? like_text : static_cast<engine::Quantisation>(vision_quantisation)};
 }
 
 Status RequestOptions::check_values() const {

@@ -16,7 +16,9 @@ constexpr const char* kDefaultPrompt = "Describe this image.";
 struct RequestOptions {
   std::optional<std::string> model, system, prompt;
   std::vector<std::string> images;
-  engine::EngineOptions engine;
+  int quantisation = 0, vision_quantisation = -1;  // places in engine::Quantisation; −1: as the text model
+  int threads = 0;
+  engine::EngineOptions engine_options() const;
   engine::Request request;  // all but the messages
 
   void declare_inputs(Options& options, std::string image_help);

@@ -94,6 +94,7 @@ class Trace : public Verb {
                    "the relative error that is still equal (default 0.001)");
     options_.declare_inputs(options, "a picture, in order; - reads it from standard input");
     options_.declare_prompt(options);
+    options_.quantisation = static_cast<int>(engine::Quantisation::kNone);  // what is compared is the checkpoint
     options_.declare_cost(options);
   }
 
@@ -115,7 +116,7 @@ class Trace : public Verb {
     TRY(Path folder, find_model(options_.model));
     engine::Request request = options_.request;
     TRY(request.messages, make_messages(options_));
-    TRY(std::unique_ptr<engine::Engine> engine, context.services.load(folder, options_.engine));
+    TRY(std::unique_ptr<engine::Engine> engine, context.services.load(folder, options_.engine_options()));
     interrupted() = false;
     CatchInterrupts catching(Interrupts::kFlagOnce);  // so that nothing half-written is left
     request.cancelled = &interrupted();

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
+
+#include "compute/kernels/integer.h"
 
 namespace onsight::compute {
 
@@ -71,11 +74,26 @@ Status Executor::run(const Graph& graph, const Bindings& bindings, const Observe
     ONSIGHT_CHECK(bound->second.shape == graph.shape(named.value) && bound->second.dtype == graph.dtype(named.value));
     run.values[static_cast<size_t>(named.value.id)] = bound->second;
   }
-  for (const Op& op : graph.ops()) {
-    execute(run, op);
-    if (!observer) continue;
-    for (const Graph::Named& named : graph.observed())
-      if (named.value.id == op.output.id) TRY_STATUS(observer(named.name, run.tensor(named.value)));
+  codes_.value = -1;
+  const std::span<const Op> ops = graph.ops();
+  for (size_t i = 0; i < ops.size();) {
+    // Linear layers that follow each other on one input run as one. None may have a residual: its memory may be given
+    // to the output of the next.
+    size_t end = i + 1;
+    const auto joins = [&](const Op& op) {
+      return op.kind == OpKind::kLinear && !op.in[1] && op.in[0].id == ops[i].in[0].id;
+    };
+    if (joins(ops[i]))
+      while (end < ops.size() && joins(ops[end])) ++end;
+    if (ops[i].kind == OpKind::kLinear)
+      linears(run, ops.subspan(i, end - i));
+    else
+      execute(run, ops[i]);
+    for (; i < end; ++i) {
+      if (!observer) continue;
+      for (const Graph::Named& named : graph.observed())
+        if (named.value.id == ops[i].output.id) TRY_STATUS(observer(named.name, run.tensor(named.value)));
+    }
   }
   outputs_.clear();
   for (const Graph::Named& named : graph.outputs()) outputs_[named.name] = run.tensor(named.value);
@@ -110,9 +128,9 @@ void Executor::execute(Run& run, const Op& op) {
       run.values[static_cast<size_t>(op.output.id)] = op.table;
       return;
     case OpKind::kLinear:
-      return linear(run, op);
+      return linears(run, {&op, 1});
     case OpKind::kAttention:
-      return attention(run, op);
+      return op.in_codes && op.head_dim % kQuad == 0 ? attention_in_codes(run, op) : attention(run, op);
     case OpKind::kCachedAttention:
       return cached_attention(run, op);
     case OpKind::kLayerNorm:
@@ -147,6 +165,7 @@ void Executor::execute(Run& run, const Op& op) {
     case OpKind::kEmbed: {
       const int32_t* ids = run.i32(op.in[0]);
       return each_row([&](int64_t r) {
+        if (op.rows) return op.rows->row(ids[r], y + r * width);
         to_f32(op.table.dtype, op.table.data + bytes_of(op.table.dtype, ids[r] * width), y + r * width, width);
       });
     }
@@ -201,37 +220,282 @@ void Executor::execute(Run& run, const Op& op) {
   }
 }
 
-void Executor::linear(Run& run, const Op& op) {
-  const Linear& layer = *op.linear;
-  const int64_t rows = run.shape(op.output)[0], outputs = layer.weight.outputs(), inputs = layer.weight.inputs();
-  const float* x = run.f32(op.in[0]);
-  const float* residual = run.f32(op.in[1]);
-  const float* bias = layer.bias.f32();
-  float* y = run.out(op);
-  const auto gemm = layer.weight.dtype() == DType::kBF16 ? kernels_.gemm_bf16 : kernels_.gemm_f32;
-  // A task is a block of rows that stays in the second-level cache times a few panels of weights.
-  const int64_t row_block = std::clamp<int64_t>((512 << 10) / (inputs * 4) / 12 * 12, 12, 240);
-  const int64_t row_blocks = (rows + row_block - 1) / row_block;
-  const int64_t panels = layer.weight.panels();
-  const int64_t panel_block = std::max<int64_t>(1, std::min<int64_t>(8, row_blocks * panels / (4 * pool_.threads())));
-  const int64_t panel_blocks = (panels + panel_block - 1) / panel_block;
-  pool_.run(row_blocks * panel_blocks, [&](int64_t task, int) {
-    const int64_t row = task / panel_blocks * row_block;
-    const int64_t first = task % panel_blocks * panel_block;
-    for (int64_t p = first; p < std::min(panels, first + panel_block); ++p) {
-      const int64_t column = p * kPanel;
-      gemm({.x = x + row * inputs,
-            .x_stride = inputs,
-            .rows = std::min(row_block, rows - row),
-            .depth = inputs,
-            .panel = layer.weight.panel(p),
-            .y = y + row * outputs + column,
-            .y_stride = outputs,
-            .columns = static_cast<int>(std::min<int64_t>(kPanel, outputs - column)),
-            .bias = bias ? bias + column : nullptr,
-            .residual = residual ? residual + row * outputs + column : nullptr,
-            .activation = op.activation});
+// A block of rows times a block of panels of one layer.
+struct Executor::LinearTask {
+  const Linear* layer;
+  const float* x;         // of the first row; rows `inputs` apart
+  const float* residual;  // [rows, outputs] or nullptr
+  float* y;
+  Activation activation;
+  int64_t row, rows, first_panel, last_panel;
+
+  int columns(int64_t panel) const {
+    return static_cast<int>(std::min<int64_t>(kPanel, layer->weight.outputs() - panel * kPanel));
+  }
+  const float* bias(int64_t panel) const { return layer->bias.bytes() ? layer->bias.f32() + panel * kPanel : nullptr; }
+  int64_t at(int64_t r, int64_t panel) const { return r * layer->weight.outputs() + panel * kPanel; }
+};
+
+namespace {
+
+float* grow(Buffer& buffer, size_t bytes) {
+  if (buffer.bytes() < bytes) {
+    buffer = Buffer();
+    buffer = Buffer(bytes);
+  }
+  return buffer.f32();
+}
+
+int64_t filled(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
+}  // namespace
+
+void Executor::linears(Run& run, std::span<const Op> ops) {
+  const int64_t rows = run.shape(ops[0].output)[0];
+  std::vector<LinearTask> tasks;
+  bool in_codes = false, in_groups = false;
+  for (const Op& op : ops) {
+    const PackedMatrix& w = op.linear->weight;
+    const bool grouped = w.format() == WeightFormat::kQ4 && rows <= 2 * kFourBitRows;
+    (grouped ? in_groups : in_codes) |= w.in_codes();
+    // A block of rows stays in the second-level cache while a few panels of weights pass by.
+    const int64_t bytes = w.inputs() * (w.in_codes() ? 1 : 4), step = w.in_codes() ? kDotRows : 12;
+    const int64_t row_block = std::clamp<int64_t>((512 << 10) / bytes / step * step, step, 240);
+    const int64_t row_blocks = (rows + row_block - 1) / row_block, panels = w.panels();
+    const int64_t panel_block = std::max<int64_t>(1, std::min<int64_t>(8, row_blocks * panels / (4 * pool_.threads())));
+    const int64_t run_of_rows = op.group && w.in_codes() ? op.group : rows;  // a block has one centre
+    for (int64_t row = 0; row < rows; row += std::min(row_block, run_of_rows - row % run_of_rows))
+      for (int64_t p = 0; p < panels; p += panel_block)
+        tasks.push_back({.layer = op.linear,
+                         .x = run.f32(op.in[0]),
+                         .residual = run.f32(op.in[1]),
+                         .y = run.out(op),
+                         .activation = op.activation,
+                         .row = row,
+                         .rows = std::min(row_block, run_of_rows - row % run_of_rows),
+                         .first_panel = p,
+                         .last_panel = std::min(panels, p + panel_block)});
+  }
+  // Layers in different formats may share an input: those that need it in the other kind of codes wait for their turn.
+  for (const bool grouped : {false, true}) {
+    if (grouped && !in_groups) continue;
+    if (grouped || in_codes) quantise(run, ops[0].in[0], grouped ? 0 : ops[0].group, grouped);
+    const auto is_mine = [&](const LinearTask& task) {
+      return (task.layer->weight.format() == WeightFormat::kQ4 && rows <= 2 * kFourBitRows) == grouped;
+    };
+    std::vector<LinearTask> mine;
+    std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(mine), is_mine);
+    pool_.run(static_cast<int64_t>(mine.size()), [&](int64_t i, int thread) {
+      const LinearTask& task = mine[static_cast<size_t>(i)];
+      if (!task.layer->weight.in_codes()) return float_task(task);
+      grouped ? group_task(task, thread) : code_task(task, thread);
+    });
+  }
+}
+
+void Executor::float_task(const LinearTask& t) {
+  const PackedMatrix& w = t.layer->weight;
+  const auto gemm = w.format() == WeightFormat::kBF16 ? kernels_.gemm_bf16 : kernels_.gemm_f32;
+  for (int64_t p = t.first_panel; p < t.last_panel; ++p)
+    gemm({.x = t.x + t.row * w.inputs(),
+          .x_stride = w.inputs(),
+          .rows = t.rows,
+          .depth = w.inputs(),
+          .panel = w.panel(p),
+          .y = t.y + t.at(t.row, p),
+          .y_stride = w.outputs(),
+          .columns = t.columns(p),
+          .bias = t.bias(p),
+          .residual = t.residual ? t.residual + t.at(t.row, p) : nullptr,
+          .activation = t.activation});
+}
+
+void Executor::code_task(const LinearTask& t, int thread) {
+  const PackedMatrix& w = t.layer->weight;
+  const int64_t quads = codes_.row_bytes / kQuad;
+  alignas(64) int32_t acc[kDotRows * kPanel], sums[kPanel];
+  alignas(64) float offset[2 * kPanel];
+  for (int64_t p = t.first_panel; p < t.last_panel; ++p) {
+    auto* panel = reinterpret_cast<const int8_t*>(w.panel(p));
+    const int32_t* w_sum = sums;
+    int64_t used = quads;
+    if (w.format() == WeightFormat::kQ4) {
+      const int64_t groups = filled(w.inputs(), kGroup) / kGroup;
+      auto* wide = reinterpret_cast<int8_t*>(
+          grow(scratch_[static_cast<size_t>(thread)], static_cast<size_t>(groups * kGroup * kPanel)));
+      kernels_.integer->widen(w.panel(p), groups, w.scales(p), wide, sums);
+      panel = wide;
+    } else {
+      w_sum = w.sums(p);
     }
+    const float* bias = t.bias(p);
+    if (codes_.group) {
+      const int64_t g = t.row / codes_.group;
+      kernels_.dot->signed_panel(codes_.centres.data() + g * 2 * codes_.row_bytes, 2, used, panel, acc);
+      kernels_.integer->finish({.acc = acc,
+                                .values = nullptr,
+                                .rows = 2,
+                                .x_scale = &codes_.centre_scale[static_cast<size_t>(2 * g)],
+                                .x_zero = &codes_.centre_zero[static_cast<size_t>(2 * g)],
+                                .w_scale = w.scales(p),
+                                .w_sum = w_sum,
+                                .y = offset,
+                                .y_stride = kPanel,
+                                .columns = kPanel,
+                                .bias = nullptr,
+                                .residual = nullptr,
+                                .activation = Activation::kNone});
+      for (int j = 0; j < kPanel; ++j) offset[j] += offset[kPanel + j];
+      for (int j = 0; bias && j < t.columns(p); ++j) offset[j] += bias[j];
+      bias = offset;
+    }
+    for (int64_t r = t.row; r < t.row + t.rows; r += kDotRows) {
+      const int rows = static_cast<int>(std::min<int64_t>(kDotRows, t.row + t.rows - r));
+      kernels_.dot->signed_panel(codes_.codes.data() + r * codes_.row_bytes, rows, used, panel, acc);
+      kernels_.integer->finish({.acc = acc,
+                                .values = nullptr,
+                                .rows = rows,
+                                .x_scale = &codes_.scale[static_cast<size_t>(r)],
+                                .x_zero = &codes_.zero[static_cast<size_t>(r)],
+                                .w_scale = w.scales(p),
+                                .w_sum = w_sum,
+                                .y = t.y + t.at(r, p),
+                                .y_stride = w.outputs(),
+                                .columns = t.columns(p),
+                                .bias = bias,
+                                .residual = t.residual ? t.residual + t.at(r, p) : nullptr,
+                                .activation = t.activation});
+    }
+  }
+}
+
+void Executor::group_task(const LinearTask& t, int) {
+  const PackedMatrix& w = t.layer->weight;
+  const int64_t groups = codes_.row_bytes / kGroup;
+  alignas(64) float values[kFourBitRows * kPanel];
+  for (int64_t p = t.first_panel; p < t.last_panel; ++p)
+    for (int64_t r = t.row; r < t.row + t.rows; r += kFourBitRows) {
+      const int rows = static_cast<int>(std::min<int64_t>(kFourBitRows, t.row + t.rows - r));
+      const auto first = static_cast<size_t>(r * groups);
+      kernels_.dot->four_bit(reinterpret_cast<const int8_t*>(codes_.codes.data()) + r * codes_.row_bytes,
+                             &codes_.scale[first], &codes_.zero[first], rows, groups, w.panel(p), values);
+      kernels_.integer->finish({.acc = nullptr,
+                                .values = values,
+                                .rows = rows,
+                                .x_scale = nullptr,
+                                .x_zero = nullptr,
+                                .w_scale = nullptr,
+                                .w_sum = nullptr,
+                                .y = t.y + t.at(r, p),
+                                .y_stride = w.outputs(),
+                                .columns = t.columns(p),
+                                .bias = t.bias(p),
+                                .residual = t.residual ? t.residual + t.at(r, p) : nullptr,
+                                .activation = t.activation});
+    }
+}
+
+void Executor::quantise(Run& run, Value value, int64_t group, bool in_groups) {
+  if (codes_.value == value.id && codes_.in_groups == in_groups && codes_.group == group) return;
+  const Shape& s = run.shape(value);
+  const int64_t rows = s[0], width = s[1], tile = in_groups ? kFourBitRows : kDotRows;
+  const float* x = run.f32(value);
+  codes_.value = value.id;
+  codes_.in_groups = in_groups;
+  codes_.group = group;
+  codes_.row_bytes = filled(width, in_groups ? kGroup : kQuad);
+  const int64_t groups = in_groups ? codes_.row_bytes / kGroup : 1;
+  grow(codes_.codes, static_cast<size_t>(rows * codes_.row_bytes));
+  codes_.scale.resize(std::max(codes_.scale.size(), static_cast<size_t>(rows * groups)));
+  codes_.zero.resize(codes_.scale.size());
+  std::vector<float> centres;
+  if (group) find_centres(x, rows, width, centres);
+  // Tiles begin anew with each group, as its blocks of rows do.
+  const int64_t run_of_rows = group ? group : rows, tiles = (run_of_rows + tile - 1) / tile;
+  const auto one_tile = [&](int64_t i, int) {
+    const int64_t first = i / tiles * run_of_rows + i % tiles * tile,
+                  n = std::min(tile, run_of_rows - i % tiles * tile);
+    for (int64_t r = 0; r < n; ++r) {
+      std::byte* out = codes_.codes.data() + first * codes_.row_bytes + r * kQuad;
+      const float* from = x + (first + r) * width;
+      const auto at = static_cast<size_t>(first * groups + r);
+      if (in_groups)
+        kernels_.integer->quantise_groups(from, width, reinterpret_cast<int8_t*>(out), n * kQuad, &codes_.scale[at],
+                                          &codes_.zero[at], static_cast<int>(n));
+      else
+        kernels_.integer->quantise(from, group ? &centres[static_cast<size_t>(first / group * width)] : nullptr, width,
+                                   kernels_.dot->x_offset, out, n * kQuad, &codes_.scale[at], &codes_.zero[at]);
+    }
+  };
+  const int64_t all = rows / run_of_rows * tiles;
+  if (all <= 2)
+    for (int64_t t = 0; t < all; ++t) one_tile(t, 0);
+  else
+    pool_.run(all, one_tile);
+}
+
+// The mean of some rows of each group: any point near the middle serves, since what is taken out comes back exactly.
+void Executor::find_centres(const float* x, int64_t rows, int64_t width, std::vector<float>& centres) {
+  constexpr int64_t kEvery = 8;
+  const int64_t groups = rows / codes_.group, used = (codes_.group + kEvery - 1) / kEvery;
+  centres.assign(static_cast<size_t>(groups * width), 0.0f);
+  grow(codes_.centres, static_cast<size_t>(groups * 2 * codes_.row_bytes));
+  codes_.centre_scale.resize(static_cast<size_t>(2 * groups));
+  codes_.centre_zero.resize(static_cast<size_t>(2 * groups));
+  std::vector<float> rest(static_cast<size_t>(width));
+  for (int64_t g = 0; g < groups; ++g) {
+    float* centre = &centres[static_cast<size_t>(g * width)];
+    for (int64_t r = 0; r < codes_.group; r += kEvery)
+      kernels_.add(centre, x + (g * codes_.group + r) * width, width, centre);
+    for (int64_t i = 0; i < width; ++i) centre[i] /= static_cast<float>(used);
+    std::copy(centre, centre + width, rest.begin());
+    for (int pass = 0; pass < 2; ++pass) {
+      const auto at = static_cast<size_t>(2 * g + pass);
+      std::byte* codes = codes_.centres.data() + g * 2 * codes_.row_bytes + pass * kQuad;
+      kernels_.integer->quantise(rest.data(), nullptr, width, kernels_.dot->x_offset, codes, 2 * kQuad,
+                                 &codes_.centre_scale[at], &codes_.centre_zero[at]);
+      const auto code = [&](int64_t i) {
+        const std::byte b = codes[i / kQuad * 2 * kQuad + i % kQuad];
+        return kernels_.dot->x_offset ? static_cast<int32_t>(static_cast<int8_t>(b))
+                                      : static_cast<int32_t>(static_cast<uint8_t>(b));
+      };
+      for (int64_t i = 0; i < width; ++i)
+        rest[static_cast<size_t>(i)] -= codes_.centre_scale[at] * static_cast<float>(code(i) - codes_.centre_zero[at]);
+    }
+  }
+}
+
+void Executor::attention_in_codes(Run& run, const Op& op) {
+  const int64_t rows = run.shape(op.output)[0], width = run.shape(op.output)[1], group = op.group;
+  const int64_t heads = rows / group * op.heads;
+  const int64_t head_bytes = filled(IntHead::bytes(group, op.head_dim), 64);
+  grow(pages_, static_cast<size_t>(heads * head_bytes));
+  for (Buffer& scratch : scratch_) grow(scratch, static_cast<size_t>(attend_int_scratch_bytes(group, op.head_dim)));
+  std::vector<IntHead> prepared(static_cast<size_t>(heads));
+  const auto at = [&](int64_t head, int64_t row) {
+    return (head / op.heads * group + row) * width + head % op.heads * op.head_dim;
+  };
+  pool_.run(heads, [&](int64_t h, int thread) {
+    std::byte* memory = pages_.data() + h * head_bytes;
+    const int64_t codes = filled(group, kQuad) * op.head_dim;
+    IntHead& head = prepared[static_cast<size_t>(h)];
+    head = {.keys = group,
+            .head_dim = op.head_dim,
+            .k = memory,
+            .v = reinterpret_cast<int8_t*>(memory + codes),
+            .v_scale = reinterpret_cast<float*>(memory + 2 * codes),
+            .v_mean = reinterpret_cast<float*>(memory + 2 * codes) + std::max(op.head_dim, 8),
+            .k_scale = 1};
+    kernels_.integer->prepare_head(*kernels_.dot, run.f32(op.in[1]) + at(h, 0), run.f32(op.in[2]) + at(h, 0), width,
+                                   head, scratch_[static_cast<size_t>(thread)].data());
+  });
+  const int64_t blocks = (group + kAttendQueries - 1) / kAttendQueries;
+  pool_.run(heads * blocks, [&](int64_t i, int thread) {
+    const int64_t h = i / blocks, row = i % blocks * kAttendQueries;
+    kernels_.integer->attend(*kernels_.dot, prepared[static_cast<size_t>(h)], run.f32(op.in[0]) + at(h, row), width,
+                             static_cast<int>(std::min<int64_t>(kAttendQueries, group - row)),
+                             1.0f / std::sqrt(static_cast<float>(op.head_dim)), run.out(op) + at(h, row), width,
+                             scratch_[static_cast<size_t>(thread)].data());
   });
 }
 

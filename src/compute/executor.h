@@ -52,8 +52,16 @@ class Executor {
  private:
   struct Run;
   void execute(Run& run, const Op& op);
-  void linear(Run& run, const Op& op);
+  // Layers of one input: one loop for all, and the input becomes codes once.
+  void linears(Run& run, std::span<const Op> ops);
+  struct LinearTask;
+  void float_task(const LinearTask& task);
+  void code_task(const LinearTask& task, int thread);
+  void group_task(const LinearTask& task, int thread);
+  void quantise(Run& run, Value x, int64_t group, bool in_groups);
+  void find_centres(const float* x, int64_t rows, int64_t width, std::vector<float>& centres);
   void attention(Run& run, const Op& op);
+  void attention_in_codes(Run& run, const Op& op);
   void cached_attention(Run& run, const Op& op);
   void attend_all(Run& run, std::vector<AttendBlock>& blocks, int64_t scratch_floats);
 
@@ -61,7 +69,21 @@ class Executor {
   const KernelTable& kernels_;
   Buffer arena_;
   std::vector<Buffer> scratch_;  // one a thread
-  Buffer pages_;                 // keys and values of full attention
+  // Rows of one value in codes, in tiles of up to kDotRows rows, or of kFourBitRows rows in groups.
+  struct Codes {
+    int32_t value = -1;
+    bool in_groups = false;
+    int64_t row_bytes = 0;
+    int64_t group = 0;  // rows that share a centre, or 0
+    Buffer codes;
+    // A centre is the sum of two rows of codes, the second for what the first has rounded away: [group][quads][2][4].
+    Buffer centres;
+    std::vector<float> centre_scale;  // [group][2]
+    std::vector<int32_t> centre_zero;
+    std::vector<float> scale;   // of a row; in groups: of each group of a row, [tile][group][row]
+    std::vector<int32_t> zero;  // likewise; in groups: the sum of the codes
+  } codes_;
+  Buffer pages_;  // keys and values of full attention
   std::map<std::string, Tensor, std::less<>> outputs_;
 };
 

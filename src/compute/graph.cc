@@ -61,15 +61,17 @@ Value Graph::constant(const Tensor& tensor) {
   return append({.kind = OpKind::kConstant, .table = tensor}, tensor.dtype, tensor.shape);
 }
 
-Value Graph::linear(Value x, const Linear& layer, Activation activation, Value residual) {
+Value Graph::linear(Value x, const Linear& layer, Activation activation, Value residual, int64_t group) {
   const Shape& s = shape(x);
   ONSIGHT_CHECK(s.rank() == 2 && s[1] == layer.weight.inputs());
   ONSIGHT_CHECK(layer.bias.bytes() == 0 ||
                 layer.bias.bytes() == static_cast<size_t>(layer.weight.outputs()) * sizeof(float));
   Shape out = {s[0], layer.weight.outputs()};
   ONSIGHT_CHECK(!residual || shape(residual) == out);
-  return append({.kind = OpKind::kLinear, .in = {x, residual}, .linear = &layer, .activation = activation}, DType::kF32,
-                out);
+  ONSIGHT_CHECK(group == 0 || s[0] % group == 0);
+  return append(
+      {.kind = OpKind::kLinear, .in = {x, residual}, .linear = &layer, .activation = activation, .group = group},
+      DType::kF32, out);
 }
 
 Value Graph::layer_norm(Value x, const Buffer& weight, const Buffer& bias, float epsilon) {
@@ -107,7 +109,7 @@ Value Graph::rope(Value x, Value positions, const std::vector<float>& frequencie
                 DType::kF32, s);
 }
 
-Value Graph::attention(Value q, Value k, Value v, int heads, int64_t group) {
+Value Graph::attention(Value q, Value k, Value v, int heads, int64_t group, bool in_codes) {
   const Shape& s = shape(q);
   ONSIGHT_CHECK(s.rank() == 2 && s[1] % heads == 0 && s[0] % group == 0 && shape(k) == s && shape(v) == s);
   return append({.kind = OpKind::kAttention,
@@ -115,6 +117,7 @@ Value Graph::attention(Value q, Value k, Value v, int heads, int64_t group) {
                  .heads = heads,
                  .kv_heads = heads,
                  .head_dim = static_cast<int>(s[1] / heads),
+                 .in_codes = in_codes,
                  .group = group},
                 DType::kF32, s);
 }
@@ -136,6 +139,11 @@ Value Graph::cached_attention(Value q, Value k, Value v, int heads, int kv_heads
 Value Graph::embed(Value ids, const Tensor& table) {
   ONSIGHT_CHECK(dtype(ids) == DType::kI32 && shape(ids).rank() == 1 && table.shape.rank() == 2);
   return append({.kind = OpKind::kEmbed, .in = {ids}, .table = table}, DType::kF32, {shape(ids)[0], table.shape[1]});
+}
+
+Value Graph::embed(Value ids, const PackedMatrix& table) {
+  ONSIGHT_CHECK(dtype(ids) == DType::kI32 && shape(ids).rank() == 1);
+  return append({.kind = OpKind::kEmbed, .in = {ids}, .rows = &table}, DType::kF32, {shape(ids)[0], table.inputs()});
 }
 
 Value Graph::add_rows(Value x, Value ids, const Tensor& table) {

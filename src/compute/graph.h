@@ -55,8 +55,9 @@ std::string_view to_string(OpKind kind);
 struct Op {
   OpKind kind;
   Value output;
-  Value in[3];                     // unused ones are empty
-  const Linear* linear = nullptr;  // kLinear
+  Value in[3];                         // unused ones are empty
+  const Linear* linear = nullptr;      // kLinear
+  const PackedMatrix* rows = nullptr;  // kEmbed without a table: the entries are the outputs of this
   Activation activation = Activation::kNone;
   const float* weight = nullptr;  // norms: [width]
   const float* bias = nullptr;    // layer norm: [width]
@@ -64,8 +65,10 @@ struct Op {
   float epsilon = 0;              // norms
   const std::vector<float>* frequencies = nullptr;  // kRope: [head_dim / 2]
   int heads = 0, kv_heads = 0, head_dim = 0;
-  int layer = 0;      // kCachedAttention: which layer of the cache
-  int64_t group = 0;  // kAttention: rows that see each other; kUnfoldPatches: patch side; kPixelShuffle: scale
+  int layer = 0;          // kCachedAttention: which layer of the cache
+  bool in_codes = false;  // kAttention: in 8 bits
+  int64_t group = 0;  // kAttention: rows that see each other; kLinear: rows that share a centre; kUnfoldPatches: patch
+                      // side; kPixelShuffle: scale
 };
 
 class Graph {
@@ -74,8 +77,11 @@ class Graph {
   Value input(std::string name, DType dtype, Shape shape);
   Value constant(const Tensor& tensor);  // f32 or i32; the caller keeps the numbers alive
 
-  // [n, inputs] -> [n, outputs]: activation(x · W^T + b) + residual.
-  Value linear(Value x, const Linear& layer, Activation activation = Activation::kNone, Value residual = {});
+  // [n, inputs] -> [n, outputs]: activation(x · W^T + b) + residual. group: runs of so many rows are alike (the patches
+  // of a tile): a layer in codes then rounds their differences from a centre of the run, and adds the centre's share
+  // exactly. 0: none.
+  Value linear(Value x, const Linear& layer, Activation activation = Activation::kNone, Value residual = {},
+               int64_t group = 0);
   Value layer_norm(Value x, const Buffer& weight, const Buffer& bias, float epsilon);
   Value rms_norm(Value x, const Buffer& weight, float epsilon);
   Value add(Value a, Value b);
@@ -83,12 +89,14 @@ class Graph {
   // Rotary positions on x [n, heads · head_dim]: pair (i, i + head_dim/2) of a head turns by positions[n] ·
   // frequencies[i].
   Value rope(Value x, Value positions, const std::vector<float>& frequencies);
-  // Full attention inside each run of `group` rows; q, k, v [n, heads · head_dim]. Scale 1/sqrt(head_dim).
-  Value attention(Value q, Value k, Value v, int heads, int64_t group);
+  // Full attention inside each run of `group` rows; q, k, v [n, heads · head_dim]. Scale 1/sqrt(head_dim). in_codes: in
+  // 8 bits, with exact softmax sums; for a network whose linear layers are in 8 bits too.
+  Value attention(Value q, Value k, Value v, int heads, int64_t group, bool in_codes = false);
   // Appends k, v [n, kv_heads · head_dim] to the caches of the rows' sequences, then attends causally. q [n, heads ·
   // head_dim].
   Value cached_attention(Value q, Value k, Value v, int heads, int kv_heads, int layer);
   Value embed(Value ids, const Tensor& table);              // ids [n] i32 -> [n, width]
+  Value embed(Value ids, const PackedMatrix& table);        // likewise; entry i is output i
   Value add_rows(Value x, Value ids, const Tensor& table);  // x[i] + table[ids[i mod ids.size]]
   // pixels [tiles, channels, height, width] -> [tiles · patches, channels · patch²], patches row by row: a convolution
   // as a linear. Pixels beyond the last whole patch are not looked at.

@@ -1,62 +1,240 @@
 #include "compute/packed_matrix.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstring>
 #include <vector>
+
+#include "compute/kernels/dot.h"
 
 namespace onsight::compute {
 namespace {
 
-DType packed_dtype(DType source) { return source == DType::kBF16 ? DType::kBF16 : DType::kF32; }
+constexpr std::array<std::string_view, 4> kNames = {"f32", "bf16", "q8", "q4"};
 
-// Transposes one panel: rows of `source` (row-major, `inputs` long) become columns of `out`.
-template <class T>
-void interleave(const T* source, int64_t rows, int64_t inputs, T* out) {
-  constexpr int64_t kBlock = 64;  // keeps both sides in the first-level cache
-  for (int64_t k0 = 0; k0 < inputs; k0 += kBlock) {
-    int64_t k1 = std::min(inputs, k0 + kBlock);
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t k = k0; k < k1; ++k) out[k * kPanel + r] = source[r * inputs + k];
-    for (int64_t r = rows; r < kPanel; ++r)
-      for (int64_t k = k0; k < k1; ++k) out[k * kPanel + r] = T{};
+int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
+uint16_t to_bf16(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  if (std::isnan(x)) return 0x7fc0;
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+uint16_t to_f16(float x) {  // finite, rounded to nearest even
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+  if (magnitude >= 0x477ff000) return static_cast<uint16_t>(sign | 0x7bff);  // the largest finite f16
+  if (magnitude < 0x38800000) {                                              // subnormal: units of 2^-24
+    float scaled = std::fabs(x) * 16777216.0f;
+    return static_cast<uint16_t>(sign | static_cast<uint32_t>(std::nearbyint(scaled)));
+  }
+  const uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+  return static_cast<uint16_t>(sign | (rounded - 0x38000000) >> 13);
+}
+
+float from_f16(uint16_t half) {
+  float out;
+  to_f32(DType::kF16, reinterpret_cast<const std::byte*>(&half), &out, 1);
+  return out;
+}
+
+// Codes 0…15 of a group with scale `d`; returns the squared error.
+float encode(const float* w, float d, uint8_t* codes) {
+  const float inverse = d != 0 ? 1.0f / d : 0.0f;
+  float error = 0;
+  for (int i = 0; i < kGroup; ++i) {
+    const float c = std::min(15.0f, std::max(0.0f, std::floor(w[i] * inverse + 8.5f)));
+    codes[i] = static_cast<uint8_t>(c);
+    const float e = w[i] - (c - 8.0f) * d;
+    error += e * e;
+  }
+  return error;
+}
+
+// The scale of a group of 4-bit codes. Plain rounding lets the largest weight decide; here several shares of it are
+// tried, each improved once by least squares for its codes, and the one with the smallest squared error wins.
+uint16_t best_scale(const float* w, uint8_t* codes) {
+  float most = 0;
+  for (int i = 0; i < kGroup; ++i)
+    if (std::fabs(w[i]) > std::fabs(most)) most = w[i];
+  uint16_t best = 0;
+  float least = encode(w, 0, codes);
+  uint8_t tried[kGroup];
+  for (float share : {-1 / 8.6f, -1 / 8.0f, -1 / 7.4f, -1 / 6.8f, 1 / 7.4f, 1 / 6.8f}) {
+    uint16_t half = to_f16(most * share);
+    for (int pass = 0; pass < 2; ++pass) {
+      const float error = encode(w, from_f16(half), tried);
+      if (error < least) {
+        least = error;
+        best = half;
+        std::memcpy(codes, tried, sizeof tried);
+      }
+      if (pass == 1) break;
+      float wc = 0, cc = 0;
+      for (int i = 0; i < kGroup; ++i) {
+        const float c = static_cast<float>(tried[i]) - 8.0f;
+        wc += w[i] * c;
+        cc += c * c;
+      }
+      if (cc > 0) half = to_f16(wc / cc);
+    }
+  }
+  return best;
+}
+
+// One panel of up to kPanel rows w [rows][inputs].
+void pack_q8(const float* w, int64_t rows, int64_t inputs, std::byte* panel, float* scales, int32_t* sums) {
+  auto* out = reinterpret_cast<int8_t*>(panel);
+  for (int64_t j = 0; j < kPanel; ++j) {
+    float most = 0;
+    for (int64_t k = 0; j < rows && k < inputs; ++k) most = std::max(most, std::fabs(w[j * inputs + k]));
+    const float scale = most > 0 ? most / 127.0f : 1.0f, inverse = 1.0f / scale;
+    int32_t sum = 0;
+    for (int64_t k = 0; k < up(inputs, kQuad); ++k) {
+      const float v = j < rows && k < inputs ? w[j * inputs + k] * inverse : 0.0f;
+      const auto code = static_cast<int8_t>(std::nearbyint(v));
+      out[(k / kQuad * kPanel + j) * kQuad + k % kQuad] = code;
+      sum += code;
+    }
+    scales[j] = scale;
+    sums[j] = sum;
+  }
+}
+
+void pack_q4(const float* w, int64_t rows, int64_t inputs, std::byte* panel, float* scales) {
+  constexpr int kHalf = kGroup / 8;
+  for (int64_t j = 0; j < kPanel; ++j) {
+    float widest = 0;
+    for (int64_t g = 0; g < up(inputs, kGroup) / kGroup; ++g) {
+      float group[kGroup] = {};
+      if (j < rows)
+        std::memcpy(group, w + j * inputs + g * kGroup,
+                    static_cast<size_t>(std::min<int64_t>(kGroup, inputs - g * kGroup)) * sizeof(float));
+      uint8_t codes[kGroup];
+      const uint16_t half = best_scale(group, codes);
+      std::byte* out = panel + g * kGroupPanelBytes;
+      for (int quad = 0; quad < kHalf; ++quad)
+        for (int i = 0; i < kQuad; ++i)
+          out[(quad * kPanel + j) * kQuad + i] =
+              static_cast<std::byte>(codes[quad * kQuad + i] | codes[(quad + kHalf) * kQuad + i] << 4);
+      std::memcpy(out + kGroup / 2 * kPanel + j * 2, &half, 2);
+      widest = std::max(widest, std::fabs(from_f16(half)));
+    }
+    scales[j] = widest > 0 ? widest * 8 / 127.0f : 1.0f;
   }
 }
 
 }  // namespace
 
-int64_t PackedMatrix::packed_bytes(DType source, int64_t outputs, int64_t inputs) {
-  return bytes_of(packed_dtype(source), (outputs + kPanel - 1) / kPanel * kPanel * inputs);
+std::string_view to_string(WeightFormat format) { return kNames[static_cast<size_t>(format)]; }
+
+std::optional<WeightFormat> weight_format(std::string_view name) {
+  for (size_t i = 0; i < kNames.size(); ++i)
+    if (kNames[i] == name) return static_cast<WeightFormat>(i);
+  return std::nullopt;
 }
 
-PackedMatrix PackedMatrix::pack(const Tensor& source) {
-  ONSIGHT_CHECK(source.shape.rank() == 2 && info(source.dtype).is_weight);
-  PackedMatrix m;
-  m.dtype_ = packed_dtype(source.dtype);
-  m.outputs_ = source.shape[0];
-  m.inputs_ = source.shape[1];
-  m.data_ = Buffer(static_cast<size_t>(packed_bytes(source.dtype, m.outputs_, m.inputs_)));
-  int64_t row_bytes = bytes_of(source.dtype, m.inputs_);
-  std::vector<std::byte> aligned(static_cast<size_t>(bytes_of(m.dtype_, kPanel * m.inputs_)));
-  for (int64_t p = 0; p < m.panels(); ++p) {
-    int64_t rows = std::min<int64_t>(kPanel, m.outputs_ - p * kPanel);
-    const std::byte* from = source.data + p * kPanel * row_bytes;
-    std::byte* to = m.data_.data() + p * m.panel_bytes();
-    if (m.dtype_ == DType::kBF16) {
-      std::memcpy(aligned.data(), from, static_cast<size_t>(rows * row_bytes));  // mapped bytes need not be aligned
-      interleave(reinterpret_cast<const uint16_t*>(aligned.data()), rows, m.inputs_, reinterpret_cast<uint16_t*>(to));
-    } else {
-      float* wide = reinterpret_cast<float*>(aligned.data());
-      to_f32(source.dtype, from, wide, rows * m.inputs_);
-      interleave(wide, rows, m.inputs_, reinterpret_cast<float*>(to));
-    }
+int64_t PackedMatrix::panel_bytes(WeightFormat format, int64_t inputs) {
+  switch (format) {
+    case WeightFormat::kF32:
+      return inputs * kPanel * 4;
+    case WeightFormat::kBF16:
+      return inputs * kPanel * 2;
+    case WeightFormat::kQ8:
+      return up(inputs, kQuad) * kPanel;
+    case WeightFormat::kQ4:
+      return up(inputs, kGroup) / kGroup * kGroupPanelBytes;
   }
+  return 0;
+}
+
+int64_t PackedMatrix::packed_bytes(WeightFormat format, int64_t outputs, int64_t inputs) {
+  const int64_t padded = up(outputs, kPanel);
+  const int64_t extra = format == WeightFormat::kQ8 ? 8 : format == WeightFormat::kQ4 ? 4 : 0;
+  return padded / kPanel * panel_bytes(format, inputs) + padded * extra;
+}
+
+PackedMatrix PackedMatrix::view(WeightFormat format, int64_t outputs, int64_t inputs, const std::byte* data) {
+  PackedMatrix m;
+  m.format_ = format;
+  m.outputs_ = outputs;
+  m.inputs_ = inputs;
+  m.data_ = data;
+  return m;
+}
+
+PackedMatrix PackedMatrix::pack(const Tensor& source, WeightFormat format, const float* input_scale, ThreadPool* pool) {
+  ONSIGHT_CHECK(source.shape.rank() == 2 && info(source.dtype).is_weight);
+  const int64_t outputs = source.shape[0], inputs = source.shape[1];
+  Buffer data(static_cast<size_t>(packed_bytes(format, outputs, inputs)));
+  PackedMatrix m = view(format, outputs, inputs, data.data());
+  const int64_t row_bytes = bytes_of(source.dtype, inputs);
+  const auto pack_panel = [&](int64_t p, int) {
+    const int64_t rows = std::min<int64_t>(kPanel, outputs - p * kPanel);
+    std::vector<float> wide(static_cast<size_t>(rows * inputs));
+    to_f32(source.dtype, source.data + p * kPanel * row_bytes, wide.data(), rows * inputs);
+    if (input_scale)
+      for (int64_t i = 0; i < rows * inputs; ++i) wide[static_cast<size_t>(i)] *= input_scale[i % inputs];
+    std::byte* to = data.data() + p * panel_bytes(format, inputs);
+    float* scales = const_cast<float*>(m.scales(p));
+    switch (format) {
+      case WeightFormat::kQ8:
+        return pack_q8(wide.data(), rows, inputs, to, scales, const_cast<int32_t*>(m.sums(p)));
+      case WeightFormat::kQ4:
+        return pack_q4(wide.data(), rows, inputs, to, scales);
+      case WeightFormat::kF32:
+      case WeightFormat::kBF16:
+        break;
+    }
+    constexpr int64_t kBlock = 64;  // keeps both sides in the first-level cache
+    for (int64_t k0 = 0; k0 < inputs; k0 += kBlock)
+      for (int64_t r = 0; r < kPanel; ++r)
+        for (int64_t k = k0; k < std::min(inputs, k0 + kBlock); ++k) {
+          const float v = r < rows ? wide[static_cast<size_t>(r * inputs + k)] : 0.0f;
+          if (format == WeightFormat::kF32)
+            reinterpret_cast<float*>(to)[k * kPanel + r] = v;
+          else
+            reinterpret_cast<uint16_t*>(to)[k * kPanel + r] = to_bf16(v);
+        }
+  };
+  if (pool)
+    pool->run(m.panels(), pack_panel);
+  else
+    for (int64_t p = 0; p < m.panels(); ++p) pack_panel(p, 0);
+  m.own_ = std::move(data);
   return m;
 }
 
 void PackedMatrix::row(int64_t output, float* out) const {
   const std::byte* base = panel(output / kPanel);
-  int64_t column = output % kPanel;
-  for (int64_t k = 0; k < inputs_; ++k) to_f32(dtype_, base + bytes_of(dtype_, k * kPanel + column), out + k, 1);
+  const int64_t j = output % kPanel;
+  for (int64_t k = 0; k < inputs_; ++k) {
+    switch (format_) {
+      case WeightFormat::kF32:
+        to_f32(DType::kF32, base + (k * kPanel + j) * 4, out + k, 1);
+        break;
+      case WeightFormat::kBF16:
+        to_f32(DType::kBF16, base + (k * kPanel + j) * 2, out + k, 1);
+        break;
+      case WeightFormat::kQ8:
+        out[k] =
+            scales(output / kPanel)[j] *
+            static_cast<float>(reinterpret_cast<const int8_t*>(base)[(k / kQuad * kPanel + j) * kQuad + k % kQuad]);
+        break;
+      case WeightFormat::kQ4: {
+        const std::byte* group = base + k / kGroup * kGroupPanelBytes;
+        const int64_t quad = k % kGroup / kQuad;
+        const auto both = static_cast<uint8_t>(group[(quad % (kGroup / 8) * kPanel + j) * kQuad + k % kQuad]);
+        float scale;
+        to_f32(DType::kF16, group + kGroup / 2 * kPanel + j * 2, &scale, 1);
+        out[k] = scale * static_cast<float>((quad < kGroup / 8 ? both & 15 : both >> 4) - 8);
+        break;
+      }
+    }
+  }
 }
 
 }  // namespace onsight::compute

@@ -1,38 +1,70 @@
-// PackedMatrix: the weights of a linear layer in the one layout that the kernels read. Packing happens once, at load.
+// PackedMatrix: the weights of a linear layer in the one layout that the kernels read, made once or mapped from a file
+// that holds it.
 //
-// Layout of the float formats: panels of kPanel outputs; inside a panel, for each input k the kPanel outputs side by
-// side: data[panel][k][kPanel]. Outputs beyond the last are zero. A quantised format adds its own layout here and a
-// kernel in the table.
+// Panels of kPanel outputs; outputs beyond the last are zero.
+//   f32, bf16  [panel][input][kPanel]
+//   q8         [panel][input/4][kPanel][4] i8, inputs filled up to a multiple of 4; then for all outputs, filled up to
+//   whole
+//              panels, a scale (f32: weight = scale · code) and the sum of the codes (i32)
+//   q4         [panel][group] of kGroupPanelBytes bytes (kernels/dot.h), inputs filled up to a multiple of kGroup; then
+//   for all
+//              outputs the scale of the codes that a panel is widened to for many rows (f32)
 #pragma once
 
+#include <optional>
+#include <string_view>
+
+#include "base/thread_pool.h"
 #include "compute/tensor.h"
 
 namespace onsight::compute {
 
 constexpr int kPanel = 32;
 
+enum class WeightFormat : uint8_t { kF32, kBF16, kQ8, kQ4 };
+std::string_view to_string(WeightFormat format);  // "f32", "bf16", "q8", "q4"
+std::optional<WeightFormat> weight_format(std::string_view name);
+
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  // source: [outputs, inputs] row-major in any weight format. bf16 stays bf16; f16 and f32 become f32.
-  static PackedMatrix pack(const Tensor& source);
+  // The format that keeps the numbers of a source type: bf16 stays bf16, all else becomes f32.
+  static WeightFormat keeping(DType source) {
+    return source == DType::kBF16 ? WeightFormat::kBF16 : WeightFormat::kF32;
+  }
+  // source: [outputs, inputs] row-major in any weight format of a checkpoint. input_scale: [inputs] factors of the
+  // columns, or nullptr.
+  static PackedMatrix pack(const Tensor& source) { return pack(source, keeping(source.dtype)); }
+  static PackedMatrix pack(const Tensor& source, WeightFormat format, const float* input_scale = nullptr,
+                           ThreadPool* pool = nullptr);
+  // A matrix of packed_bytes() bytes at `data`, aligned to 64, which the caller keeps alive.
+  static PackedMatrix view(WeightFormat format, int64_t outputs, int64_t inputs, const std::byte* data);
 
-  DType dtype() const { return dtype_; }
+  WeightFormat format() const { return format_; }
+  bool in_codes() const { return format_ == WeightFormat::kQ8 || format_ == WeightFormat::kQ4; }
   int64_t outputs() const { return outputs_; }
   int64_t inputs() const { return inputs_; }
   int64_t panels() const { return (outputs_ + kPanel - 1) / kPanel; }
-  const std::byte* panel(int64_t p) const { return data_.data() + p * panel_bytes(); }
-  size_t bytes() const { return data_.bytes(); }
-  // Bytes that pack() will allocate for such a source.
-  static int64_t packed_bytes(DType source, int64_t outputs, int64_t inputs);
-  // Row `output` widened to f32, out[inputs].
+  const std::byte* data() const { return data_; }
+  const std::byte* panel(int64_t p) const { return data_ + p * panel_bytes(format_, inputs_); }
+  // q8 and q4: of panel p, [kPanel].
+  const float* scales(int64_t p) const { return reinterpret_cast<const float*>(data_ + tail()) + p * kPanel; }
+  // q8: of panel p, [kPanel].
+  const int32_t* sums(int64_t p) const {
+    return reinterpret_cast<const int32_t*>(data_ + tail()) + (panels() + p) * kPanel;
+  }
+  int64_t bytes() const { return packed_bytes(format_, outputs_, inputs_); }
+  static int64_t packed_bytes(WeightFormat format, int64_t outputs, int64_t inputs);
+  // Row `output` as f32, out[inputs].
   void row(int64_t output, float* out) const;
 
  private:
-  int64_t panel_bytes() const { return bytes_of(dtype_, inputs_ * kPanel); }
-  DType dtype_ = DType::kF32;
+  static int64_t panel_bytes(WeightFormat format, int64_t inputs);
+  int64_t tail() const { return panels() * panel_bytes(format_, inputs_); }
+  WeightFormat format_ = WeightFormat::kF32;
   int64_t outputs_ = 0, inputs_ = 0;
-  Buffer data_;
+  const std::byte* data_ = nullptr;
+  Buffer own_;
 };
 
 }  // namespace onsight::compute

@@ -65,7 +65,8 @@ std::string describe_types(const formats::Checkpoint& checkpoint) {
   return out;
 }
 
-ModelInfo describe(const Path& folder, const formats::Checkpoint& checkpoint, const models::ModelFacts& facts) {
+ModelInfo describe(const Path& folder, const formats::Checkpoint& checkpoint, const models::ModelFacts& facts,
+                   const models::WeightFormats& formats) {
   ModelInfo info;
   std::error_code error;
   const Path canonical = std::filesystem::weakly_canonical(folder, error);
@@ -75,6 +76,8 @@ ModelInfo describe(const Path& folder, const formats::Checkpoint& checkpoint, co
   info.vision_parameters = facts.vision_parameters;
   info.text_parameters = facts.text_parameters;
   info.weight_types = describe_types(checkpoint);
+  if (formats.text) info.text_quantisation = to_string(*formats.text);
+  if (formats.vision) info.vision_quantisation = to_string(*formats.vision);
   info.file_bytes = static_cast<int64_t>(checkpoint.total_bytes());
   const int64_t context_pages = (facts.context_length + compute::kKvPage - 1) / compute::kKvPage;
   info.memory_bytes = facts.weight_bytes + context_pages * facts.kv.page_bytes() + facts.vision_scratch_bytes;
@@ -89,12 +92,38 @@ ModelInfo describe(const Path& folder, const formats::Checkpoint& checkpoint, co
   return info;
 }
 
+constexpr int64_t kSmallModel = 100'000'000;  // parameters; below, quantising saves nothing that anyone notices
+
+models::WeightFormats weight_formats(const EngineOptions& options, int64_t parameters) {
+  const auto format = [&](Quantisation q) -> std::optional<compute::WeightFormat> {
+    switch (q) {
+      case Quantisation::kAuto:
+        if (parameters >= kSmallModel) return compute::WeightFormat::kQ8;
+        return std::nullopt;
+      case Quantisation::kNone:
+        return std::nullopt;
+      case Quantisation::kQ8:
+        return compute::WeightFormat::kQ8;
+      case Quantisation::kQ4:
+        return compute::WeightFormat::kQ4;
+    }
+    return std::nullopt;
+  };
+  return {.vision = format(options.vision), .text = format(options.text)};
+}
+
+int64_t elements(const formats::Checkpoint& checkpoint) {
+  int64_t n = 0;
+  for (const auto& [name, tensor] : checkpoint.tensors()) n += tensor.shape.elements();
+  return n;
+}
+
 class ModelEngine : public Engine {
  public:
-  ModelEngine(std::unique_ptr<models::Model> model, ModelInfo info, const compute::KernelTable& kernels, int threads,
-              const Stopwatch& since)
-      : pool_(threads),
-        executor_(pool_, kernels),
+  ModelEngine(std::unique_ptr<models::Model> model, ModelInfo info, const compute::KernelTable& kernels,
+              std::unique_ptr<ThreadPool> pool, const Stopwatch& since)
+      : pool_(std::move(pool)),
+        executor_(*pool_, kernels),
         model_(std::move(model)),
         info_(std::move(info)),
         cache_(model_->facts().kv),
@@ -382,7 +411,7 @@ class ModelEngine : public Engine {
     return logits;
   }
 
-  ThreadPool pool_;
+  std::unique_ptr<ThreadPool> pool_;
   compute::Executor executor_;
   std::unique_ptr<models::Model> model_;
   ModelInfo info_;
@@ -412,25 +441,28 @@ Result<std::unique_ptr<Engine>> Engine::load(const Path& folder, const EngineOpt
     TRY(const compute::KernelTable* kernels, compute::select_kernels());
     TRY(const models::ModelDef* def, models::find_model(folder));
     TRY(formats::Checkpoint checkpoint, formats::Checkpoint::open_safetensors(folder));
+    const models::WeightFormats formats = weight_formats(options, elements(checkpoint));
+    auto pool = std::make_unique<ThreadPool>(options.threads);
     ModelInfo info;
     const auto accept = [&](const formats::Checkpoint& opened, const models::ModelFacts& facts) -> Status {
-      info = describe(folder, opened, facts);
+      info = describe(folder, opened, facts, formats);
       const int64_t needed = facts.weight_bytes + facts.vision_scratch_bytes + facts.kv.page_bytes();
       if (needed <= available_memory_bytes()) return {};
       return make_error(ErrorCode::kOutOfMemory, "{}: needs {} MB of memory, {} MB are free", folder.string(),
                         needed >> 20, available_memory_bytes() >> 20);
     };
-    TRY(std::unique_ptr<models::Model> model, def->load(folder, std::move(checkpoint), accept));
-    return std::make_unique<ModelEngine>(std::move(model), std::move(info), *kernels, options.threads, since);
+    TRY(std::unique_ptr<models::Model> model, def->load(folder, std::move(checkpoint), formats, *pool, accept));
+    return std::make_unique<ModelEngine>(std::move(model), std::move(info), *kernels, std::move(pool), since);
   });
 }
 
-Result<ModelInfo> Engine::inspect(const Path& folder) {
+Result<ModelInfo> Engine::inspect(const Path& folder, const EngineOptions& options) {
   return guarded([&]() -> Result<ModelInfo> {
     TRY(const models::ModelDef* def, models::find_model(folder));
     TRY(formats::Checkpoint checkpoint, formats::Checkpoint::open_safetensors(folder));
-    TRY(models::ModelFacts facts, def->inspect(folder, checkpoint));
-    return describe(folder, checkpoint, facts);
+    const models::WeightFormats formats = weight_formats(options, elements(checkpoint));
+    TRY(models::ModelFacts facts, def->inspect(folder, checkpoint, formats));
+    return describe(folder, checkpoint, facts, formats);
   });
 }
 

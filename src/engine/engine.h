@@ -21,8 +21,13 @@
 
 namespace onsight::engine {
 
+// What the weights of linear layers are in memory. kAuto: a model of over 100 million parameters in q8, others as they
+// come.
+enum class Quantisation { kAuto, kNone, kQ8, kQ4 };
+
 struct EngineOptions {
   int threads = 0;  // 0: one for each core that this process may use
+  Quantisation text = Quantisation::kAuto, vision = Quantisation::kAuto;
 };
 
 // How the next token is chosen. temperature 0 is greedy: the most probable token, the lower id if equal.
@@ -103,6 +108,8 @@ struct ModelInfo {
   std::string architecture;  // "SmolVLMForConditionalGeneration"
   int64_t parameters = 0, vision_parameters = 0, text_parameters = 0;
   std::string weight_types;  // "bf16" or "bf16 (471), f32 (3)"
+  std::string text_quantisation,
+      vision_quantisation;   // "q8" or "q4" where loading changes the weights, otherwise empty
   int64_t file_bytes = 0;    // of the weights on disk
   int64_t memory_bytes = 0;  // weights + one full context + the working memory of one picture
   int tile_size = 0, patch_size = 0, tokens_per_tile = 0,
@@ -118,7 +125,7 @@ class Engine {
   static Result<std::unique_ptr<Engine>> load(const Path& folder, const EngineOptions& options);
   // What load() would find, without reading the weights' values. Fails as load() would fail on headers, shapes and
   // configs.
-  static Result<ModelInfo> inspect(const Path& folder);
+  static Result<ModelInfo> inspect(const Path& folder, const EngineOptions& options = {});
   virtual ~Engine() = default;
 
   virtual const ModelInfo& info() const = 0;

@@ -22,6 +22,7 @@
 #include "compute/kv_cache.h"
 #include "formats/checkpoint.h"
 #include "media/image.h"
+#include "models/tensor_spec.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -83,11 +84,12 @@ struct ModelDef {
   std::string_view id;
   // True if config.json's "architectures" or "model_type" is this architecture's.
   bool (*matches)(const Json& config);
-  Result<ModelFacts> (*inspect)(const Path& folder, const formats::Checkpoint& checkpoint);
-  // Takes the checkpoint over: embeddings are read from the mapped file. `accept` sees the facts before any weight is
-  // read.
+  Result<ModelFacts> (*inspect)(const Path& folder, const formats::Checkpoint& checkpoint,
+                                const WeightFormats& formats);
+  // Takes the checkpoint over and brings the weights into `formats`: embeddings are read from the mapped file. `accept`
+  // sees the facts before any weight is read.
   Result<std::unique_ptr<Model>> (*load)(
-      const Path& folder, formats::Checkpoint checkpoint,
+      const Path& folder, formats::Checkpoint checkpoint, const WeightFormats& formats, ThreadPool& pool,
       const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept);
 };
 std::span<const ModelDef* const> registry();

@@ -29,14 +29,15 @@ Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const Tens
   return {};
 }
 
-void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs) {
+void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
+                  const WeightFormats& formats, ThreadPool& pool) {
   for (const TensorSpec& spec : specs) {
     const Tensor& source = *checkpoint.find(spec.name);
     const int64_t elements = source.shape.elements();
     if (auto* matrix = std::get_if<PackedMatrix*>(&spec.target)) {
       Tensor flat = source;
       flat.shape = {source.shape[0], elements / source.shape[0]};
-      **matrix = PackedMatrix::pack(flat);
+      **matrix = PackedMatrix::pack(flat, formats.of(spec, source.dtype), nullptr, &pool);
       release_pages({source.data, static_cast<size_t>(source.bytes())});  // the packed copy is what is read from now on
     } else if (auto* buffer = std::get_if<Buffer*>(&spec.target)) {
       **buffer = Buffer(static_cast<size_t>(elements) * sizeof(float));

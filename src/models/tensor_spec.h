@@ -2,6 +2,7 @@
 // the exporters read the same rows.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@ struct TensorSpec {
   // Where its numbers go: packed for a linear layer (all axes after the first are inputs), widened to f32, or left in
   // the mapped file.
   std::variant<compute::PackedMatrix*, compute::Buffer*, compute::Tensor*> target;
+  bool vision = false;  // belongs to the vision tower
   bool quantisable() const { return std::holds_alternative<compute::PackedMatrix*>(target); }
 };
 
@@ -26,7 +28,16 @@ struct TensorSpec {
 // `ignored` accepts. One sentence names the first that is wrong.
 Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs, std::string_view where,
                      bool (*ignored)(std::string_view name));
+// What the weights of linear layers become in memory; nothing: the format that keeps the checkpoint's numbers.
+struct WeightFormats {
+  std::optional<compute::WeightFormat> vision, text;
+  compute::WeightFormat of(const TensorSpec& spec, compute::DType source) const {
+    return (spec.vision ? vision : text).value_or(compute::PackedMatrix::keeping(source));
+  }
+};
+
 // Fills every target. The rows must have been checked.
-void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs);
+void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
+                  const WeightFormats& formats, ThreadPool& pool);
 
 }  // namespace onsight::models

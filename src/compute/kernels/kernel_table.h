@@ -56,6 +56,9 @@ inline int64_t attend_scratch_floats(int64_t keys, int64_t head_dim) {
   return kAttendRows * (padded_keys + 2 * padded_dim);
 }
 
+struct IntKernels;  // integer.h
+struct DotTiles;    // dot.h
+
 struct KernelTable {
   const char* name;
   void (*gemm_f32)(const GemmTile&);
@@ -71,15 +74,16 @@ struct KernelTable {
   // y = silu(gate) · up. (Shazeer 2020)
   void (*swiglu)(const float* gate, const float* up, int64_t n, float* y);
   void (*add)(const float* a, const float* b, int64_t n, float* y);
+  const IntKernels* integer = nullptr;
+  const DotTiles* dot = nullptr;
 };
 
-// The best table of this machine, or the one that the environment variable ONSIGHT_ISA names ("scalar", "AVX2", "AVX3",
-// "NEON", …). A name that this machine or build does not have is an error that lists those it has.
+// The best table of this machine, or the one that the environment variable ONSIGHT_ISA names ("scalar", "AVX2",
+// "AVX3", "AVX3_VNNI", "NEON", …). A name that this machine or build does not have is an error that lists those it has.
 Result<const KernelTable*> select_kernels();
 // Every table that can run here, scalar first, best last.
 std::vector<const KernelTable*> available_kernels();
 
 extern const KernelTable kScalarKernels;
-std::vector<const KernelTable*> simd_kernels();  // worst first
 
 }  // namespace onsight::compute

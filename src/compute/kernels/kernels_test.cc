@@ -43,7 +43,7 @@ TEST_P(Kernels, Gemm) {
         Shape shape = {columns, depth};
         PackedMatrix full = PackedMatrix::pack({DType::kF32, shape, reinterpret_cast<std::byte*>(w.data())});
         PackedMatrix half = PackedMatrix::pack({DType::kBF16, shape, reinterpret_cast<std::byte*>(w16.data())});
-        ASSERT_EQ(half.dtype(), DType::kBF16);
+        ASSERT_EQ(half.format(), WeightFormat::kBF16);
         for (Activation activation : {Activation::kNone, Activation::kGeluTanh, Activation::kGelu, Activation::kSilu}) {
           for (bool bf16 : {false, true}) {
             std::vector<float> y(rows * 40, 7.0f), expected(rows * 40, 7.0f);
@@ -131,7 +131,9 @@ TEST(Select, ForcedIsaIsTheOneThatRuns) {
 
 #if defined(__x86_64__)
 TEST(Select, UsesAvx512WhereThereIsAvx512) {
-  if (__builtin_cpu_supports("avx512bw")) {
+  if (__builtin_cpu_supports("avx512vnni")) {
+    EXPECT_STREQ(available_kernels().back()->name, "AVX3_VNNI");
+  } else if (__builtin_cpu_supports("avx512bw")) {
     EXPECT_STREQ(available_kernels().back()->name, "AVX3");
   }
 }

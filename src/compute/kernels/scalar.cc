@@ -1,16 +1,17 @@
 // The oracle: plain loops in double where it costs nothing to be more exact.
+#include "compute/kernels/scalar.h"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <vector>
 
-#include "compute/kernels/kernel_table.h"
+#include "compute/kernels/integer.h"
 #include "compute/packed_matrix.h"
 
 namespace onsight::compute {
-namespace {
 
-float activate(float x, Activation activation) {
+float scalar_activate(float x, Activation activation) {
   switch (activation) {
     case Activation::kNone:
       return x;
@@ -24,6 +25,8 @@ float activate(float x, Activation activation) {
   return x;
 }
 
+namespace {
+
 float widen(float x) { return x; }
 float widen(uint16_t x) { return std::bit_cast<float>(static_cast<uint32_t>(x) << 16); }
 
@@ -36,7 +39,7 @@ void gemm(const GemmTile& t) {
       for (int64_t k = 0; k < t.depth; ++k)
         sum += static_cast<double>(t.x[i * t.x_stride + k]) * widen(panel[k * kPanel + j]);
       if (t.bias) sum += t.bias[j];
-      float y = activate(static_cast<float>(sum), t.activation);
+      float y = scalar_activate(static_cast<float>(sum), t.activation);
       if (t.residual) y += t.residual[i * t.y_stride + j];
       t.y[i * t.y_stride + j] = y;
     }
@@ -92,7 +95,7 @@ void rope(const float* x, const float* cos, const float* sin, int64_t half, floa
 }
 
 void swiglu(const float* gate, const float* up, int64_t n, float* y) {
-  for (int64_t i = 0; i < n; ++i) y[i] = activate(gate[i], Activation::kSilu) * up[i];
+  for (int64_t i = 0; i < n; ++i) y[i] = scalar_activate(gate[i], Activation::kSilu) * up[i];
 }
 
 void add(const float* a, const float* b, int64_t n, float* y) {
@@ -101,7 +104,7 @@ void add(const float* a, const float* b, int64_t n, float* y) {
 
 }  // namespace
 
-const KernelTable kScalarKernels = {"scalar", gemm<float>, gemm<uint16_t>, attend, layer_norm,
-                                    rms_norm, rope,        swiglu,         add};
+const KernelTable kScalarKernels = {"scalar", gemm<float>, gemm<uint16_t>, attend,     layer_norm, rms_norm, rope,
+                                    swiglu,   add,         &kScalarInt,    &kScalarDot};
 
 }  // namespace onsight::compute

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "compute/kernels/kernel_table.h"
+#include "compute/kernels/simd_tables.h"
 #include "compute/packed_matrix.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -11,8 +11,8 @@
 // foreach_target.h includes this file once for each target, so it comes first.
 // clang-format off
 #include <hwy/foreach_target.h>
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
+#include "compute/kernels/vector-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
@@ -20,8 +20,6 @@ namespace onsight::compute {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using DF = hn::ScalableTag<float>;
-using VF = hn::Vec<DF>;
 using DU16 = hn::Rebind<uint16_t, DF>;
 using DU32 = hn::Rebind<uint32_t, DF>;
 
@@ -92,38 +90,6 @@ HWY_INLINE void with_rows(int rows, const Body& body) {
   } else if constexpr (kRows > 1) {
     with_rows<kRows - 1>(rows, body);
   }
-}
-
-HWY_INLINE VF exp_finite(DF d, VF x) { return hn::Exp(d, hn::Min(x, hn::Set(d, 88.0f))); }
-
-HWY_INLINE VF silu(DF d, VF x) { return hn::Div(x, hn::Add(hn::Set(d, 1.0f), exp_finite(d, hn::Neg(x)))); }
-
-HWY_INLINE VF gelu_tanh(DF d, VF x) {
-  const VF cube = hn::Mul(hn::Mul(x, x), x);
-  const VF u = hn::Mul(hn::Set(d, 0.7978845608028654f), hn::MulAdd(hn::Set(d, 0.044715f), cube, x));
-  return hn::Mul(hn::Mul(hn::Set(d, 0.5f), x), hn::Add(hn::Set(d, 1.0f), hn::Tanh(d, u)));
-}
-
-// Exact erf is rarely asked for: lane by lane.
-HWY_INLINE VF gelu_erf(DF d, VF x) {
-  HWY_ALIGN float lanes[hn::MaxLanes(DF())];
-  hn::Store(x, d, lanes);
-  for (float& l : lanes) l = 0.5f * l * (1.0f + std::erf(l * 0.7071067811865476f));
-  return hn::Load(d, lanes);
-}
-
-HWY_INLINE VF activate(DF d, VF x, Activation activation) {
-  switch (activation) {
-    case Activation::kNone:
-      return x;
-    case Activation::kGeluTanh:
-      return gelu_tanh(d, x);
-    case Activation::kGelu:
-      return gelu_erf(d, x);
-    case Activation::kSilu:
-      return silu(d, x);
-  }
-  return x;
 }
 
 template <int kRows, class T>
@@ -339,10 +305,8 @@ void add(const float* a, const float* b, int64_t n, float* y) {
   elementwise(n, a, b, y, [](VF u, VF v) { return hn::Add(u, v); });
 }
 
-const KernelTable* table() {
-  static const KernelTable kTable = {
-      hwy::TargetName(HWY_TARGET), gemm<float>, gemm<uint16_t>, attend, layer_norm, rms_norm, rope, swiglu, add};
-  return &kTable;
+KernelTable table() {
+  return {hwy::TargetName(HWY_TARGET), gemm<float>, gemm<uint16_t>, attend, layer_norm, rms_norm, rope, swiglu, add};
 }
 
 }  // namespace HWY_NAMESPACE
@@ -352,20 +316,20 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace onsight::compute {
 
-std::vector<const KernelTable*> simd_kernels() {
-  std::vector<const KernelTable*> tables;
+std::vector<SimdTable> simd_kernels() {
+  std::vector<SimdTable> tables;
   [[maybe_unused]] const int64_t supported = hwy::SupportedTargets();
 #if HWY_TARGETS & HWY_SSE4
-  if (supported & HWY_SSE4) tables.push_back(N_SSE4::table());
+  if (supported & HWY_SSE4) tables.push_back({HWY_SSE4, N_SSE4::table()});
 #endif
 #if HWY_TARGETS & HWY_AVX2
-  if (supported & HWY_AVX2) tables.push_back(N_AVX2::table());
+  if (supported & HWY_AVX2) tables.push_back({HWY_AVX2, N_AVX2::table()});
 #endif
 #if HWY_TARGETS & HWY_AVX3
-  if (supported & HWY_AVX3) tables.push_back(N_AVX3::table());
+  if (supported & HWY_AVX3) tables.push_back({HWY_AVX3, N_AVX3::table()});
 #endif
 #if HWY_TARGETS & HWY_NEON
-  if (supported & HWY_NEON) tables.push_back(N_NEON::table());
+  if (supported & HWY_NEON) tables.push_back({HWY_NEON, N_NEON::table()});
 #endif
   return tables;
 }

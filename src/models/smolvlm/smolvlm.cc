@@ -16,7 +16,8 @@ using compute::Value;
 
 std::string layer_name(std::string_view tower, size_t i) { return fmt::format("{}.layers.{}", tower, i); }
 
-ModelFacts make_facts(const Config& config, const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs) {
+ModelFacts make_facts(const Config& config, const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
+                      const WeightFormats& formats) {
   const VisionConfig& v = config.vision;
   const TextConfig& t = config.text;
   ModelFacts facts;
@@ -32,7 +33,8 @@ ModelFacts make_facts(const Config& config, const formats::Checkpoint& checkpoin
     const compute::Tensor& tensor = *checkpoint.find(spec.name);
     const int64_t n = tensor.shape.elements();
     if (spec.quantisable()) {
-      facts.weight_bytes += compute::PackedMatrix::packed_bytes(tensor.dtype, tensor.shape[0], n / tensor.shape[0]);
+      facts.weight_bytes +=
+          compute::PackedMatrix::packed_bytes(formats.of(spec, tensor.dtype), tensor.shape[0], n / tensor.shape[0]);
     } else {
       facts.weight_bytes += std::holds_alternative<compute::Buffer*>(spec.target) ? n * 4 : tensor.bytes();
     }
@@ -90,24 +92,29 @@ class SmolVlm : public Model {
                                                ? compute::Activation::kGeluTanh
                                                : compute::Activation::kGelu;
     const Value positions = g.constant({DType::kI32, {patches}, reinterpret_cast<const std::byte*>(positions_.data())});
-    Value x = g.linear(g.unfold_patches(pixels, config_.vision.patch_size), w.patch_embedding);
+    const compute::Activation none = compute::Activation::kNone;
+    Value x = g.linear(g.unfold_patches(pixels, config_.vision.patch_size), w.patch_embedding, none, {}, patches);
     x = g.add_rows(x, positions, w.position_embedding);
     g.observe("vision.embeddings", x);
     for (size_t i = 0; i < w.vision.size(); ++i) {
       const VisionLayer& layer = w.vision[i];
       Value h = g.layer_norm(x, layer.norm1.weight, layer.norm1.bias, epsilon);
-      const Value a = g.attention(g.linear(h, layer.q), g.linear(h, layer.k), g.linear(h, layer.v), heads, patches);
-      x = g.linear(a, layer.out, compute::Activation::kNone, x);
+      const Value q = g.linear(h, layer.q, none, {}, patches), k = g.linear(h, layer.k, none, {}, patches),
+                  v = g.linear(h, layer.v, none, {}, patches);
+      const Value a = g.attention(q, k, v, heads, patches, layer.q.weight.in_codes());
+      x = g.linear(a, layer.out, none, x, patches);
       h = g.layer_norm(x, layer.norm2.weight, layer.norm2.bias, epsilon);
-      x = g.linear(g.linear(h, layer.fc1, activation), layer.fc2, compute::Activation::kNone, x);
+      x = g.linear(g.linear(h, layer.fc1, activation, {}, patches), layer.fc2, none, x, patches);
       g.observe(layer_name("vision", i), x);
     }
     x = g.layer_norm(x, w.post_norm.weight, w.post_norm.bias, epsilon);
     g.observe("vision.post_layernorm", x);
-    return g.linear(g.pixel_shuffle(x, tiles, config_.scale_factor), w.projection);
+    return g.linear(g.pixel_shuffle(x, tiles, config_.scale_factor), w.projection, none, {}, config_.tokens_per_tile());
   }
 
-  Value embed(Graph& g, Value ids) const override { return g.embed(ids, weights_.embedding); }
+  Value embed(Graph& g, Value ids) const override {
+    return weights_.shares_head ? g.embed(ids, weights_.head.weight) : g.embed(ids, weights_.embedding);
+  }
 
   Value text(Graph& g, Value x, Value positions) const override {
     const TextConfig& t = config_.text;
@@ -117,12 +124,13 @@ class SmolVlm : public Model {
     for (size_t i = 0; i < weights_.text.size(); ++i) {
       const TextLayer& layer = weights_.text[i];
       Value h = g.rms_norm(x, layer.norm1.weight, epsilon);
-      const Value q = g.rope(g.linear(h, layer.q), positions, frequencies_);
-      const Value k = g.rope(g.linear(h, layer.k), positions, frequencies_);
-      const Value a = g.cached_attention(q, k, g.linear(h, layer.v), heads, kv_heads, static_cast<int>(i));
+      const Value q = g.linear(h, layer.q), k = g.linear(h, layer.k), v = g.linear(h, layer.v);
+      const Value a = g.cached_attention(g.rope(q, positions, frequencies_), g.rope(k, positions, frequencies_), v,
+                                         heads, kv_heads, static_cast<int>(i));
       x = g.linear(a, layer.o, compute::Activation::kNone, x);
       h = g.rms_norm(x, layer.norm2.weight, epsilon);
-      x = g.linear(g.swiglu(g.linear(h, layer.gate), g.linear(h, layer.up)), layer.down, compute::Activation::kNone, x);
+      const Value gate = g.linear(h, layer.gate), up = g.linear(h, layer.up);
+      x = g.linear(g.swiglu(gate, up), layer.down, compute::Activation::kNone, x);
       g.observe(layer_name("text", i), x);
     }
     x = g.rms_norm(x, weights_.norm.weight, epsilon);
@@ -154,26 +162,27 @@ bool matches(const Json& config) {
   return type != config.end() && (*type == "smolvlm" || *type == "idefics3");
 }
 
-Result<ModelFacts> inspect(const Path& folder, const formats::Checkpoint& checkpoint) {
+Result<ModelFacts> inspect(const Path& folder, const formats::Checkpoint& checkpoint, const WeightFormats& formats) {
   TRY(Config config, load_config(folder));
   TRY(PromptBuilder prompts, PromptBuilder::load(folder, config));
   Weights weights;
   const std::vector<TensorSpec> specs = tensor_specs(config, checkpoint, weights);
   TRY_STATUS(check_tensors(checkpoint, specs, folder.string(), is_ignored_tensor));
-  return make_facts(config, checkpoint, specs);
+  return make_facts(config, checkpoint, specs, formats);
 }
 
 Result<std::unique_ptr<Model>> load(
-    const Path& folder, formats::Checkpoint checkpoint,
+    const Path& folder, formats::Checkpoint checkpoint, const WeightFormats& formats, ThreadPool& pool,
     const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept) {
   TRY(Config config, load_config(folder));
   TRY(PromptBuilder prompts, PromptBuilder::load(folder, config));
   Weights weights;
   const std::vector<TensorSpec> specs = tensor_specs(config, checkpoint, weights);
   TRY_STATUS(check_tensors(checkpoint, specs, folder.string(), is_ignored_tensor));
-  ModelFacts facts = make_facts(config, checkpoint, specs);
+  ModelFacts facts = make_facts(config, checkpoint, specs, formats);
   TRY_STATUS(accept(checkpoint, facts));
-  load_tensors(checkpoint, specs);
+  load_tensors(checkpoint, specs, formats, pool);
+  weights.shares_head = specs.back().name == weights.embedding_name && weights.head.weight.in_codes();
   return std::make_unique<SmolVlm>(std::move(config), std::move(prompts), std::move(facts), std::move(checkpoint),
                                    std::move(weights));
 }

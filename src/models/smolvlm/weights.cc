@@ -16,6 +16,9 @@ class Specs {
     if (bias) rows_.push_back({name + ".bias", {width}, &norm.bias});
   }
   void add(TensorSpec spec) { rows_.push_back(std::move(spec)); }
+  void mark_vision() {  // all rows so far
+    for (TensorSpec& row : rows_) row.vision = true;
+  }
   std::vector<TensorSpec> take() { return std::move(rows_); }
 
  private:
@@ -54,6 +57,7 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
   const TextConfig& t = config.text;
   specs.linear("model.connector.modality_projection.proj", w.projection, t.hidden_size,
                d * config.scale_factor * config.scale_factor, false);
+  specs.mark_vision();
 
   const std::string text = "model.text_model.";
   // A tied checkpoint may hold the shared table under either name.
@@ -61,6 +65,7 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
       config.tie_word_embeddings && !checkpoint.find(text + "embed_tokens.weight") && checkpoint.find("lm_head.weight");
   const std::string embedding = head_only ? "lm_head.weight" : text + "embed_tokens.weight";
   specs.add({embedding, {t.vocab_size, t.hidden_size}, &w.embedding});
+  w.embedding_name = embedding;
   w.text.resize(static_cast<size_t>(t.num_hidden_layers));
   const int64_t q_width = t.num_attention_heads * t.head_dim, kv_width = t.num_key_value_heads * t.head_dim;
   for (size_t i = 0; i < w.text.size(); ++i) {

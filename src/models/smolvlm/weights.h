@@ -1,6 +1,7 @@
 // The tensors of the architecture, and their names: the only place where the names live.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "models/smolvlm/config.h"
@@ -29,6 +30,8 @@ struct Weights {
   Norm post_norm;
   compute::Linear projection;
   compute::Tensor embedding;  // mapped [vocabulary, d]
+  std::string embedding_name;
+  bool shares_head = false;  // the embedding is looked up in the head, which is it in codes
   std::vector<TextLayer> text;
   Norm norm;
   compute::Linear head;

@@ -1,0 +1,104 @@
+// Layers in codes, through the executor: near the float layer, the same on every instruction set's codes, and exact
+// about what groups of rows share.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "compute/executor.h"
+
+namespace onsight::compute {
+namespace {
+
+struct Case {
+  std::vector<float> x, w, bias, residual;
+  int64_t rows, inputs, outputs;
+
+  Case(int64_t n, int64_t from, int64_t to, float shared = 0) : rows(n), inputs(from), outputs(to) {
+    std::mt19937 engine(static_cast<uint32_t>(rows * 7 + inputs));
+    std::normal_distribution<float> normal;
+    const auto fill = [&](std::vector<float>& v, int64_t n) {
+      v.resize(static_cast<size_t>(n));
+      for (float& f : v) f = normal(engine);
+    };
+    fill(x, rows * inputs);
+    fill(w, outputs * inputs);
+    fill(bias, outputs);
+    fill(residual, rows * outputs);
+    std::vector<float> all;
+    fill(all, inputs);
+    for (size_t i = 0; i < x.size(); ++i) x[i] += shared * all[i % static_cast<size_t>(inputs)];
+  }
+
+  std::vector<float> run(WeightFormat format, const KernelTable& kernels, int64_t group = 0, int threads = 2) const {
+    Linear layer, twin;
+    const auto tensor = [](const std::vector<float>& v, Shape s) {
+      return Tensor{DType::kF32, s, reinterpret_cast<const std::byte*>(v.data())};
+    };
+    layer.weight = PackedMatrix::pack(tensor(w, {outputs, inputs}), format);
+    twin.weight = PackedMatrix::pack(tensor(w, {outputs, inputs}), WeightFormat::kQ8);
+    layer.bias = Buffer(static_cast<size_t>(outputs) * sizeof(float));
+    std::copy(bias.begin(), bias.end(), layer.bias.f32());
+    Graph g;
+    Value in = g.input("x", DType::kF32, {rows, inputs}), add = g.input("r", DType::kF32, {rows, outputs});
+    // Two layers of one input run as one, in different formats too.
+    Value a = g.linear(in, layer, Activation::kNone, {}, group), b = g.linear(in, twin, Activation::kNone, {}, group);
+    g.output("a", g.add(a, add));
+    g.output("b", b);
+    g.output("c", g.linear(in, layer, Activation::kNone, add, group));
+    ThreadPool pool(threads);
+    Executor executor(pool, kernels);
+    Bindings bindings;
+    bindings.inputs["x"] = tensor(x, {rows, inputs});
+    bindings.inputs["r"] = tensor(residual, {rows, outputs});
+    EXPECT_TRUE(executor.run(g, bindings));
+    const auto out = executor.output("a").f32(), same = executor.output("c").f32();
+    for (size_t i = 0; i < out.size(); ++i) EXPECT_NEAR(out[i], same[i], 1e-4f);
+    return {out.begin(), out.end()};
+  }
+};
+
+double distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    error += std::pow(a[i] - b[i], 2);
+    norm += std::pow(b[i], 2);
+  }
+  return std::sqrt(error / norm);
+}
+
+TEST(CodeLayers, AreNearTheFloatLayer) {
+  for (const KernelTable* table : available_kernels()) {
+    for (auto [rows, inputs, outputs] :
+         {std::tuple{1, 64, 40}, {3, 100, 33}, {8, 96, 64}, {9, 130, 70}, {50, 576, 65}}) {
+      const Case c(rows, inputs, outputs);
+      const std::vector<float> exact = c.run(WeightFormat::kF32, kScalarKernels);
+      EXPECT_LE(distance(c.run(WeightFormat::kQ8, *table), exact), 0.012) << table->name << " " << rows;
+      EXPECT_LE(distance(c.run(WeightFormat::kQ4, *table), exact), 0.11) << table->name << " " << rows;
+    }
+  }
+}
+
+TEST(CodeLayers, WhatAGroupOfRowsSharesCostsNoPrecision) {
+  for (const KernelTable* table : available_kernels()) {
+    const Case c(96, 128, 64, /*shared=*/30.0f);
+    std::vector<float> w = c.w;
+    const std::vector<float> plain = c.run(WeightFormat::kQ8, *table), centred = c.run(WeightFormat::kQ8, *table, 32);
+    // Against the float layer of the rounded weights: the error of the activations alone.
+    Case rounded = c;
+    const PackedMatrix packed =
+        PackedMatrix::pack({DType::kF32, {64, 128}, reinterpret_cast<const std::byte*>(w.data())}, WeightFormat::kQ8);
+    for (int64_t j = 0; j < 64; ++j) packed.row(j, &rounded.w[static_cast<size_t>(j * 128)]);
+    const std::vector<float> exact = rounded.run(WeightFormat::kF32, kScalarKernels);
+    EXPECT_LE(distance(centred, exact), 0.1 * distance(plain, exact)) << table->name;
+  }
+}
+
+TEST(CodeLayers, TheSameOnAnyNumberOfThreads) {
+  const Case c(70, 128, 200);
+  for (WeightFormat format : {WeightFormat::kQ8, WeightFormat::kQ4})
+    EXPECT_EQ(c.run(format, *available_kernels().back(), 0, 1), c.run(format, *available_kernels().back(), 0, 3));
+}
+
+}  // namespace
+}  // namespace onsight::compute

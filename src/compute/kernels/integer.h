@@ -1,0 +1,74 @@
+// Kernels around the dot tiles: from floats to codes and back, and attention in 8 bits. One table an instruction set.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "compute/kernels/dot.h"
+#include "compute/kernels/kernel_table.h"
+
+namespace onsight::compute {
+
+// Sums of a tile to outputs: y[r, j] = activation(x_scale[r] · w_scale[j] · (acc[r, j] − x_zero[r] · w_sum[j]) +
+// bias[j]) + residual[r, j], for j < columns <= kPanel.
+struct DotFinish {
+  const int32_t* acc;   // [rows, kPanel]; or nullptr:
+  const float* values;  // [rows, kPanel], outputs that lack bias, activation and residual only
+  int rows;
+  const float* x_scale;
+  const int32_t* x_zero;
+  const float* w_scale;
+  const int32_t* w_sum;
+  float* y;
+  int64_t y_stride;
+  int columns;
+  const float* bias;      // [kPanel readable] or nullptr
+  const float* residual;  // rows y_stride apart, or nullptr
+  Activation activation;
+};
+
+// Queries that one call of attend() takes.
+constexpr int kAttendQueries = 32;
+// One head of a group of rows that see each other, in codes. Keys and values less their means over the group: a mean of
+// keys shifts all scores of a query alike, a mean of values comes back at the end; both would cost range.
+struct IntHead {
+  int64_t keys;
+  int head_dim;    // a multiple of kQuad
+  std::byte* k;    // tiles of kDotRows keys, [quads of dims][rows][4], 0…255 less the tile's x_offset
+  int8_t* v;       // tiles of kDotRows dims, [quads of keys][rows][4]
+  float* v_scale;  // [head_dim]
+  float* v_mean;   // [head_dim]
+  float k_scale;
+  static int64_t bytes(int64_t keys, int head_dim) {
+    return 2 * ((keys + 3) / 4 * 4) * head_dim + 2 * (head_dim + 8) * int64_t{sizeof(float)} + 64;
+  }
+};
+constexpr int64_t attend_int_scratch_bytes(int64_t keys, int head_dim) {
+  return (256 + 8) * kAttendQueries * 4 + 256 * kAttendQueries + head_dim * kAttendQueries * (1 + 4) +
+         (keys + 8) * (head_dim + 16) * 8 + 4096;
+}
+
+struct IntKernels {
+  // Codes of one row: x − centre ≈ scale · (code − zero), code 0…255 and stored less `offset`, as is zero. centre: [n],
+  // or nullptr for 0. The quads of the row lie `stride` bytes apart; a last quad is filled up with the code of 0.
+  void (*quantise)(const float* x, const float* centre, int64_t n, int offset, std::byte* codes, int64_t stride,
+                   float* scale, int32_t* zero);
+  // Codes of one row in groups of kGroup: x ≈ scale[g] · code, code −127…127; n a multiple of kQuad, the last group is
+  // filled up with 0. scale and sum of a group are `rows` apart.
+  void (*quantise_groups)(const float* x, int64_t n, int8_t* codes, int64_t stride, float* scale, int32_t* sum,
+                          int rows);
+  void (*finish)(const DotFinish& finish);
+  // Codes of a 4-bit panel as those of an 8-bit one, scale[j] · code: codes [groups · kGroup/4][kPanel][4], sums
+  // [kPanel].
+  void (*widen)(const std::byte* panel, int64_t groups, const float* scale, int8_t* codes, int32_t* sums);
+  // Quantises keys and values [head.keys, head_dim], rows `stride` apart, into `head`.
+  void (*prepare_head)(const DotTiles& dot, const float* k, const float* v, int64_t stride, IntHead& head,
+                       std::byte* scratch);
+  // out[i, :] = softmax(scale · q[i, :] · K^T) · V for i < rows <= kAttendQueries. scratch: attend_int_scratch_bytes().
+  void (*attend)(const DotTiles& dot, const IntHead& head, const float* q, int64_t q_stride, int rows, float scale,
+                 float* out, int64_t out_stride, std::byte* scratch);
+};
+
+extern const IntKernels kScalarInt;
+
+}  // namespace onsight::compute

@@ -1,0 +1,214 @@
+// Every instruction set of this machine against the scalar oracle: integer sums to the bit, floats within rounding.
+#include "compute/kernels/integer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "compute/packed_matrix.h"
+
+namespace onsight::compute {
+namespace {
+
+std::vector<float> random_floats(int64_t n, uint32_t seed, float scale = 1.0f) {
+  std::mt19937 engine(seed);
+  std::normal_distribution<float> normal(0.0f, scale);
+  std::vector<float> out(static_cast<size_t>(n));
+  for (float& x : out) x = normal(engine);
+  return out;
+}
+
+template <class T>
+std::vector<T> random_codes(int64_t n, int low, int high, uint32_t seed) {
+  std::mt19937 engine(seed);
+  std::uniform_int_distribution<int> uniform(low, high);
+  std::vector<T> out(static_cast<size_t>(n));
+  for (T& x : out) x = static_cast<T>(uniform(engine));
+  return out;
+}
+
+Tensor as_tensor(const std::vector<float>& values, Shape shape) {
+  return {DType::kF32, shape, reinterpret_cast<const std::byte*>(values.data())};
+}
+
+class Integer : public testing::TestWithParam<const KernelTable*> {
+ protected:
+  const DotTiles& dot = *GetParam()->dot;
+  const IntKernels& kernels = *GetParam()->integer;
+};
+
+TEST_P(Integer, DotTilesAreExactAlsoAtTheEndsOfTheirRanges) {
+  for (int64_t quads : {1, 3, 48, 700}) {
+    for (int rows = 1; rows <= kDotRows; ++rows) {
+      for (bool extreme : {false, true}) {
+        // The oracle takes 0…255; the machine's tile the same less its offset.
+        auto x = random_codes<uint8_t>(quads * rows * kQuad, extreme ? 255 : 0, 255, 1);
+        const auto w = random_codes<int8_t>(quads * kPanel * kQuad, extreme ? -127 : -127, extreme ? -127 : 127, 2);
+        std::vector<int32_t> expected(kDotRows * kPanel, 7), acc(kDotRows * kPanel, 7), sums(kPanel);
+        kScalarDot.signed_panel(x.data(), rows, quads, w.data(), expected.data());
+        for (uint8_t& c : x) c = static_cast<uint8_t>(c - dot.x_offset);
+        dot.signed_panel(x.data(), rows, quads, w.data(), acc.data());
+        for (int64_t i = 0; i < quads * kPanel * kQuad; ++i) sums[i / kQuad % kPanel] += w[i];
+        for (int i = 0; i < rows * kPanel; ++i) acc[i] += dot.x_offset * sums[i % kPanel];
+        EXPECT_EQ(acc, expected) << quads << " quads, " << rows << " rows";
+
+        const auto s = random_codes<int8_t>(quads * rows * kQuad, extreme ? 127 : -127, 127, 3);
+        const auto u =
+            random_codes<uint8_t>(quads * kPanel * kQuad, extreme ? dot.unsigned_max : 0, dot.unsigned_max, 4);
+        kScalarDot.unsigned_panel(s.data(), rows, quads, u.data(), expected.data());
+        dot.unsigned_panel(s.data(), rows, quads, u.data(), acc.data());
+        EXPECT_EQ(acc, expected) << quads << " quads, " << rows << " rows";
+      }
+    }
+  }
+}
+
+TEST_P(Integer, QuantiseGivesTheOraclesCodes) {
+  for (int64_t n : {1, 4, 15, 16, 33, 100, 768}) {
+    for (bool centred : {false, true}) {
+      std::vector<float> x = random_floats(n, 5, 3.0f), centre = random_floats(n, 6);
+      if (n == 15) std::fill(x.begin(), x.end(), 0.0f);
+      const int64_t stride = 12;
+      std::vector<std::byte> a((n + 3) / 4 * stride), b(a.size());
+      float scale = 0, expected_scale = 0;
+      int32_t zero = 0, expected_zero = 0;
+      kernels.quantise(x.data(), centred ? centre.data() : nullptr, n, dot.x_offset, a.data(), stride, &scale, &zero);
+      kScalarInt.quantise(x.data(), centred ? centre.data() : nullptr, n, dot.x_offset, b.data(), stride,
+                          &expected_scale, &expected_zero);
+      EXPECT_EQ(a, b) << n;
+      EXPECT_EQ(scale, expected_scale);
+      EXPECT_EQ(zero, expected_zero);
+
+      std::vector<int8_t> c((n + kGroup - 1) / kGroup * kGroup / kQuad * stride), d(c.size());
+      std::vector<float> scales(64), expected_scales(64);
+      std::vector<int32_t> sums(64), expected_sums(64);
+      kernels.quantise_groups(x.data(), n, c.data(), stride, scales.data(), sums.data(), 2);
+      kScalarInt.quantise_groups(x.data(), n, d.data(), stride, expected_scales.data(), expected_sums.data(), 2);
+      EXPECT_EQ(c, d) << n;
+      EXPECT_EQ(scales, expected_scales);
+      EXPECT_EQ(sums, expected_sums);
+    }
+  }
+}
+
+TEST_P(Integer, FourBitPanels) {
+  const int64_t inputs = 224, groups = inputs / kGroup;
+  const std::vector<float> w = random_floats(kPanel * inputs, 7);
+  const PackedMatrix packed = PackedMatrix::pack(as_tensor(w, {kPanel, inputs}), WeightFormat::kQ4);
+  for (int rows = 1; rows <= kFourBitRows; ++rows) {
+    const auto x = random_codes<int8_t>(rows * inputs, -127, 127, 8);
+    const std::vector<float> scale = random_floats(groups * rows, 9);
+    const auto sum = random_codes<int32_t>(groups * rows, -4000, 4000, 10);
+    std::vector<float> y(rows * kPanel), expected(rows * kPanel);
+    dot.four_bit(x.data(), scale.data(), sum.data(), rows, groups, packed.panel(0), y.data());
+    kScalarDot.four_bit(x.data(), scale.data(), sum.data(), rows, groups, packed.panel(0), expected.data());
+    for (size_t i = 0; i < y.size(); ++i) EXPECT_NEAR(y[i], expected[i], 1e-5f * (1000 + std::fabs(expected[i])));
+  }
+  std::vector<int8_t> codes(inputs * kPanel), expected(codes.size());
+  std::vector<int32_t> sums(kPanel), expected_sums(kPanel);
+  kernels.widen(packed.panel(0), groups, packed.scales(0), codes.data(), sums.data());
+  kScalarInt.widen(packed.panel(0), groups, packed.scales(0), expected.data(), expected_sums.data());
+  EXPECT_EQ(codes, expected);
+  EXPECT_EQ(sums, expected_sums);
+}
+
+TEST_P(Integer, Finish) {
+  const auto acc = random_codes<int32_t>(kDotRows * kPanel, -1000000, 1000000, 11);
+  const auto w_sum = random_codes<int32_t>(kPanel, -1000, 1000, 12);
+  const std::vector<float> x_scale = random_floats(kDotRows, 13, 1e-3f), w_scale = random_floats(kPanel, 14, 1e-3f);
+  const auto x_zero = random_codes<int32_t>(kDotRows, -128, 128, 15);
+  const std::vector<float> bias = random_floats(kPanel, 16), residual = random_floats(kDotRows * 40, 17);
+  const std::vector<float> values = random_floats(kDotRows * kPanel, 18);
+  for (int columns : {1, 15, 17, 32}) {
+    for (bool with_values : {false, true}) {
+      for (Activation activation : {Activation::kNone, Activation::kGeluTanh, Activation::kGelu, Activation::kSilu}) {
+        std::vector<float> y(kDotRows * 40, 7.0f), expected(kDotRows * 40, 7.0f);
+        DotFinish f = {with_values ? nullptr : acc.data(),
+                       values.data(),
+                       5,
+                       x_scale.data(),
+                       x_zero.data(),
+                       w_scale.data(),
+                       w_sum.data(),
+                       y.data(),
+                       40,
+                       columns,
+                       bias.data(),
+                       residual.data(),
+                       activation};
+        kernels.finish(f);
+        f.y = expected.data();
+        kScalarInt.finish(f);
+        for (size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], expected[i], 2e-5f * (1 + std::fabs(expected[i])));
+      }
+    }
+  }
+}
+
+// Against exact attention: what rounding to 8 bits may cost, also where a few keys take all and where all keys weigh
+// alike.
+TEST_P(Integer, AttentionIsNearTheExactOne) {
+  for (int head_dim : {4, 24, 64, 72}) {
+    for (int keys : {1, 7, 33, 256, 300, 1024}) {
+      for (float sharpness : {0.05f, 1.0f, 4.0f}) {
+        const int rows = keys == 7 ? 7 : kAttendQueries;
+        const int64_t stride = head_dim + 5;
+        std::vector<float> q = random_floats(rows * stride, 20, sharpness), k = random_floats(keys * stride, 21),
+                           v = random_floats(keys * stride, 22);
+        for (size_t i = 0; i < k.size(); ++i)
+          k[i] += 3.0f * static_cast<float>(i % static_cast<size_t>(stride) == 1);  // a channel that all keys share
+        const auto run = [&](const IntKernels& table, std::vector<float>& out) {
+          std::vector<std::byte> memory(static_cast<size_t>(IntHead::bytes(keys, head_dim)) + 64),
+              scratch(static_cast<size_t>(attend_int_scratch_bytes(keys, head_dim)));
+          const int64_t codes = (keys + 3) / 4 * 4 * head_dim;
+          IntHead head = {keys,    head_dim, memory.data(), reinterpret_cast<int8_t*>(memory.data() + codes), nullptr,
+                          nullptr, 1};
+          std::vector<float> scale(static_cast<size_t>(head_dim + 8)), mean(scale);
+          head.v_scale = scale.data();
+          head.v_mean = mean.data();
+          table.prepare_head(dot, k.data(), v.data(), stride, head, scratch.data());
+          table.attend(dot, head, q.data(), stride, rows, 0.125f, out.data(), stride, scratch.data());
+        };
+        std::vector<float> out(rows * stride), expected(rows * stride);
+        run(kernels, out);
+        run(kScalarInt, expected);
+        double error = 0, norm = 0;
+        for (size_t i = 0; i < out.size(); ++i) {
+          error += std::pow(out[i] - expected[i], 2);
+          norm += std::pow(expected[i], 2);
+        }
+        EXPECT_LE(std::sqrt(error / norm), dot.unsigned_max == 255 ? 0.035 : 0.05)
+            << head_dim << " " << keys << " " << sharpness;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, Integer, testing::ValuesIn(available_kernels()),
+                         [](const auto& test) { return std::string(test.param->name); });
+
+TEST(PackedMatrix, CodesAreNearTheWeights) {
+  const int64_t outputs = 50, inputs = 100;
+  const std::vector<float> w = random_floats(outputs * inputs, 30);
+  for (auto [format, bound] : {std::pair{WeightFormat::kF32, 0.0},
+                               {WeightFormat::kBF16, 0.003},
+                               {WeightFormat::kQ8, 0.0075},
+                               {WeightFormat::kQ4, 0.095}}) {
+    const PackedMatrix packed = PackedMatrix::pack(as_tensor(w, {outputs, inputs}), format);
+    std::vector<float> row(inputs);
+    double error = 0, norm = 0;
+    for (int64_t j = 0; j < outputs; ++j) {
+      packed.row(j, row.data());
+      for (int64_t k = 0; k < inputs; ++k) {
+        error += std::pow(row[k] - w[j * inputs + k], 2);
+        norm += std::pow(w[j * inputs + k], 2);
+      }
+    }
+    EXPECT_LE(std::sqrt(error / norm), bound) << to_string(format);
+    EXPECT_EQ(weight_format(to_string(format)), format);
+  }
+}
+
+}  // namespace
+}  // namespace onsight::compute

@@ -1,0 +1,415 @@
+// The kernels of integer.h on Highway.
+#include <algorithm>
+#include <cstring>
+
+#include "compute/dtype.h"
+#include "compute/kernels/simd_tables.h"
+#include "compute/packed_matrix.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "compute/kernels/simd_integer.cc"
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+// clang-format off
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+#include "compute/kernels/vector-inl.h"
+// clang-format on
+
+HWY_BEFORE_NAMESPACE();
+namespace onsight::compute {
+namespace HWY_NAMESPACE {
+
+constexpr int64_t kBlockKeys = 256;  // scores of a block and its probabilities stay in the first caches
+
+// Up to a vector of floats from the end of a row.
+HWY_INLINE VF load_part(DF d, const float* x, int64_t n) {
+  HWY_ALIGN float part[hn::MaxLanes(DF())] = {};
+  std::memcpy(part, x, static_cast<size_t>(n) * sizeof(float));
+  return hn::Load(d, part);
+}
+
+// i32 lanes of 0…255 (or −128…127) to dwords of four neighbours each, written `stride` apart.
+HWY_INLINE void store_quads(VI32 v, std::byte* out, int64_t stride, int64_t quads) {
+  const DI32 d;
+  const hn::Rebind<uint8_t, DI32> d8;
+  const auto wrapped = hn::And(v, hn::Set(d, 255));
+  HWY_ALIGN uint8_t bytes[hn::MaxLanes(DI32())];
+  hn::Store(hn::U8FromU32(hn::BitCast(hn::RebindToUnsigned<DI32>(), wrapped)), d8, bytes);
+  for (int64_t q = 0; q < quads; ++q) std::memcpy(out + q * stride, bytes + q * kQuad, kQuad);
+}
+
+template <bool kCentred>
+void quantise_row(const float* x, const float* centre, int64_t n, int offset, std::byte* codes, int64_t stride,
+                  float* scale, int32_t* zero) {
+  const DF d;
+  const DI32 di;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto whole = [&](int64_t i) {
+    const VF v = hn::LoadU(d, x + i);
+    return kCentred ? hn::Sub(v, hn::LoadU(d, centre + i)) : v;
+  };
+  const auto part = [&](int64_t i) {
+    const VF v = load_part(d, x + i, n - i);
+    return kCentred ? hn::Sub(v, load_part(d, centre + i, n - i)) : v;
+  };
+  VF low = hn::Zero(d), high = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const VF v = whole(i);
+    low = hn::Min(low, v);
+    high = hn::Max(high, v);
+  }
+  if (i < n) {
+    const VF v = part(i);
+    low = hn::Min(low, v);
+    high = hn::Max(high, v);
+  }
+  const float least = hn::GetLane(hn::MinOfLanes(d, low)), most = hn::GetLane(hn::MaxOfLanes(d, high));
+  const float range = most - least;
+  const float step = range > 0 ? range / 255.0f : 1.0f, inverse = 1.0f / step;
+  const int32_t at_zero = static_cast<int32_t>(std::nearbyint(-least * inverse));
+  *scale = step;
+  *zero = at_zero - offset;
+  const VI32 shift = hn::Set(di, at_zero), top = hn::Set(di, 255), bottom = hn::Zero(di), off = hn::Set(di, offset);
+  const VF factor = hn::Set(d, inverse);
+  const auto code = [&](VF v) {
+    const VI32 c = hn::Add(hn::NearestInt(hn::Mul(v, factor)), shift);
+    return hn::Sub(hn::Min(hn::Max(c, bottom), top), off);
+  };
+  for (i = 0; i + lanes <= n; i += lanes)
+    store_quads(code(whole(i)), codes + i / kQuad * stride, stride, lanes / kQuad);
+  if (i < n) store_quads(code(part(i)), codes + i / kQuad * stride, stride, (n - i + kQuad - 1) / kQuad);
+}
+
+void quantise(const float* x, const float* centre, int64_t n, int offset, std::byte* codes, int64_t stride,
+              float* scale, int32_t* zero) {
+  centre ? quantise_row<true>(x, centre, n, offset, codes, stride, scale, zero)
+         : quantise_row<false>(x, centre, n, offset, codes, stride, scale, zero);
+}
+
+void quantise_groups(const float* x, int64_t n, int8_t* codes, int64_t stride, float* scale, int32_t* sum, int rows) {
+  const DF d;
+  const DI32 di;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  HWY_ALIGN float part[kGroup];
+  for (int64_t g = 0; g * kGroup < n; ++g) {
+    const int64_t count = std::min<int64_t>(kGroup, n - g * kGroup);
+    std::memcpy(part, x + g * kGroup, static_cast<size_t>(count) * sizeof(float));
+    std::fill(part + count, part + kGroup, 0.0f);
+    VF most = hn::Zero(d);
+    for (int64_t i = 0; i < kGroup; i += lanes) most = hn::Max(most, hn::Abs(hn::Load(d, part + i)));
+    const float largest = hn::GetLane(hn::MaxOfLanes(d, most));
+    const float step = largest > 0 ? largest / 127.0f : 1.0f;
+    const VF factor = hn::Set(d, 1.0f / step);
+    VI32 total = hn::Zero(di);
+    for (int64_t i = 0; i < kGroup; i += lanes) {
+      const VI32 c = hn::NearestInt(hn::Mul(hn::Load(d, part + i), factor));
+      total = hn::Add(total, c);
+      store_quads(c, reinterpret_cast<std::byte*>(codes) + (g * kGroup + i) / kQuad * stride, stride, lanes / kQuad);
+    }
+    scale[g * rows] = step;
+    sum[g * rows] = hn::GetLane(hn::SumOfLanes(di, total));
+  }
+}
+
+template <bool kWhole>
+HWY_INLINE void finish_row(const DotFinish& f, int r) {
+  const DF d;
+  const DI32 di;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  const VF x_scale = hn::Set(d, f.acc ? f.x_scale[r] : 0.0f);
+  const VI32 x_zero = hn::Set(di, f.acc ? f.x_zero[r] : 0);
+  for (int j = 0; j < f.columns; j += lanes) {
+    const int valid = kWhole ? lanes : std::min(lanes, f.columns - j);
+    VF y;
+    if (f.acc) {
+      const VI32 acc = hn::Sub(hn::LoadU(di, f.acc + r * kPanel + j), hn::Mul(x_zero, hn::LoadU(di, f.w_sum + j)));
+      y = hn::Mul(hn::ConvertTo(d, acc), hn::Mul(x_scale, hn::LoadU(d, f.w_scale + j)));
+    } else {
+      y = hn::LoadU(d, f.values + r * kPanel + j);
+    }
+    float* out = f.y + r * f.y_stride + j;
+    const float* residual = f.residual ? f.residual + r * f.y_stride + j : nullptr;
+    if (f.bias) y = hn::Add(y, kWhole ? hn::LoadU(d, f.bias + j) : load_part(d, f.bias + j, valid));
+    y = activate(d, y, f.activation);
+    if (kWhole) {
+      if (residual) y = hn::Add(y, hn::LoadU(d, residual));
+      hn::StoreU(y, d, out);
+    } else {
+      if (residual) y = hn::Add(y, load_part(d, residual, valid));
+      HWY_ALIGN float part[hn::MaxLanes(DF())];
+      hn::Store(y, d, part);
+      std::memcpy(out, part, static_cast<size_t>(valid) * sizeof(float));
+    }
+  }
+}
+
+void finish(const DotFinish& f) {
+  for (int r = 0; r < f.rows; ++r) f.columns == kPanel ? finish_row<true>(f, r) : finish_row<false>(f, r);
+}
+
+void widen(const std::byte* panel, int64_t groups, const float* scale, int8_t* codes, int32_t* sums) {
+  const DF d;
+  const DI32 di;
+  constexpr int kHalf = kGroup / 8;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  const VI32 low = hn::Set(di, 15), eight = hn::Set(di, 8), byte = hn::Set(di, 255);
+  for (int j = 0; j < kPanel; j += lanes) {
+    VI32 total = hn::Zero(di);
+    for (int64_t g = 0; g < groups; ++g) {
+      const std::byte* group = panel + g * kGroupPanelBytes;
+      HWY_ALIGN float group_scale[hn::MaxLanes(DF())];
+      to_f32(DType::kF16, group + kGroup / 2 * kPanel + j * 2, group_scale, lanes);
+      const VF factor = hn::Div(hn::Load(d, group_scale), hn::LoadU(d, scale + j));
+      for (int quad = 0; quad < 2 * kHalf; ++quad) {
+        VI32 both = hn::LoadU(di, reinterpret_cast<const int32_t*>(group + (quad % kHalf * kPanel + j) * kQuad));
+        if (quad >= kHalf) both = hn::ShiftRight<4>(both);
+        const auto wide = [&](VI32 nibble) {
+          const VI32 c = hn::NearestInt(hn::Mul(hn::ConvertTo(d, hn::Sub(hn::And(nibble, low), eight)), factor));
+          total = hn::Add(total, c);
+          return hn::And(c, byte);
+        };
+        const VI32 a = wide(both), b = wide(hn::ShiftRight<8>(both)), c = wide(hn::ShiftRight<16>(both)),
+                   e = wide(hn::ShiftRight<24>(both));
+        const VI32 packed = hn::Or(hn::Or(a, hn::ShiftLeft<8>(b)), hn::Or(hn::ShiftLeft<16>(c), hn::ShiftLeft<24>(e)));
+        hn::StoreU(packed, di, reinterpret_cast<int32_t*>(codes + ((g * 2 * kHalf + quad) * kPanel + j) * kQuad));
+      }
+    }
+    hn::StoreU(total, di, sums + j);
+  }
+}
+
+// Rows of a head side by side, each filled up with zeros to `padded` floats.
+float* compact(const float* x, int64_t stride, int64_t n, int head_dim, int64_t padded, float* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    std::memcpy(out + i * padded, x + i * stride, static_cast<size_t>(head_dim) * sizeof(float));
+    std::fill(out + i * padded + head_dim, out + (i + 1) * padded, 0.0f);
+  }
+  return out;
+}
+
+// Subtracts from every row the mean of the rows; mean [padded].
+void centre(float* x, int64_t n, int64_t padded, float* mean) {
+  const DF d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t c = 0; c < padded; c += lanes) {
+    VF sum = hn::Zero(d);
+    for (int64_t i = 0; i < n; ++i) sum = hn::Add(sum, hn::Load(d, x + i * padded + c));
+    const VF m = hn::Mul(sum, hn::Set(d, 1.0f / static_cast<float>(n)));
+    hn::Store(m, d, mean + c);
+    for (int64_t i = 0; i < n; ++i) hn::Store(hn::Sub(hn::Load(d, x + i * padded + c), m), d, x + i * padded + c);
+  }
+}
+
+template <class T>
+T* aligned(std::byte*& at, int64_t count) {
+  at = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(at) + 63) / 64 * 64);
+  T* out = reinterpret_cast<T*>(at);
+  at += static_cast<size_t>(count) * sizeof(T);
+  return out;
+}
+
+void prepare_head(const DotTiles& dot, const float* k, const float* v, int64_t stride, IntHead& head,
+                  std::byte* scratch) {
+  const DF d;
+  const DI32 di;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t n = head.keys, quads = head.head_dim / kQuad, padded = (head.head_dim + 15) / 16 * 16;
+  float* mean = aligned<float>(scratch, padded);
+  float* x = aligned<float>(scratch, (n + 3) * padded);
+
+  compact(k, stride, n, head.head_dim, padded, x);
+  centre(x, n, padded, mean);
+  VF most = hn::Zero(d);
+  for (int64_t i = 0; i < n * padded; i += lanes) most = hn::Max(most, hn::Abs(hn::Load(d, x + i)));
+  const float largest = hn::GetLane(hn::MaxOfLanes(d, most));
+  head.k_scale = largest > 0 ? largest / 127.0f : 1.0f;
+  const VF factor = hn::Set(d, 1.0f / head.k_scale);
+  const VI32 shift = hn::Set(di, 128 - dot.x_offset);
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t tile = i / kDotRows, rows = std::min<int64_t>(kDotRows, n - tile * kDotRows);
+    std::byte* out = head.k + tile * kDotRows * head.head_dim + i % kDotRows * kQuad;
+    for (int64_t c = 0; c < head.head_dim; c += lanes)
+      store_quads(hn::Add(hn::NearestInt(hn::Mul(hn::Load(d, x + i * padded + c), factor)), shift),
+                  out + c / kQuad * rows * kQuad, rows * kQuad, std::min(lanes / kQuad, quads - c / kQuad));
+  }
+
+  compact(v, stride, n, head.head_dim, padded, x);
+  centre(x, n, padded, mean);
+  std::memcpy(head.v_mean, mean, static_cast<size_t>(head.head_dim) * sizeof(float));
+  const int64_t key_quads = (n + kQuad - 1) / kQuad;
+  std::fill(x + n * padded, x + key_quads * kQuad * padded, 0.0f);
+  for (int64_t c = 0; c < padded; c += lanes) {
+    VF top = hn::Set(d, 1e-30f);
+    for (int64_t i = 0; i < n; ++i) top = hn::Max(top, hn::Abs(hn::Load(d, x + i * padded + c)));
+    const VF step = hn::Mul(top, hn::Set(d, 1.0f / 127.0f)), inverse = hn::Div(hn::Set(d, 1.0f), step);
+    HWY_ALIGN float steps[hn::MaxLanes(DF())];
+    hn::Store(step, d, steps);
+    const int64_t dims = std::min<int64_t>(lanes, head.head_dim - c);
+    if (dims > 0) std::memcpy(head.v_scale + c, steps, static_cast<size_t>(dims) * sizeof(float));
+    for (int64_t q = 0; q < key_quads; ++q) {
+      const float* at = x + q * kQuad * padded + c;
+      const auto code = [&](int i) { return hn::NearestInt(hn::Mul(hn::Load(d, at + i * padded), inverse)); };
+      const VI32 low = hn::Set(di, 255);
+      const VI32 packed = hn::Or(hn::Or(hn::And(code(0), low), hn::ShiftLeft<8>(hn::And(code(1), low))),
+                                 hn::Or(hn::ShiftLeft<16>(hn::And(code(2), low)), hn::ShiftLeft<24>(code(3))));
+      HWY_ALIGN int32_t dwords[hn::MaxLanes(DI32())];
+      hn::Store(packed, di, dwords);
+      for (int64_t j = 0; j < dims;) {
+        const int64_t dim = c + j, tile = dim / kDotRows,
+                      rows = std::min<int64_t>(kDotRows, head.head_dim - tile * kDotRows);
+        const int64_t run = std::min(dims - j, rows - dim % kDotRows);
+        std::memcpy(head.v + tile * kDotRows * key_quads * kQuad + (q * rows + dim % kDotRows) * kQuad, dwords + j,
+                    static_cast<size_t>(run) * sizeof(int32_t));
+        j += run;
+      }
+    }
+  }
+}
+
+// top · 2^x as floats, x <= 0; relative error 1e-4, far below the step of the codes.
+HWY_INLINE VF scaled_exp2(DF d, VF x, float top) {
+  const DI32 di;
+  const VF bounded = hn::Max(x, hn::Set(d, -60.0f));
+  const VI32 whole = hn::NearestInt(bounded);
+  const VF f = hn::Sub(bounded, hn::ConvertTo(d, whole));
+  VF p = hn::MulAdd(f, hn::Set(d, 0.0555041f * top), hn::Set(d, 0.2402265f * top));
+  p = hn::MulAdd(f, p, hn::Set(d, 0.6931472f * top));
+  p = hn::MulAdd(f, p, hn::Set(d, top));
+  return hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(whole)));
+}
+
+void attend_int(const DotTiles& dot, const IntHead& head, const float* q, int64_t q_stride, int rows, float scale,
+                float* out, int64_t out_stride, std::byte* scratch) {
+  const DF d;
+  const DI32 di;
+  constexpr int kQ = kAttendQueries;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  const int64_t quads = head.head_dim / kQuad, key_quads = (head.keys + kQuad - 1) / kQuad;
+  int32_t* scores = aligned<int32_t>(scratch, kBlockKeys * kQ);
+  uint8_t* p = aligned<uint8_t>(scratch, kBlockKeys * kQ);
+  int8_t* panel = aligned<int8_t>(scratch, head.head_dim * kQ);
+  float* mixed = aligned<float>(scratch, head.head_dim * kQ);
+  int32_t* sums = aligned<int32_t>(scratch, kDotRows * kQ);
+  HWY_ALIGN float step[kQ] = {}, peak[kQ], total[kQ] = {}, old_part[kQ], new_part[kQ];
+  std::memset(mixed, 0, static_cast<size_t>(head.head_dim * kQ) * sizeof(float));
+  std::fill(peak, peak + kQ, -1e30f);
+  if (rows < kQ) std::memset(panel, 0, static_cast<size_t>(head.head_dim * kQ));
+
+  HWY_ALIGN float row[1024];
+  for (int i = 0; i < rows; ++i) {
+    const int64_t padded = (head.head_dim + 15) / 16 * 16;
+    compact(q + i * q_stride, 0, 1, head.head_dim, padded, row);
+    VF most = hn::Zero(d);
+    for (int64_t c = 0; c < padded; c += lanes) most = hn::Max(most, hn::Abs(hn::Load(d, row + c)));
+    const float largest = hn::GetLane(hn::MaxOfLanes(d, most));
+    const float s = largest > 0 ? largest / 127.0f : 1.0f;
+    step[i] = s * head.k_scale * scale * 1.44269504f;  // scores as powers of two
+    const VF factor = hn::Set(d, 1.0f / s);
+    for (int64_t c = 0; c < head.head_dim; c += lanes)
+      store_quads(hn::NearestInt(hn::Mul(hn::Load(d, row + c), factor)),
+                  reinterpret_cast<std::byte*>(panel) + c * kQ + i * kQuad, kQ * kQuad,
+                  std::min<int64_t>(lanes / kQuad, quads - c / kQuad));
+  }
+
+  const float top = static_cast<float>(dot.unsigned_max);
+  for (int64_t first = 0; first < head.keys; first += kBlockKeys) {
+    const int64_t n = std::min(kBlockKeys, head.keys - first);
+    for (int64_t i = 0; i < n; i += kDotRows) {
+      const int tile_rows = static_cast<int>(std::min<int64_t>(kDotRows, head.keys - first - i));
+      dot.signed_panel(head.k + (first + i) * head.head_dim, tile_rows, quads, panel, scores + i * kQ);
+    }
+    for (int c = 0; c < kQ; c += lanes) {
+      VI32 largest = hn::Load(di, scores + c);
+      for (int64_t i = 1; i < n; ++i) largest = hn::Max(largest, hn::Load(di, scores + i * kQ + c));
+      const VF unit = hn::Load(d, step + c);
+      VI32 sum = hn::Zero(di);
+      // Rounded down after adding what turns with the keys, so that a long tail of small probabilities keeps its
+      // weight.
+      float turn = 0.5f;
+      const auto code = [&](int64_t i) {
+        const VF x = hn::Mul(hn::ConvertTo(d, hn::Sub(hn::Load(di, scores + i * kQ + c), largest)), unit);
+        turn += 0.618034f;
+        turn -= turn >= 0.9999f ? 1.0f : 0.0f;
+        const VI32 e = hn::ConvertTo(di, hn::Add(scaled_exp2(d, x, top - 1), hn::Set(d, turn)));
+        sum = hn::Add(sum, e);
+        return e;
+      };
+      int64_t i = 0;
+      for (; i + kQuad <= n; i += kQuad) {
+        const VI32 e0 = code(i), e1 = code(i + 1), e2 = code(i + 2), e3 = code(i + 3);
+        hn::Store(hn::Or(hn::Or(e0, hn::ShiftLeft<8>(e1)), hn::Or(hn::ShiftLeft<16>(e2), hn::ShiftLeft<24>(e3))), di,
+                  reinterpret_cast<int32_t*>(p + i * kQ) + c);
+      }
+      if (i < n) {
+        VI32 packed = hn::Zero(di);
+        for (int64_t j = i; j < n; ++j) {
+          const VI32 e = code(j);
+          packed = hn::Or(packed, j == i ? e : j == i + 1 ? hn::ShiftLeft<8>(e) : hn::ShiftLeft<16>(e));
+        }
+        hn::Store(packed, di, reinterpret_cast<int32_t*>(p + i * kQ) + c);
+      }
+      const VF here = hn::Mul(hn::ConvertTo(d, largest), unit), before = hn::Load(d, peak + c),
+               after = hn::Max(here, before);
+      const VF keep = scaled_exp2(d, hn::Sub(before, after), 1.0f), take = scaled_exp2(d, hn::Sub(here, after), 1.0f);
+      hn::Store(after, d, peak + c);
+      hn::Store(keep, d, old_part + c);
+      hn::Store(take, d, new_part + c);
+      hn::Store(hn::MulAdd(hn::Load(d, total + c), keep, hn::Mul(hn::ConvertTo(d, sum), take)), d, total + c);
+    }
+    for (int64_t dim = 0; dim < head.head_dim; dim += kDotRows) {
+      const int tile_rows = static_cast<int>(std::min<int64_t>(kDotRows, head.head_dim - dim));
+      dot.unsigned_panel(head.v + dim * key_quads * kQuad + first * tile_rows, tile_rows, (n + kQuad - 1) / kQuad, p,
+                         sums);
+      for (int r = 0; r < tile_rows; ++r)
+        for (int c = 0; c < kQ; c += lanes) {
+          float* at = mixed + (dim + r) * kQ + c;
+          const VF fresh = hn::Mul(hn::ConvertTo(d, hn::Load(di, sums + r * kQ + c)), hn::Load(d, new_part + c));
+          hn::Store(hn::MulAdd(hn::Load(d, at), hn::Load(d, old_part + c), fresh), d, at);
+        }
+    }
+  }
+  for (int i = 0; i < rows; ++i) {
+    const float inverse = 1.0f / total[i];
+    for (int j = 0; j < head.head_dim; ++j)
+      out[i * out_stride + j] = mixed[j * kQ + i] * inverse * head.v_scale[j] + head.v_mean[j];
+  }
+}
+
+const IntKernels* integer_table() {
+  static const IntKernels kTable = {quantise, quantise_groups, finish, widen, prepare_head, attend_int};
+  return &kTable;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace onsight::compute
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace onsight::compute {
+
+const IntKernels* simd_integer(int64_t target) {
+  switch (target) {
+#if HWY_TARGETS & HWY_SSE4
+    case HWY_SSE4:
+      return N_SSE4::integer_table();
+#endif
+#if HWY_TARGETS & HWY_AVX2
+    case HWY_AVX2:
+      return N_AVX2::integer_table();
+#endif
+#if HWY_TARGETS & HWY_AVX3
+    case HWY_AVX3:
+      return N_AVX3::integer_table();
+#endif
+#if HWY_TARGETS & HWY_NEON
+    case HWY_NEON:
+      return N_NEON::integer_table();
+#endif
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace onsight::compute
+#endif
