@@ -17,8 +17,8 @@ struct Case {
   Case(int64_t n, int64_t from, int64_t to, float shared = 0) : rows(n), inputs(from), outputs(to) {
     std::mt19937 engine(static_cast<uint32_t>(rows * 7 + inputs));
     std::normal_distribution<float> normal;
-    const auto fill = [&](std::vector<float>& v, int64_t n) {
-      v.resize(static_cast<size_t>(n));
+    const auto fill = [&](std::vector<float>& v, int64_t count) {
+      v.resize(static_cast<size_t>(count));
       for (float& f : v) f = normal(engine);
     };
     fill(x, rows * inputs);
