@@ -10,26 +10,52 @@
 
 namespace onsight::compute {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kI32, kI64, kU8, kI8, kBool };
+enum class DType : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kI32,
+  kI64,
+  kU8,
+  kI8,
+  kBool,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kQ4K,
+  kQ5K,
+  kQ6K,  // blocks of ggml's
+};
 
 struct DTypeInfo {
   DType dtype;
   std::string_view name;         // in messages
-  std::string_view safetensors;  // id in a safetensors header
+  std::string_view safetensors;  // id in a safetensors header; empty: none
   int block;                     // elements in a block
   int block_bytes;               // bytes of a block
   bool is_weight;                // a format that a model's weights may have
+  int gguf;                      // id in a GGUF file; -1: none
 };
 
-inline constexpr std::array<DTypeInfo, 8> kDTypes = {{
-    {DType::kF32, "f32", "F32", 1, 4, true},
-    {DType::kF16, "f16", "F16", 1, 2, true},
-    {DType::kBF16, "bf16", "BF16", 1, 2, true},
-    {DType::kI32, "i32", "I32", 1, 4, false},
-    {DType::kI64, "i64", "I64", 1, 8, false},
-    {DType::kU8, "u8", "U8", 1, 1, false},
-    {DType::kI8, "i8", "I8", 1, 1, false},
-    {DType::kBool, "bool", "BOOL", 1, 1, false},
+inline constexpr std::array<DTypeInfo, 16> kDTypes = {{
+    {DType::kF32, "f32", "F32", 1, 4, true, 0},
+    {DType::kF16, "f16", "F16", 1, 2, true, 1},
+    {DType::kBF16, "bf16", "BF16", 1, 2, true, 30},
+    {DType::kI32, "i32", "I32", 1, 4, false, 26},
+    {DType::kI64, "i64", "I64", 1, 8, false, 27},
+    {DType::kU8, "u8", "U8", 1, 1, false, -1},
+    {DType::kI8, "i8", "I8", 1, 1, false, 24},
+    {DType::kBool, "bool", "BOOL", 1, 1, false, -1},
+    {DType::kQ4_0, "q4_0", "", 32, 18, true, 2},
+    {DType::kQ4_1, "q4_1", "", 32, 20, true, 3},
+    {DType::kQ5_0, "q5_0", "", 32, 22, true, 6},
+    {DType::kQ5_1, "q5_1", "", 32, 24, true, 7},
+    {DType::kQ8_0, "q8_0", "", 32, 34, true, 8},
+    {DType::kQ4K, "q4_k", "", 256, 144, true, 12},
+    {DType::kQ5K, "q5_k", "", 256, 176, true, 13},
+    {DType::kQ6K, "q6_k", "", 256, 210, true, 14},
 }};
 
 constexpr const DTypeInfo& info(DType dtype) { return kDTypes[static_cast<size_t>(dtype)]; }
@@ -41,11 +67,17 @@ constexpr int64_t bytes_of(DType dtype, int64_t elements) {
 
 constexpr std::optional<DType> dtype_from_safetensors(std::string_view id) {
   for (const DTypeInfo& row : kDTypes)
-    if (row.safetensors == id) return row.dtype;
+    if (row.safetensors == id && !id.empty()) return row.dtype;
   return std::nullopt;
 }
 
-// Widens n values of a weight format to f32.
+constexpr std::optional<DType> dtype_from_gguf(uint32_t id) {
+  for (const DTypeInfo& row : kDTypes)
+    if (row.gguf >= 0 && static_cast<uint32_t>(row.gguf) == id) return row.dtype;
+  return std::nullopt;
+}
+
+// Widens n values of a weight format to f32; n is a whole number of blocks.
 void to_f32(DType dtype, const std::byte* source, float* out, int64_t n);
 
 }  // namespace onsight::compute
