@@ -71,6 +71,23 @@ Result<Checkpoint> Checkpoint::open_safetensors(const Path& folder) {
   });
 }
 
+Result<Checkpoint> Checkpoint::open_gguf(std::span<const Path> files) {
+  return without_bad_alloc(files.empty() ? Path() : files[0], [&]() -> Result<Checkpoint> {
+    Checkpoint all;
+    for (const Path& path : files) {
+      TRY(MappedFile mapped, MappedFile::open(path));
+      TRY(GgufFile file, read_gguf(mapped.bytes(), path.string()));
+      for (auto& [name, tensor] : file.tensors)
+        if (!all.tensors_.emplace(name, tensor).second)
+          return bad_input("{}: tensor {} is in {} too, expected it once", path.string(), in_quotes(name),
+                           files[0].string());
+      all.gguf_.push_back(std::move(file.metadata));
+      all.files_.push_back(std::move(mapped));
+    }
+    return all;
+  });
+}
+
 const compute::Tensor* Checkpoint::find(std::string_view name) const {
   auto it = tensors_.find(name);
   return it == tensors_.end() ? nullptr : &it->second;

@@ -7,11 +7,13 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
 #include "compute/tensor.h"
+#include "formats/gguf.h"
 
 namespace onsight::formats {
 
@@ -24,16 +26,21 @@ class Checkpoint {
   static Result<Checkpoint> open_safetensors(const Path& folder);
   // One file.
   static Result<Checkpoint> open_safetensors_file(const Path& file);
+  // The tensors of several GGUF files together, under the names that they have there; see read_gguf.
+  static Result<Checkpoint> open_gguf(std::span<const Path> files);
 
   const compute::Tensor* find(std::string_view name) const;
   const std::map<std::string, compute::Tensor, std::less<>>& tensors() const { return tensors_; }
   const std::map<std::string, std::string, std::less<>>& metadata() const { return metadata_; }
+  // Of each GGUF file in the order given; empty for safetensors, whose model is described beside them.
+  const std::vector<GgufMetadata>& gguf() const { return gguf_; }
   uint64_t total_bytes() const;  // of all tensors
 
  private:
   std::vector<MappedFile> files_;
   std::map<std::string, compute::Tensor, std::less<>> tensors_;
   std::map<std::string, std::string, std::less<>> metadata_;
+  std::vector<GgufMetadata> gguf_;
 };
 
 }  // namespace onsight::formats

@@ -186,7 +186,7 @@ class HeaderReader final : public EventReader {
       case Place::kDType: {
         std::string ids;
         for (const compute::DTypeInfo& row : compute::kDTypes)
-          ids += fmt::format("{}{}", ids.empty() ? "" : ", ", row.safetensors);
+          if (!row.safetensors.empty()) ids += fmt::format("{}{}", ids.empty() ? "" : ", ", row.safetensors);
         return fmt::format("tensor {}: dtype: expected one of {}", in_quotes(name_), ids);
       }
       case Place::kShapeValue:
@@ -289,9 +289,11 @@ class IndexReader final : public EventReader {
   bool in_map_ = false;
 };
 
-Status refuse_overlaps(const SafetensorsHeader& header, std::string_view where) {
+}  // namespace
+
+Status refuse_overlaps(const std::map<std::string, Tensor, std::less<>>& tensors, std::string_view where) {
   std::vector<const std::pair<const std::string, Tensor>*> order;
-  for (const auto& entry : header.tensors)
+  for (const auto& entry : tensors)
     if (entry.second.bytes() > 0) order.push_back(&entry);
   std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->second.data < b->second.data; });
   for (size_t i = 1; i < order.size(); ++i)
@@ -300,8 +302,6 @@ Status refuse_overlaps(const SafetensorsHeader& header, std::string_view where) 
                        in_quotes(order[i - 1]->first), in_quotes(order[i]->first));
   return {};
 }
-
-}  // namespace
 
 std::string in_quotes(std::string_view name) {
   constexpr size_t kLongest = 120;
@@ -326,7 +326,7 @@ Result<SafetensorsHeader> read_safetensors(std::span<const std::byte> file, std:
   HeaderReader reader(fmt::format("{}: header", where), file.subspan(sizeof length + length));
   TRY_STATUS(reader.read(json));
   SafetensorsHeader header = reader.take();
-  TRY_STATUS(refuse_overlaps(header, where));
+  TRY_STATUS(refuse_overlaps(header.tensors, where));
   const std::byte* end = file.data() + sizeof length + length;
   for (const auto& [name, tensor] : header.tensors) end = std::max(end, tensor.data + tensor.bytes());
   if (end != file.data() + file.size())  // the reference reader refuses such a file, too

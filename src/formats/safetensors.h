@@ -27,6 +27,9 @@ Result<SafetensorsHeader> read_safetensors(std::span<const std::byte> file, std:
 Result<std::map<std::string, std::string, std::less<>>> read_safetensors_index(std::string_view json,
                                                                                std::string_view where);
 
+// Refuses two tensors of one file that share a byte.
+Status refuse_overlaps(const std::map<std::string, compute::Tensor, std::less<>>& tensors, std::string_view where);
+
 // A name from a file, made fit for an error message: in quotes, short, without control characters.
 std::string in_quotes(std::string_view name);
 
