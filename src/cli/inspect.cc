@@ -60,8 +60,8 @@ std::string to_table(const engine::ModelInfo& info) {
 class Inspect : public Verb {
  public:
   void declare(Options& options) override {
-    options.argument("DIR|NAME", folder_,
-                     "the checkpoint folder, or the name of an installed model (default onsight-nano)");
+    options.argument("MODEL", folder_,
+                     "a checkpoint folder, a GGUF file, or the name of an installed model (default onsight-nano)");
     options.flag("--json", json_, "print one JSON object");
   }
 

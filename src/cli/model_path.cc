@@ -1,5 +1,8 @@
 #include "cli/model_path.h"
 
+#include <strings.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <system_error>
 #include <vector>
@@ -20,27 +23,38 @@ std::vector<Path> model_folders() {
   return folders;
 }
 
+bool is_gguf(const Path& path) {
+  const std::string extension = path.extension().string();
+  return extension.size() == 5 && strcasecmp(extension.c_str(), ".gguf") == 0;
+}
+
 }  // namespace
 
 Result<Path> find_model(const std::optional<std::string>& model) {
   std::error_code error;
   if (model) {
-    if (model->empty()) return make_error(ErrorCode::kUsage, "--model: expected a folder or a name, found nothing");
+    if (model->empty())
+      return make_error(ErrorCode::kUsage, "--model: expected a folder, a .gguf file or a name, found nothing");
     auto status = std::filesystem::status(*model, error);
     if (std::filesystem::is_directory(status)) return Path(*model);
-    if (std::filesystem::exists(status)) return bad_input("{}: expected the folder of a model, found a file", *model);
+    if (is_gguf(*model) && (std::filesystem::exists(status) || model->find(',') != std::string::npos))
+      return Path(*model);
+    if (std::filesystem::exists(status))
+      return bad_input("{}: expected the folder of a model or a .gguf file, found a file of another kind", *model);
   }
   Path name = model.value_or(kDefaultModel);
   std::string looked;
   if (name.is_relative()) {
     for (const Path& folder : model_folders()) {
-      if (std::filesystem::is_directory(folder / name, error)) return folder / name;
+      const auto status = std::filesystem::status(folder / name, error);
+      if (std::filesystem::is_directory(status) || (is_gguf(name) && std::filesystem::exists(status)))
+        return folder / name;
       looked += (looked.empty() ? "" : ", ") + folder.string();
     }
   }
   if (looked.empty()) return bad_input("{}: no such folder, expected the folder of a model", name.string());
-  return bad_input("model '{}' not found: there is no such folder here, nor one of that name in {}", name.string(),
-                   looked);
+  return bad_input("model '{}' not found: there is no such folder or .gguf file here, nor one of that name in {}",
+                   name.string(), looked);
 }
 
 }  // namespace onsight::cli

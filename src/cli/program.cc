@@ -16,7 +16,7 @@ namespace {
 constexpr size_t kLongestSentence = 500;
 
 constexpr std::array kVerbs = {
-    VerbRow{"ask", "[--model DIR|NAME] [--image FILE]... [PROMPT]", "answer a question about pictures",
+    VerbRow{"ask", "[--model MODEL] [--image FILE]... [PROMPT]", "answer a question about pictures",
             R"(Without PROMPT it is "Describe this image.". A PROMPT of - is read from standard input, a
 FILE of - too. "{image}" in PROMPT says where a picture goes; otherwise pictures come first.
 A PROMPT that begins with - goes after --.
@@ -30,7 +30,7 @@ Examples:
   grim - | onsight ask --image - --stats "Read the text."
   onsight ask --model ~/SmolVLM-256M-Instruct --image photo.heic --json)",
             make_ask},
-    VerbRow{"chat", "[--model DIR|NAME] [--image FILE]...", "talk about pictures in the terminal",
+    VerbRow{"chat", "[--model MODEL] [--image FILE]...", "talk about pictures in the terminal",
             R"(In the conversation:
   /image FILE   show a picture with the next message
   /reset        forget the conversation
@@ -44,7 +44,7 @@ remembered in $XDG_STATE_HOME/onsight/history (~/.local/state/onsight/history), 
 alone. A message that begins with / is written with a space before it. When standard input is not
 a terminal, each line of it is a message or a command.)",
             make_chat},
-    VerbRow{"trace", "--out DIR [--compare OTHER_DIR] [--model DIR|NAME] [--image FILE]... [PROMPT]",
+    VerbRow{"trace", "--out DIR [--compare OTHER_DIR] [--model MODEL] [--image FILE]... [PROMPT]",
             "write the numbers of one forward pass, or compare two such folders",
             R"(Writes NumPy files: input_ids.npy [n], pixel_values.npy [tiles, 3, T, T] (normalised f32),
 image_features.npy [tiles x N, d_text], logits.npy [n, vocabulary], and the activations after each
@@ -60,15 +60,15 @@ Examples:
   onsight trace --out ours --image photo.jpg "What is this?"
   onsight trace --out ours --compare theirs --tolerance 1e-4)",
             make_trace},
-    VerbRow{"tokenize", "[--model DIR|NAME] [--decode] [--special]", "turn text into token ids, or back",
+    VerbRow{"tokenize", "[--model MODEL] [--decode] [--special]", "turn text into token ids, or back",
             R"(Reads one JSON string a line from standard input and writes one JSON array of token ids a line; with
 --decode, the other way. Special tokens typed as text stay text, unless --special.
 
 Example:
   echo '"Hello <image>"' | onsight tokenize)",
             make_tokenize},
-    VerbRow{"inspect", "[DIR|NAME] [--json]", "say what a checkpoint folder holds and whether it can run",
-            R"(Without DIR it is the model that comes with onsight.
+    VerbRow{"inspect", "[MODEL] [--json]", "say what a checkpoint folder holds and whether it can run",
+            R"(Without MODEL it is the one that comes with onsight.
 
 Example:
   onsight inspect ~/SmolVLM-256M-Instruct)",

@@ -19,8 +19,10 @@ std::string hash_of(std::string_view bytes) {
 
 void RequestOptions::declare_inputs(Options& options, std::string image_help) {
   options.heading("What is asked");
-  options.text("-m,--model", "DIR|NAME", model,
-               "the model: a checkpoint folder, or the name of an installed one (default onsight-nano)");
+  options.text("-m,--model", "MODEL", model,
+               "a checkpoint folder, a GGUF file with its mmproj beside it, TEXT.gguf,MMPROJ.gguf, or the name of an "
+               "installed model "
+               "(default onsight-nano)");
   options.texts("-i,--image", "FILE", images, std::move(image_help));
   options.text("--system", "TEXT", system, "what the model is told before the conversation");
 }

@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "cli/model_path.h"
 #include "cli/program.h"
-#include "text/tokenizer.h"
+#include "models/model.h"
 
 namespace onsight::cli {
 namespace {
@@ -17,15 +17,16 @@ constexpr size_t kMaxLineBytes = size_t{256} << 20;
 class Tokenize : public Verb {
  public:
   void declare(Options& options) override {
-    options.text("-m,--model", "DIR|NAME", model_,
-                 "the folder with tokenizer.json, or the name of an installed model (default onsight-nano)");
+    options.text(
+        "-m,--model", "MODEL", model_,
+        "the folder with tokenizer.json, a GGUF file, or the name of an installed model (default onsight-nano)");
     options.flag("--decode", decode_, "read arrays of token ids, write strings");
     options.flag("--special", special_, "special tokens in a string are control tokens; with --decode, write them");
   }
 
   Status run(Context& context) override {
-    TRY(Path folder, find_model(model_));
-    TRY(text::Tokenizer tokenizer, text::Tokenizer::load(folder));
+    TRY(Path model, find_model(model_));
+    TRY(text::Tokenizer tokenizer, models::load_tokenizer(model));
     std::string input, output;
     size_t begin = 0;  // of the line that is not yet complete
     while (true) {

@@ -65,12 +65,16 @@ std::string describe_types(const formats::Checkpoint& checkpoint) {
   return out;
 }
 
-ModelInfo describe(const Path& folder, const formats::Checkpoint& checkpoint, const models::ModelFacts& facts,
+ModelInfo describe(const Path& path, const formats::Checkpoint& checkpoint, const models::ModelFacts& facts,
                    const models::WeightFormats& formats) {
   ModelInfo info;
   std::error_code error;
-  const Path canonical = std::filesystem::weakly_canonical(folder, error);
-  info.name = (canonical.has_filename() ? canonical : canonical.parent_path()).filename().string();
+  if (checkpoint.gguf().empty()) {
+    const Path canonical = std::filesystem::weakly_canonical(path, error);
+    info.name = (canonical.has_filename() ? canonical : canonical.parent_path()).filename().string();
+  } else {
+    info.name = Path(checkpoint.gguf().front().where()).filename().string();
+  }
   info.architecture = facts.architecture;
   info.parameters = facts.parameters;
   info.vision_parameters = facts.vision_parameters;
@@ -164,7 +168,7 @@ class ModelEngine : public Engine {
       return bad_input("prompt: {} tokens, expected fewer than the model's context of {}", prompt.ids.size(), context);
     for (int32_t id : prompt.ids)
       if (id < 0 || id >= model_->facts().vocabulary_size)
-        return bad_input("tokenizer.json: id {}, expected less than the vocabulary of {}", id,
+        return bad_input("tokenizer: id {}, expected less than the vocabulary of {}", id,
                          model_->facts().vocabulary_size);
     return prompt;
   }
@@ -435,34 +439,33 @@ std::string_view to_string(FinishReason reason) {
   return "";
 }
 
-Result<std::unique_ptr<Engine>> Engine::load(const Path& folder, const EngineOptions& options) {
+Result<std::unique_ptr<Engine>> Engine::load(const Path& path, const EngineOptions& options) {
   return guarded([&]() -> Result<std::unique_ptr<Engine>> {
     const Stopwatch since;
     TRY(const compute::KernelTable* kernels, compute::select_kernels());
-    TRY(const models::ModelDef* def, models::find_model(folder));
-    TRY(formats::Checkpoint checkpoint, formats::Checkpoint::open_safetensors(folder));
-    const models::WeightFormats formats = weight_formats(options, elements(checkpoint));
+    TRY(models::OpenModel opened, models::open_model(path));
+    const models::WeightFormats formats = weight_formats(options, elements(opened.checkpoint));
     auto pool = std::make_unique<ThreadPool>(options.threads);
     ModelInfo info;
-    const auto accept = [&](const formats::Checkpoint& opened, const models::ModelFacts& facts) -> Status {
-      info = describe(folder, opened, facts, formats);
+    const auto accept = [&](const formats::Checkpoint& checkpoint, const models::ModelFacts& facts) -> Status {
+      info = describe(path, checkpoint, facts, formats);
       const int64_t needed = facts.weight_bytes + facts.vision_scratch_bytes + facts.kv.page_bytes();
       if (needed <= available_memory_bytes()) return {};
-      return make_error(ErrorCode::kOutOfMemory, "{}: needs {} MB of memory, {} MB are free", folder.string(),
+      return make_error(ErrorCode::kOutOfMemory, "{}: needs {} MB of memory, {} MB are free", path.string(),
                         needed >> 20, available_memory_bytes() >> 20);
     };
-    TRY(std::unique_ptr<models::Model> model, def->load(folder, std::move(checkpoint), formats, *pool, accept));
+    TRY(std::unique_ptr<models::Model> model,
+        opened.def->load(path, std::move(opened.checkpoint), formats, *pool, accept));
     return std::make_unique<ModelEngine>(std::move(model), std::move(info), *kernels, std::move(pool), since);
   });
 }
 
-Result<ModelInfo> Engine::inspect(const Path& folder, const EngineOptions& options) {
+Result<ModelInfo> Engine::inspect(const Path& path, const EngineOptions& options) {
   return guarded([&]() -> Result<ModelInfo> {
-    TRY(const models::ModelDef* def, models::find_model(folder));
-    TRY(formats::Checkpoint checkpoint, formats::Checkpoint::open_safetensors(folder));
-    const models::WeightFormats formats = weight_formats(options, elements(checkpoint));
-    TRY(models::ModelFacts facts, def->inspect(folder, checkpoint, formats));
-    return describe(folder, checkpoint, facts, formats);
+    TRY(models::OpenModel opened, models::open_model(path));
+    const models::WeightFormats formats = weight_formats(options, elements(opened.checkpoint));
+    TRY(models::ModelFacts facts, opened.def->inspect(path, opened.checkpoint, formats));
+    return describe(path, opened.checkpoint, facts, formats);
   });
 }
 

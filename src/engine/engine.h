@@ -104,7 +104,7 @@ struct Callbacks {
 using TraceSink = std::function<Status(std::string_view name, const compute::Tensor& tensor)>;
 
 struct ModelInfo {
-  std::string name;          // of the folder
+  std::string name;          // of the folder, or of the GGUF file
   std::string architecture;  // "SmolVLMForConditionalGeneration"
   int64_t parameters = 0, vision_parameters = 0, text_parameters = 0;
   std::string weight_types;  // "bf16" or "bf16 (471), f32 (3)"
@@ -120,12 +120,12 @@ struct ModelInfo {
 
 class Engine {
  public:
-  // A checkpoint folder in Hugging Face layout. Fails with one sentence if anything in it is missing, broken or not
-  // supported.
-  static Result<std::unique_ptr<Engine>> load(const Path& folder, const EngineOptions& options);
+  // A checkpoint folder in Hugging Face layout, or GGUF files (models::open_model says how they are named). Fails with
+  // one sentence if anything is missing, broken or not supported.
+  static Result<std::unique_ptr<Engine>> load(const Path& path, const EngineOptions& options);
   // What load() would find, without reading the weights' values. Fails as load() would fail on headers, shapes and
   // configs.
-  static Result<ModelInfo> inspect(const Path& folder, const EngineOptions& options = {});
+  static Result<ModelInfo> inspect(const Path& path, const EngineOptions& options = {});
   virtual ~Engine() = default;
 
   virtual const ModelInfo& info() const = 0;

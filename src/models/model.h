@@ -1,8 +1,8 @@
 // Model: what the engine knows of an architecture. A folder under models/ implements it; CMake lists the folders in the
 // generated registry.
 //
-//   TRY(const ModelDef* def, find_model(folder));
-//   TRY(std::unique_ptr<Model> model, def->load(folder, std::move(checkpoint), accept));
+//   TRY(OpenModel opened, open_model(path));
+//   TRY(std::unique_ptr<Model> model, opened.def->load(path, std::move(opened.checkpoint), accept));
 //   TRY(Prompt prompt, model->prompt(messages, images, {}));
 //   Graph g;  Value features = model->vision(g, g.input("pixels", DType::kF32, {1, 3, t, t}));
 #pragma once
@@ -84,17 +84,27 @@ struct ModelDef {
   std::string_view id;
   // True if config.json's "architectures" or "model_type" is this architecture's.
   bool (*matches)(const Json& config);
-  Result<ModelFacts> (*inspect)(const Path& folder, const formats::Checkpoint& checkpoint,
-                                const WeightFormats& formats);
+  // The same of the metadata of GGUF files: the text model's and its projector's.
+  bool (*matches_gguf)(const formats::GgufMetadata& text, const formats::GgufMetadata& projector);
+  // `path` is the folder; a checkpoint of GGUF files describes the model itself.
+  Result<ModelFacts> (*inspect)(const Path& path, const formats::Checkpoint& checkpoint, const WeightFormats& formats);
   // Takes the checkpoint over and brings the weights into `formats`: embeddings are read from the mapped file. `accept`
   // sees the facts before any weight is read.
   Result<std::unique_ptr<Model>> (*load)(
-      const Path& folder, formats::Checkpoint checkpoint, const WeightFormats& formats, ThreadPool& pool,
+      const Path& path, formats::Checkpoint checkpoint, const WeightFormats& formats, ThreadPool& pool,
       const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept);
 };
 std::span<const ModelDef* const> registry();
 
-// Finds the architecture of a checkpoint folder, or says in one sentence which are supported.
-Result<const ModelDef*> find_model(const Path& folder);
+// A model's files, mapped and verified, and the architecture that understands them.
+struct OpenModel {
+  const ModelDef* def = nullptr;
+  formats::Checkpoint checkpoint;
+};
+// `path`: a checkpoint folder in Hugging Face layout; a GGUF file, or a folder of one, with its projector ("mmproj")
+// beside it; or the two files with a comma between them. Says in one sentence what is missing or not supported.
+Result<OpenModel> open_model(const Path& path);
+// The tokenizer alone. Needs no weights, and no projector.
+Result<text::Tokenizer> load_tokenizer(const Path& path);
 
 }  // namespace onsight::models

@@ -1,16 +1,25 @@
 #include "models/registry.inc"  // generated from the folders: kModels
 
+#include "models/gguf_files.h"
+#include "models/gguf_tokenizer.h"
 #include "models/model.h"
 
 namespace onsight::models {
-std::span<const ModelDef* const> registry() { return kModels; }
+namespace {
+
+std::string supported() {
+  std::string ids;
+  for (const ModelDef* def : kModels) ids += (ids.empty() ? "" : ", ") + std::string(def->id);
+  return ids;
+}
 
 Result<const ModelDef*> find_model(const Path& folder) {
   std::error_code error;
   if (!std::filesystem::exists(folder, error))
     return bad_input("{}: no such folder, expected a checkpoint folder in Hugging Face layout", folder.string());
   if (!std::filesystem::is_directory(folder, error))
-    return bad_input("{}: expected a checkpoint folder in Hugging Face layout, found a file", folder.string());
+    return bad_input("{}: expected a checkpoint folder in Hugging Face layout or a .gguf file, found another file",
+                     folder.string());
   TRY(Json config, load_json(folder / "config.json"));
   for (const ModelDef* def : kModels)
     if (def->matches(config)) return def;
@@ -20,10 +29,60 @@ Result<const ModelDef*> find_model(const Path& folder) {
   } else if (config.is_object() && config.contains("model_type")) {
     found = config["model_type"].dump();
   }
-  std::string ids;
-  for (const ModelDef* def : kModels) ids += (ids.empty() ? "" : ", ") + std::string(def->id);
   return bad_input("{}: architecture {} is not supported, expected one of {}", (folder / "config.json").string(),
-                   found.size() > 200 ? found.substr(0, 200) + "…" : found, ids);
+                   found.size() > 200 ? found.substr(0, 200) + "…" : found, supported());
+}
+
+std::string_view architecture(const formats::GgufMetadata& metadata) {
+  return metadata.string_or("general.architecture", "").value_or("");
+}
+
+Status refuse_part(const formats::GgufMetadata& metadata) {
+  TRY(int64_t parts, metadata.integer_or("split.count", 0, 0, INT32_MAX));
+  if (parts > 1)
+    return bad_input("{}: split.count: expected a file of its own, found one of {} parts", metadata.where(), parts);
+  return {};
+}
+
+Result<OpenModel> open_gguf(std::vector<Path> files) {
+  TRY(formats::Checkpoint checkpoint, formats::Checkpoint::open_gguf(files));
+  constexpr std::string_view kProjector = "clip";
+  if (architecture(checkpoint.gguf()[0]) == kProjector && architecture(checkpoint.gguf()[1]) != kProjector) {
+    std::swap(files[0], files[1]);
+    TRY(checkpoint, formats::Checkpoint::open_gguf(files));
+  }
+  const formats::GgufMetadata &text = checkpoint.gguf()[0], &projector = checkpoint.gguf()[1];
+  for (const formats::GgufMetadata& metadata : checkpoint.gguf()) TRY_STATUS(refuse_part(metadata));
+  if (architecture(text) == kProjector)
+    return bad_input("{}: a projector, expected the file of a text model", text.where());
+  if (architecture(projector) != kProjector)
+    return bad_input("{}: architecture '{:.100}', expected clip, which a projector has", projector.where(),
+                     architecture(projector));
+  for (const ModelDef* def : kModels)
+    if (def->matches_gguf(text, projector)) return OpenModel{def, std::move(checkpoint)};
+  std::string_view kind = projector.string_or("clip.projector_type", "").value_or("");
+  return bad_input("{}: architecture '{:.100}' with projector '{:.100}' is not supported, expected one of {}",
+                   text.where(), architecture(text), kind, supported());
+}
+
+}  // namespace
+
+std::span<const ModelDef* const> registry() { return kModels; }
+
+Result<OpenModel> open_model(const Path& path) {
+  TRY(std::vector<Path> files, find_gguf_files(path));
+  if (!files.empty()) return open_gguf(std::move(files));
+  OpenModel out;
+  TRY(out.def, find_model(path));
+  TRY(out.checkpoint, formats::Checkpoint::open_safetensors(path));
+  return out;
+}
+
+Result<text::Tokenizer> load_tokenizer(const Path& path) {
+  TRY(Path file, find_gguf_text(path));
+  if (file.empty()) return text::Tokenizer::load(path);
+  TRY(formats::Checkpoint checkpoint, formats::Checkpoint::open_gguf({&file, 1}));
+  return gguf_tokenizer(checkpoint.gguf().front());
 }
 
 }  // namespace onsight::models

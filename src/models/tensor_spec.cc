@@ -1,5 +1,6 @@
 #include "models/tensor_spec.h"
 
+#include <cstring>
 #include <set>
 
 namespace onsight::models {
@@ -8,37 +9,61 @@ using compute::Buffer;
 using compute::PackedMatrix;
 using compute::Tensor;
 
+namespace {
+
+// A copy of `source` with each head's rows in the order of a Hugging Face checkpoint: the first half, then the second.
+Buffer with_halves_apart(const Tensor& source, int64_t heads) {
+  const int64_t rows = source.shape[0], row_bytes = source.bytes() / rows, half = rows / heads / 2;
+  Buffer out(static_cast<size_t>(source.bytes()));
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t head = row / (2 * half), part = row / half % 2, i = row % half;
+    std::memcpy(out.data() + row * row_bytes, source.data + (head * 2 * half + 2 * i + part) * row_bytes,
+                static_cast<size_t>(row_bytes));
+  }
+  return out;
+}
+
+}  // namespace
+
 Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs, std::string_view where,
                      bool (*ignored)(std::string_view name)) {
   std::set<std::string_view> known;
+  const std::string_view settings = checkpoint.gguf().empty() ? "config.json" : "its metadata";
   for (const TensorSpec& spec : specs) {
-    known.insert(spec.name);
-    const Tensor* tensor = checkpoint.find(spec.name);
+    const std::string& name = spec.name_in(checkpoint);
+    known.insert(name);
+    const Tensor* tensor = checkpoint.find(name);
     if (!tensor)
-      return bad_input("{}: tensor {} is missing, expected one of shape {}", where, spec.name, spec.shape.to_string());
+      return bad_input("{}: tensor {} is missing, expected one of shape {}", where, name, spec.shape.to_string());
     if (!(tensor->shape == spec.shape))
-      return bad_input("{}: tensor {} has shape {}, expected {} from config.json", where, spec.name,
-                       tensor->shape.to_string(), spec.shape.to_string());
+      return bad_input("{}: tensor {} has shape {}, expected {} from {}", where, name, tensor->shape.to_string(),
+                       spec.shape.to_string(), settings);
     if (!compute::info(tensor->dtype).is_weight)
-      return bad_input("{}: tensor {} has type {}, expected f32, f16 or bf16", where, spec.name,
+      return bad_input("{}: tensor {} has type {}, expected f32, f16 or bf16", where, name,
                        compute::info(tensor->dtype).name);
   }
   for (const auto& [name, tensor] : checkpoint.tensors())
     if (!known.contains(name) && !ignored(name))
-      return bad_input("{}: unexpected tensor {}, config.json describes a model without it", where, name);
+      return bad_input("{}: unexpected tensor {}, {} describes a model without it", where, name, settings);
   return {};
 }
 
 void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
                   const WeightFormats& formats, ThreadPool& pool) {
   for (const TensorSpec& spec : specs) {
-    const Tensor& source = *checkpoint.find(spec.name);
+    const Tensor& stored = *checkpoint.find(spec.name_in(checkpoint));
+    Tensor source = stored;
+    Buffer reordered;
+    if (spec.rotary_heads > 0 && !checkpoint.gguf().empty()) {
+      reordered = with_halves_apart(stored, spec.rotary_heads);
+      source.data = reordered.data();
+    }
     const int64_t elements = source.shape.elements();
     if (auto* matrix = std::get_if<PackedMatrix*>(&spec.target)) {
       Tensor flat = source;
       flat.shape = {source.shape[0], elements / source.shape[0]};
       **matrix = PackedMatrix::pack(flat, formats.of(spec, source.dtype), nullptr, &pool);
-      release_pages({source.data, static_cast<size_t>(source.bytes())});  // the packed copy is what is read from now on
+      release_pages({stored.data, static_cast<size_t>(stored.bytes())});  // the packed copy is what is read from now on
     } else if (auto* buffer = std::get_if<Buffer*>(&spec.target)) {
       **buffer = Buffer(static_cast<size_t>(elements) * sizeof(float));
       compute::to_f32(source.dtype, source.data, (*buffer)->f32(), elements);

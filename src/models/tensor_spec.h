@@ -20,6 +20,13 @@ struct TensorSpec {
   // Where its numbers go: packed for a linear layer (all axes after the first are inputs), widened to f32, or left in
   // the mapped file.
   std::variant<compute::PackedMatrix*, compute::Buffer*, compute::Tensor*> target;
+  std::string gguf_name = {};  // in a GGUF file
+  // Rows that RoPE turns, of so many heads: GGUF files have those of a head's two halves in turns, (0, h, 1, h + 1, …).
+  int64_t rotary_heads = 0;
+
+  const std::string& name_in(const formats::Checkpoint& checkpoint) const {
+    return checkpoint.gguf().empty() ? name : gguf_name;
+  }
   bool vision = false;  // belongs to the vision tower
   bool quantisable() const { return std::holds_alternative<compute::PackedMatrix*>(target); }
 };

@@ -20,7 +20,7 @@ struct ChatTemplate::Data {
 
 namespace {
 
-constexpr std::string_view kVideoTemplate =
+constexpr std::string_view kBuiltIn =
     "<|im_start|>{% for message in messages %}{{ message.role | capitalize }}"
     "{{ ':' if message.content[0].type == 'image' else ': ' }}"
     "{% for part in message.content %}{{ part.text if part.type == 'text' else '<' ~ part.type ~ '>' }}{% endfor %}"
@@ -134,26 +134,22 @@ std::vector<ByteRange> user_ranges(const MarkedText& text) {
 Result<ChatTemplate> ChatTemplate::load(const Path& folder) {
   TRY(Source source, find_source(folder));
   TRY(SpecialTokenFiles tokens, SpecialTokenFiles::load(folder));
-  auto data = std::make_shared<Data>();
-  TRY(data->root, parse_template(source.text, source.where));
-  data->where = std::move(source.where);
-  for (auto& [name, content] : tokens.named) data->variables.emplace_back(name, Value::string(content));
-  ChatTemplate out;
-  out.data_ = std::move(data);
-  return out;
+  return parse(source.text, source.where, tokens.named);
 }
 
-Result<ChatTemplate> ChatTemplate::parse(std::string_view source, std::string_view where) {
+Result<ChatTemplate> ChatTemplate::parse(std::string_view source, std::string_view where,
+                                         const std::vector<std::pair<std::string, std::string>>& variables) {
   auto data = std::make_shared<Data>();
   TRY(data->root, parse_template(source, where));
   data->where = where;
+  for (const auto& [name, content] : variables) data->variables.emplace_back(name, Value::string(content));
   ChatTemplate out;
   out.data_ = std::move(data);
   return out;
 }
 
-ChatTemplate ChatTemplate::built_in_for_video() {
-  auto parsed = parse(kVideoTemplate, "built-in chat template");
+ChatTemplate ChatTemplate::built_in() {
+  auto parsed = parse(kBuiltIn, "built-in chat template");
   ONSIGHT_CHECK(parsed.has_value());
   return *std::move(parsed);
 }

@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -35,10 +36,12 @@ class ChatTemplate {
   // the order in which transformers' processor prefers them. A template with a construct that is not supported is
   // refused here, naming the construct.
   static Result<ChatTemplate> load(const Path& folder);
-  static Result<ChatTemplate> parse(std::string_view source, std::string_view where);
+  // `variables`: what the template knows beside the conversation, as bos_token and its text.
+  static Result<ChatTemplate> parse(std::string_view source, std::string_view where,
+                                    const std::vector<std::pair<std::string, std::string>>& variables = {});
 
-  // The family's own template. A conversation with a video always takes it, whatever the folder says.
-  static ChatTemplate built_in_for_video();
+  // The family's own template: for a model that comes without one, and for any conversation with a video.
+  static ChatTemplate built_in();
 
   // Refuses a role with other characters than letters, digits, '_' and '-': it must not be able to spell a control
   // token.

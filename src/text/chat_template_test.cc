@@ -59,7 +59,7 @@ TEST(ChatTemplate, ThePublishedTemplate) {
 }
 
 TEST(ChatTemplate, TheBuiltInVideoTemplate) {
-  ChatTemplate chat = ChatTemplate::built_in_for_video();
+  ChatTemplate chat = ChatTemplate::built_in();
   EXPECT_EQ(marked(chat.render({{"user", {video(), text("Hm?")}}, {"assistant", {text("So.")}}}, true).value()),
             "<|im_start|>User: <video>[Hm?]<end_of_utterance>\nAssistant: [So.]<end_of_utterance>\nAssistant:");
 }

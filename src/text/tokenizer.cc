@@ -337,6 +337,12 @@ Result<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json, std::str
   return out;
 }
 
+Result<Tokenizer> Tokenizer::from_file(TokenizerFile file, std::string_view where) {
+  Tokenizer out;
+  TRY(out.data_, Data::make(std::move(file), where, {}));
+  return out;
+}
+
 std::vector<int32_t> Tokenizer::encode(std::string_view text, SpecialTokens special) const {
   return data_->encode(text, special, {});
 }

@@ -18,6 +18,8 @@
 
 namespace onsight::text {
 
+struct TokenizerFile;
+
 enum class SpecialTokens { kAsText, kParse };
 
 // A byte range [begin, end) of a string.
@@ -31,6 +33,8 @@ class Tokenizer {
   // pre-tokeniser, normaliser or decoder that is not supported, by name.
   static Result<Tokenizer> load(const Path& folder);
   static Result<Tokenizer> from_json(std::string_view tokenizer_json, std::string_view where);
+  // What another container holds in place of that file; see tokenizer_file.h.
+  static Result<Tokenizer> from_file(TokenizerFile file, std::string_view where);
 
   // Text is any bytes; invalid UTF-8 is replaced by U+FFFD, as Python's decode(errors="replace") does.
   std::vector<int32_t> encode(std::string_view text, SpecialTokens special = SpecialTokens::kAsText) const;

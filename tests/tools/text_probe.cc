@@ -42,7 +42,7 @@ void tokenize(const Tokenizer& tokenizer, const Json& request) {
 }
 
 void render(const Json& request) {
-  auto chat = request.contains("built_in") ? ChatTemplate::built_in_for_video()
+  auto chat = request.contains("built_in") ? ChatTemplate::built_in()
               : request.contains("folder") ? ChatTemplate::load(request["folder"].get<std::string>())
                                            : ChatTemplate::parse(request["template"].get<std::string>(), "template");
   if (!chat) return answer({{"refused", chat.error().message}});

@@ -183,7 +183,7 @@ Result<GenerationConfig> read_generation(const ConfigFiles& files, const JsonVie
     if (!config.json().contains("eos_token_id") && !text.json().contains("eos_token_id")) g.eos_token_ids = {2};
     return g;
   }
-  JsonView view(*files.generation_config, files.where + "/generation_config.json");
+  JsonView view(*files.generation_config, files.place("generation_config.json"));
   if (!view.json().is_object()) return bad_input("{}: expected a JSON object", view.where());
   TRY(g.bos_token_id, read_id(view, "bos_token_id"));
   TRY(g.pad_token_id, read_id(view, "pad_token_id"));
@@ -249,7 +249,7 @@ Result<ProcessorConfig> read_processor(const JsonView& view) {
 Result<ImageTokens> read_image_tokens(const ConfigFiles& files) {
   ImageTokens tokens;
   if (!files.tokenizer_config) return tokens;
-  JsonView root(*files.tokenizer_config, files.where + "/tokenizer_config.json");
+  JsonView root(*files.tokenizer_config, files.place("tokenizer_config.json"));
   std::vector<JsonView> places = {root};
   for (std::string_view key : {"extra_special_tokens", "model_specific_special_tokens"})
     if (root.at(key).json().is_object())
@@ -282,7 +282,7 @@ Status check_tiles(const ConfigFiles& files, const Config& config, const JsonVie
     return bad_input("{}: expected a picture of at most {} × {} tiles, found {} in {}", tile_where, kMaxTilesPerSide,
                      kMaxTilesPerSide, tile, config.processor.longest_edge);
   static const Json kEmpty = Json::object();
-  JsonView processor(files.processor_config ? *files.processor_config : kEmpty, files.where + "/processor_config.json");
+  JsonView processor(files.processor_config ? *files.processor_config : kEmpty, files.place("processor_config.json"));
   TRY(int64_t image_seq_len, processor.integer_or("image_seq_len", 169, 1, INT32_MAX));
   if (image_seq_len != config.tokens_per_tile())
     return bad_input("{}: expected {}, which tiles of {}, patches of {} and scale_factor {} give, found {}",
@@ -301,7 +301,7 @@ auto without_bad_alloc(std::string_view where, F read) -> decltype(read()) {
 }
 
 Result<Config> parse(const ConfigFiles& files) {
-  JsonView view(files.config, files.where + "/config.json");
+  JsonView view(files.config, files.place("config.json"));
   if (!view.json().is_object()) return bad_input("{}: expected a JSON object", view.where());
   Config config;
   TRY(config.architecture, read_architecture(view));
@@ -319,15 +319,15 @@ Result<Config> parse(const ConfigFiles& files) {
   TRY(config.generation, read_generation(files, view));
 
   if (files.processor_config && !files.processor_config->is_object())
-    return bad_input("{}/processor_config.json: expected a JSON object", files.where);
+    return bad_input("{}: expected a JSON object", files.place("processor_config.json"));
   bool nested = files.processor_config && files.processor_config->contains("image_processor");
   if (!nested && !files.preprocessor_config)
     return bad_input("{}: expected preprocessor_config.json, or processor_config.json with image_processor",
                      files.where);
   if (!nested && !files.preprocessor_config->is_object())
-    return bad_input("{}/preprocessor_config.json: expected a JSON object", files.where);
+    return bad_input("{}: expected a JSON object", files.place("preprocessor_config.json"));
   JsonView root(nested ? *files.processor_config : *files.preprocessor_config,
-                files.where + (nested ? "/processor_config.json" : "/preprocessor_config.json"));
+                files.place(nested ? "processor_config.json" : "preprocessor_config.json"));
   TRY(JsonView inside, object(root, "image_processor"));
   const JsonView& image = nested ? inside : root;
   TRY(config.processor, read_processor(image));

@@ -137,6 +137,11 @@ struct ConfigFiles {
   std::string where;
   Json config;
   std::optional<Json> generation_config, preprocessor_config, processor_config, tokenizer_config;
+  bool from_gguf = false;  // made from the metadata of GGUF files: `where` is the text model's
+
+  std::string place(std::string_view file) const {  // for messages
+    return fmt::format("{}{}{}", where, from_gguf ? ": metadata as " : "/", file);
+  }
 };
 
 // Reads the files that are there. config.json is required, the others have defaults or are refused by parse_config.

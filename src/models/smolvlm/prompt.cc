@@ -19,7 +19,11 @@ std::string picture_text(const ImageTokens& tokens, int rows, int columns, int64
 Result<PromptBuilder> PromptBuilder::load(const Path& folder, const Config& config) {
   TRY(text::Tokenizer tokenizer, text::Tokenizer::load(folder));
   TRY(text::ChatTemplate chat, text::ChatTemplate::load(folder));
-  const std::string where = (folder / "tokenizer.json").string();
+  return make(std::move(tokenizer), std::move(chat), config, (folder / "tokenizer.json").string());
+}
+
+Result<PromptBuilder> PromptBuilder::make(text::Tokenizer tokenizer, text::ChatTemplate chat, const Config& config,
+                                          std::string_view where) {
   const std::optional<int32_t> image = tokenizer.token_to_id(config.tokens.image);
   if (!image || *image != config.image_token_id)
     return bad_input("{}: token {} has {}, expected id {} from config.json", where, config.tokens.image,
@@ -81,7 +85,7 @@ Result<Prompt> PromptBuilder::build(const std::vector<text::ChatMessage>& messag
     if (prompt.ids[i] == config.image_token_id) prompt.image_positions.push_back(static_cast<int32_t>(i));
   const size_t expected = prompt.tiles.size() * static_cast<size_t>(config.tokens_per_tile());
   if (prompt.image_positions.size() != expected)
-    return bad_input("tokenizer.json: {} image tokens in the prompt, expected {} for {} tiles",
+    return bad_input("tokenizer: {} image tokens in the prompt, expected {} for {} tiles",
                      prompt.image_positions.size(), expected, prompt.tiles.size());
   return prompt;
 }

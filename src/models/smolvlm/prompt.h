@@ -17,6 +17,9 @@ class PromptBuilder {
  public:
   // Verifies that tokenizer and config agree: the image token's id, and no id beyond the embedding.
   static Result<PromptBuilder> load(const Path& folder, const Config& config);
+  // The same from parts that were read elsewhere; `where` is the tokenizer's place.
+  static Result<PromptBuilder> make(text::Tokenizer tokenizer, text::ChatTemplate chat, const Config& config,
+                                    std::string_view where);
   Result<Prompt> build(const std::vector<text::ChatMessage>& messages,
                        std::span<const std::shared_ptr<const media::Image>> images, const Config& config,
                        const PictureOptions& options) const;

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "models/gguf_tokenizer.h"
 #include "models/smolvlm/config.h"
+#include "models/smolvlm/gguf.h"
 #include "models/smolvlm/preprocess.h"
 #include "models/smolvlm/prompt.h"
 #include "models/smolvlm/weights.h"
@@ -30,7 +32,7 @@ ModelFacts make_facts(const Config& config, const formats::Checkpoint& checkpoin
   const std::string& embedding = specs.back().name;
   bool embedding_counted = false;
   for (const TensorSpec& spec : specs) {
-    const compute::Tensor& tensor = *checkpoint.find(spec.name);
+    const compute::Tensor& tensor = *checkpoint.find(spec.name_in(checkpoint));
     const int64_t n = tensor.shape.elements();
     if (spec.quantisable()) {
       facts.weight_bytes +=
@@ -162,34 +164,54 @@ bool matches(const Json& config) {
   return type != config.end() && (*type == "smolvlm" || *type == "idefics3");
 }
 
-Result<ModelFacts> inspect(const Path& folder, const formats::Checkpoint& checkpoint, const WeightFormats& formats) {
-  TRY(Config config, load_config(folder));
-  TRY(PromptBuilder prompts, PromptBuilder::load(folder, config));
+// What a model says of itself, in either container.
+struct Settings {
+  Config config;
+  PromptBuilder prompts;
+};
+
+Result<Settings> read_settings(const Path& path, const formats::Checkpoint& checkpoint) {
+  if (checkpoint.gguf().empty()) {
+    TRY(Config config, load_config(path));
+    TRY(PromptBuilder prompts, PromptBuilder::load(path, config));
+    return Settings{std::move(config), std::move(prompts)};
+  }
+  const formats::GgufMetadata &text = checkpoint.gguf()[0], &projector = checkpoint.gguf()[1];
+  TRY(text::Tokenizer tokenizer, gguf_tokenizer(text));
+  const auto has_tensor = [&](std::string_view name) { return checkpoint.find(name) != nullptr; };
+  TRY(Config config, config_from_gguf(text, projector, tokenizer, has_tensor));
+  TRY(text::ChatTemplate chat, gguf_chat_template(text, tokenizer));
+  TRY(PromptBuilder prompts,
+      PromptBuilder::make(std::move(tokenizer), std::move(chat), config, text.where() + ": tokenizer"));
+  return Settings{std::move(config), std::move(prompts)};
+}
+
+Result<ModelFacts> inspect(const Path& path, const formats::Checkpoint& checkpoint, const WeightFormats& formats) {
+  TRY(Settings settings, read_settings(path, checkpoint));
   Weights weights;
-  const std::vector<TensorSpec> specs = tensor_specs(config, checkpoint, weights);
-  TRY_STATUS(check_tensors(checkpoint, specs, folder.string(), is_ignored_tensor));
-  return make_facts(config, checkpoint, specs, formats);
+  const std::vector<TensorSpec> specs = tensor_specs(settings.config, checkpoint, weights);
+  TRY_STATUS(check_tensors(checkpoint, specs, path.string(), is_ignored_tensor));
+  return make_facts(settings.config, checkpoint, specs, formats);
 }
 
 Result<std::unique_ptr<Model>> load(
-    const Path& folder, formats::Checkpoint checkpoint, const WeightFormats& formats, ThreadPool& pool,
+    const Path& path, formats::Checkpoint checkpoint, const WeightFormats& formats, ThreadPool& pool,
     const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept) {
-  TRY(Config config, load_config(folder));
-  TRY(PromptBuilder prompts, PromptBuilder::load(folder, config));
+  TRY(Settings settings, read_settings(path, checkpoint));
   Weights weights;
-  const std::vector<TensorSpec> specs = tensor_specs(config, checkpoint, weights);
-  TRY_STATUS(check_tensors(checkpoint, specs, folder.string(), is_ignored_tensor));
-  ModelFacts facts = make_facts(config, checkpoint, specs, formats);
+  const std::vector<TensorSpec> specs = tensor_specs(settings.config, checkpoint, weights);
+  TRY_STATUS(check_tensors(checkpoint, specs, path.string(), is_ignored_tensor));
+  ModelFacts facts = make_facts(settings.config, checkpoint, specs, formats);
   TRY_STATUS(accept(checkpoint, facts));
   load_tensors(checkpoint, specs, formats, pool);
   weights.shares_head = specs.back().name == weights.embedding_name && weights.head.weight.in_codes();
-  return std::make_unique<SmolVlm>(std::move(config), std::move(prompts), std::move(facts), std::move(checkpoint),
-                                   std::move(weights));
+  return std::make_unique<SmolVlm>(std::move(settings.config), std::move(settings.prompts), std::move(facts),
+                                   std::move(checkpoint), std::move(weights));
 }
 
 }  // namespace
 
-const ModelDef kModelDef = {"SmolVLMForConditionalGeneration, Idefics3ForConditionalGeneration", matches, inspect,
-                            load};
+const ModelDef kModelDef = {"SmolVLMForConditionalGeneration, Idefics3ForConditionalGeneration", matches, is_gguf_pair,
+                            inspect, load};
 
 }  // namespace onsight::models::smolvlm

@@ -1,0 +1,31 @@
+// Whatever the bytes are, reading a GGUF file ends in tensors and values that lie inside them or in an error; so do the
+// tokenizer, the template and the settings that its metadata describes.
+#include <cstdlib>
+
+#include "formats/gguf.h"
+#include "models/gguf_tokenizer.h"
+#include "models/smolvlm/gguf.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace onsight;
+  Result<formats::GgufFile> file = formats::read_gguf({reinterpret_cast<const std::byte*>(data), size}, "fuzz");
+  if (!file) return 0;
+  unsigned sum = 0;
+  std::vector<float> wide;
+  for (const auto& [name, tensor] : file->tensors) {
+    for (int64_t i = 0; i < tensor.bytes(); ++i) sum += std::to_integer<unsigned>(tensor.data[i]);
+    if (!compute::info(tensor.dtype).is_weight) continue;
+    wide.resize(static_cast<size_t>(tensor.shape.elements()));
+    compute::to_f32(tensor.dtype, tensor.data, wide.data(), tensor.shape.elements());
+  }
+  if (sum == 1) std::abort();  // so that the reads stay
+  Result<text::Tokenizer> tokenizer = models::gguf_tokenizer(file->metadata);
+  if (!tokenizer) return 0;
+  (void)tokenizer->encode("Hello 12 <image>", text::SpecialTokens::kParse);
+  (void)models::gguf_chat_template(file->metadata, *tokenizer);
+  // One file stands for both of a pair.
+  const auto has_tensor = [&](std::string_view name) { return file->tensors.contains(name); };
+  auto config = models::smolvlm::config_from_gguf(file->metadata, file->metadata, *tokenizer, has_tensor);
+  if (config && (config->tokens_per_tile() < 1 || config->image_token_id >= config->text.vocab_size)) std::abort();
+  return 0;
+}
