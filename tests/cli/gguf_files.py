@@ -111,6 +111,9 @@ def convert(folder, exchanged_ffn=False):
     }  # fmt: skip
     if text.get("head_dim", text["hidden_size"] // heads) * heads != text["hidden_size"]:
         metadata["llama.attention.key_length"] = metadata["llama.attention.value_length"] = text["head_dim"]
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    if rope.get("rope_type", rope.get("type", "default")) == "linear":
+        metadata |= {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": rope["factor"]}
     projector = {
         "general.architecture": "clip",
         "clip.has_vision_encoder": True,
