@@ -73,6 +73,21 @@ Example:
 Example:
   onsight inspect ~/SmolVLM-256M-Instruct)",
             make_inspect},
+    VerbRow{"bench", "[--model DIR|NAME] [--image FILE]... [--sweep tiles|tokens|threads]",
+            "measure what an answer costs, beside what the machine can do",
+            R"(Each run loads the model anew and asks about the picture, so that nothing is found in a cache;
+then it asks a second question of the same picture, which finds its features and its prompt there.
+The table has the median and the spread of each stage, and how much of the machine's ceilings it
+reached: these are measured too, in about a second. Operations and bytes are counted from the
+model's shapes.
+
+A sweep of tiles asks about 1 to 17 one-tile pictures, one of tokens about texts of 128 to 8000
+tokens, both as far as the model's context goes; one of threads takes the picture and the prompt.
+
+Examples:
+  onsight bench --model ~/SmolVLM-256M-Instruct --image photo.jpg
+  onsight bench --sweep tiles --json tiles.json --plot tiles.svg)",
+            make_bench},
 };
 
 Status run_verb(const VerbRow& row, std::span<const std::string> arguments, Context& context) {

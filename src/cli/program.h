@@ -60,6 +60,7 @@ Status without_throwing(const std::function<Status()>& action);
 int run_program(int argc, char** argv, const Services& services);
 
 std::unique_ptr<Verb> make_ask();
+std::unique_ptr<Verb> make_bench();
 std::unique_ptr<Verb> make_chat();
 std::unique_ptr<Verb> make_inspect();
 std::unique_ptr<Verb> make_tokenize();

@@ -13,6 +13,7 @@
 #include "engine/sampler.h"
 #include "engine/session.h"
 #include "engine/text_stream.h"
+#include "engine/work.h"
 #include "models/model.h"
 
 namespace onsight::engine {
@@ -141,6 +142,33 @@ class ModelEngine : public Engine {
 
   Status trace(const Request& request, const TraceSink& sink) override {
     return guarded([&] { return run_trace(request, sink); });
+  }
+
+  RequestWork work(int64_t prompt_tokens, int64_t context) const override {
+    const models::ModelFacts& facts = model_->facts();
+    Graph vision;
+    (void)model_->vision(vision, vision.input("pixels", DType::kF32, {1, 3, facts.tile_size, facts.tile_size}));
+    const auto decoder = [&](int64_t rows, int64_t before) {
+      Graph graph, last;
+      const Value embedded = model_->embed(graph, graph.input("ids", DType::kI32, {rows}));
+      (void)model_->text(graph, embedded, graph.input("positions", DType::kI32, {rows}));
+      (void)model_->head(last, last.input("hidden", DType::kF32, {1, facts.text_width}));
+      Work sum = work_of(graph, before);
+      const Work head = work_of(last, 0);
+      sum.linear_ops += head.linear_ops;
+      sum.weight_bytes += head.weight_bytes;
+      return sum;
+    };
+    const Work tile = work_of(vision, 0), prompt = decoder(std::max<int64_t>(1, prompt_tokens), 0);
+    const Work token = decoder(1, std::max<int64_t>(0, context));
+    return {.tile_ops = tile.ops(),
+            .tile_linear_ops = tile.linear_ops,
+            .tile_attention_ops = tile.attention_ops,
+            .prompt_ops = prompt.ops(),
+            .prompt_linear_ops = prompt.linear_ops,
+            .prompt_attention_ops = prompt.attention_ops,
+            .token_ops = token.ops(),
+            .token_bytes = token.weight_bytes + token.cache_bytes};
   }
 
  private:
@@ -437,6 +465,11 @@ std::string_view to_string(FinishReason reason) {
       return "cancelled";
   }
   return "";
+}
+
+std::string kernels_name() {
+  const auto kernels = compute::select_kernels();
+  return kernels ? (*kernels)->name : "";
 }
 
 Result<std::unique_ptr<Engine>> Engine::load(const Path& path, const EngineOptions& options) {

@@ -118,6 +118,13 @@ struct ModelInfo {
   std::string vision_shape, text_shape;  // "d 768, 12 layers, 12 heads, FFN 3072"
 };
 
+// What the parts of a request ask of the machine, counted from the graphs that run (engine/work.h); for measurements.
+struct RequestWork {
+  double tile_ops = 0, tile_linear_ops = 0, tile_attention_ops = 0;        // of one tile
+  double prompt_ops = 0, prompt_linear_ops = 0, prompt_attention_ops = 0;  // of the whole prompt
+  double token_ops = 0, token_bytes = 0;  // of one token of the answer; bytes: weights, keys and values that it reads
+};
+
 class Engine {
  public:
   // A checkpoint folder in Hugging Face layout, or GGUF files (models::open_model says how they are named). Fails with
@@ -133,6 +140,8 @@ class Engine {
   virtual Result<Reply> generate(const Request& request, const Callbacks& callbacks) = 0;
   // One forward pass over the prompt of `request`; nothing is generated.
   virtual Status trace(const Request& request, const TraceSink& sink) = 0;
+  // Of a request with so many tokens before the answer, of an answer token that stands behind `context` others.
+  virtual RequestWork work(int64_t prompt_tokens, int64_t context) const = 0;
 };
 
 // A user message: the pictures in order, then the text; or, where `prompt` holds "{image}", a picture at each. Refuses
@@ -142,5 +151,8 @@ Result<Message> user_message(const std::vector<std::shared_ptr<const media::Imag
 
 // The most memory this process has held, in bytes (VmHWM).
 int64_t peak_memory_bytes();
+
+// The instruction set of the kernels that this machine gets, as ONSIGHT_ISA names it; empty if that names none.
+std::string kernels_name();
 
 }  // namespace onsight::engine

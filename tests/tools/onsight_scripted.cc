@@ -86,6 +86,17 @@ class ScriptedEngine : public engine::Engine {
     return {};
   }
 
+  engine::RequestWork work(int64_t prompt_tokens, int64_t) const override {
+    const double prompt_ops = 1e6 * static_cast<double>(prompt_tokens);
+    return {.tile_ops = 3e9,
+            .tile_linear_ops = 2e9,
+            .tile_attention_ops = 1e9,
+            .prompt_ops = prompt_ops,
+            .prompt_linear_ops = prompt_ops,
+            .token_ops = 1e6,
+            .token_bytes = 1e6};
+  }
+
  private:
   Status begin(const engine::Request& request) {
     if (script_.contains("log"))

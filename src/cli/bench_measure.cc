@@ -1,0 +1,95 @@
+#include "cli/bench_measure.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "cli/stats.h"
+
+namespace onsight::cli {
+namespace {
+
+struct Asked {
+  engine::Reply reply;
+  int64_t tiles = 0;
+  double decode_file_ms = 0;
+};
+
+Result<Asked> ask(engine::Engine& engine, const BenchRequest& bench, const std::string& prompt) {
+  Asked asked;
+  static const std::atomic<bool> never{false};  // Ctrl-C ends this verb at once
+  engine::Request request = bench.request;
+  request.cancelled = &never;
+  const Stopwatch reading;
+  TRY(request.messages, bench.messages(prompt));
+  asked.decode_file_ms = reading.ms();
+  engine::Callbacks callbacks;
+  callbacks.on_text = [](std::string_view) {};
+  callbacks.on_progress = [&](engine::Stage stage, int64_t, int64_t total) {
+    if (stage == engine::Stage::kVision) asked.tiles = total;
+  };
+  TRY(asked.reply, engine.generate(request, callbacks));
+  return asked;
+}
+
+// Forward passes of the answer after the first token: a token that ended it was computed and is not counted in it.
+double decode_rate(const engine::Reply& reply) {
+  const int steps = reply.completion_tokens - (reply.finish_reason == engine::FinishReason::kStop ? 0 : 1);
+  return steps > 0 && reply.timings_ms.decode > 0 ? steps * 1e3 / reply.timings_ms.decode : 0;
+}
+
+}  // namespace
+
+Spread spread_of(std::vector<double> runs) {
+  Spread spread;
+  if (runs.empty()) return spread;
+  spread.runs = runs;
+  std::sort(runs.begin(), runs.end());
+  const size_t half = runs.size() / 2;
+  spread.median = runs.size() % 2 ? runs[half] : (runs[half - 1] + runs[half]) / 2;
+  spread.min = runs.front();
+  spread.max = runs.back();
+  return spread;
+}
+
+Result<Figures> measure(const Services& services, const BenchRequest& bench,
+                        const std::function<void(int done)>& done) {
+  Figures figures;
+  std::vector<double> load, preprocess, vision, tile, prefill, first, second, rate;
+  for (int run = 0; run < bench.runs; ++run) {
+    done(run);
+    const Stopwatch loading;
+    TRY(std::unique_ptr<engine::Engine> engine, services.load(bench.folder, bench.engine));
+    load.push_back(loading.ms());
+    TRY(Asked asked, ask(*engine, bench, bench.prompt));
+    const engine::Timings& ms = asked.reply.timings_ms;
+    preprocess.push_back(asked.decode_file_ms + ms.preprocess);
+    vision.push_back(ms.vision);
+    if (asked.tiles > 0) tile.push_back(ms.vision / static_cast<double>(asked.tiles));
+    prefill.push_back(ms.prefill);
+    first.push_back(asked.decode_file_ms + ms.first_token);
+    rate.push_back(decode_rate(asked.reply));
+    figures.tiles = asked.tiles;
+    figures.prompt_tokens = asked.reply.prompt_tokens;
+    figures.completion_tokens = asked.reply.completion_tokens;
+    if (!bench.second_prompt.empty()) {
+      TRY(Asked again, ask(*engine, bench, bench.second_prompt));
+      second.push_back(again.decode_file_ms + again.reply.timings_ms.first_token);
+      figures.second_prompt_tokens = again.reply.prompt_tokens;
+      figures.second_reused_tokens = again.reply.reused_tokens;
+    }
+    figures.model = engine->info();
+    figures.work = engine->work(figures.prompt_tokens, figures.prompt_tokens + figures.completion_tokens / 2);
+  }
+  figures.peak_memory_bytes = engine::peak_memory_bytes();
+  figures.load_ms = spread_of(std::move(load));
+  figures.preprocess_ms = spread_of(std::move(preprocess));
+  figures.vision_ms = spread_of(std::move(vision));
+  figures.tile_ms = spread_of(std::move(tile));
+  figures.prefill_ms = spread_of(std::move(prefill));
+  figures.first_token_ms = spread_of(std::move(first));
+  figures.second_first_token_ms = spread_of(std::move(second));
+  figures.decode_tokens_per_s = spread_of(std::move(rate));
+  return figures;
+}
+
+}  // namespace onsight::cli

@@ -1,0 +1,31 @@
+#include "engine/work.h"
+
+namespace onsight::engine {
+
+using compute::Op;
+using compute::OpKind;
+
+Work work_of(const compute::Graph& graph, int64_t context) {
+  Work work;
+  for (const Op& op : graph.ops()) {
+    if (op.kind == OpKind::kLinear) {
+      const double outputs = static_cast<double>(op.linear->weight.outputs());
+      const double inputs = static_cast<double>(op.linear->weight.inputs());
+      const double rows = static_cast<double>(graph.shape(op.output)[0]);
+      work.linear_ops += 2 * rows * inputs * outputs;
+      work.weight_bytes += static_cast<double>(op.linear->weight.bytes() + op.linear->bias.bytes());
+    } else if (op.kind == OpKind::kAttention) {
+      const compute::Shape& shape = graph.shape(op.output);
+      work.attention_ops += 4.0 * static_cast<double>(shape[0] * shape[1]) * static_cast<double>(op.group);
+    } else if (op.kind == OpKind::kCachedAttention) {
+      const compute::Shape& shape = graph.shape(op.output);
+      const double rows = static_cast<double>(shape[0]), before = static_cast<double>(context);
+      const double pairs = rows * before + rows * (rows + 1) / 2;
+      work.attention_ops += 4 * static_cast<double>(shape[1]) * pairs;
+      work.cache_bytes += (before + rows) * 2 * op.kv_heads * op.head_dim * static_cast<double>(sizeof(float));
+    }
+  }
+  return work;
+}
+
+}  // namespace onsight::engine
