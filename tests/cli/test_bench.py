@@ -1,8 +1,14 @@
 """bench: what it measures is consistent, its files have the documented keys, and it refuses what makes no sense."""
 import json
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "bench"))
+import report  # noqa: E402
 
 STAGES = ["load_ms", "preprocess_ms", "vision_ms", "vision_tile_ms", "prefill_ms", "first_token_ms"]
 CEILINGS = ["f32_ops_per_s", "int8_ops_per_s", "bf16_ops_per_s", "read_bytes_per_s"]
@@ -85,6 +91,23 @@ def test_the_work_of_the_shipped_model(measured):
     assert result["work"]["prompt_attention_ops"] == 4 * 4 * 256 * tokens * (tokens + 1) / 2
 
 
+def test_the_report_of_the_json(measured):
+    """bench/report.py makes the tables of docs/performance.md from such files."""
+    text = report.bench_table(measured[1])
+    for word in ["| vision |", "| second question |", "receipt.jpg", "Ceilings: f32", "Peak memory: 0.0"]:
+        assert word in text
+
+
+def test_a_page_is_filled_between_its_markers(measured, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(measured[1]))
+    (tmp_path / "peers-x.json").write_text(json.dumps({"preset": "x", "runs": 1, "rows": [{"name": "p", "not_measured": "a | b"}]}))
+    page = "1\n<!-- results:a -->\nold\n<!-- /results:a -->\n2\n<!-- results:b -->\n<!-- /results:b -->\n"
+    page += "<!-- results:peers-x -->\n<!-- /results:peers-x -->\n3\n"
+    new = report.filled(page, tmp_path)
+    assert "old" not in new and "| vision |" in new and "*not measured yet*" in new and "not measured: a \\| b" in new
+    assert new.startswith("1\n") and new.endswith("3\n") and report.filled(new, tmp_path) == new
+
+
 def test_the_plot(measured):
     texts = svg(measured[2])
     assert {"load", "vision", "prefill", "first token", "second question"} <= set(texts)
@@ -97,6 +120,7 @@ def test_a_sweep(onsight, tmp_path, over, up_to, key, expected):
     assert done.returncode == 0 and done.stderr == ""
     result = json.loads((tmp_path / "s.json").read_text())
     sweep = result["sweep"]
+    assert "| first token |" in report.bench_table(result)
     assert sweep["over"] == over and [point[key] for point in sweep["points"]] == expected
     assert ("time_ms_fit" in sweep) == (over == "tiles")
     for point in sweep["points"]:

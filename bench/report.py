@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Puts measured figures into docs/performance.md, between <!-- results:NAME --> and <!-- /results:NAME -->.
+
+    bench/report.py            # from bench/results/NAME.json
+    bench/report.py --check    # fails if the page would change
+
+A NAME that begins with "peers-" is a table of bench/peers/run.py, any other what `onsight bench --json` wrote.
+"""
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "performance.md"
+RESULTS = ROOT / "bench" / "results"
+PLACE = re.compile(r"(<!-- results:([\w.-]+) -->\n).*?(<!-- /results:\2 -->)", re.DOTALL)
+EMPTY = "*not measured yet*\n"
+
+
+def table(head, rows):
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def seconds(ms):
+    return f"{ms / 1e3:.2f} s" if ms >= 1e4 else f"{ms:.0f} ms" if ms >= 100 else f"{ms:.1f} ms" if ms >= 10 else f"{ms:.2f} ms"
+
+
+def times(spread):
+    return f"{seconds(spread['median'])} ({seconds(spread['min'])} – {seconds(spread['max'])})" if spread else "–"
+
+
+def rate(spread):
+    return f"{spread['median']:.1f} ({spread['min']:.1f} – {spread['max']:.1f})" if spread and spread["median"] else "–"
+
+
+def gigabytes(n):
+    return f"{n / 1e9:.2f} GB" if n else "–"
+
+
+def percent(part):
+    return f"{100 * part:.0f} %" if part else "–"
+
+
+def machine_line(machine, threads, runs):
+    return f"{machine['cpu']}, {machine['cores']} cores, {gigabytes(machine['memory_bytes'])}; {threads} threads, {runs} runs.\n"
+
+
+def peers_table(results):
+    rows = []
+    measured = [row for row in results["rows"] if "not_measured" not in row]
+    for row in results["rows"]:
+        if "not_measured" in row:
+            rows.append([row["name"], f"not measured: {row['not_measured']}", "", "", "", ""])
+            continue
+        tile = row.get("vision_ms")
+        tile = seconds(tile["median"] / row["tiles"]) if tile and row.get("tiles") else "–"
+        rows.append([row["name"], times(row["first_token_ms"]), tile, rate(row["decode_tokens_per_s"]), gigabytes(row["peak_memory_bytes"]),
+                     row.get("prompt_tokens") or "–"])  # fmt: skip
+    head = ["", "first token", "vision, a tile", "tokens/s", "peak memory", "prompt tokens"]
+    line = f"{results['preset']} shapes, {results['picture']}. " if "picture" in results else ""
+    if measured:
+        line += machine_line(measured[0]["machine"], measured[0]["machine"]["threads"], results["runs"])
+    return line + "\n" + table(head, rows)
+
+
+def ceilings_line(ceilings):
+    parts = [f"f32 {ceilings['f32_ops_per_s'] / 1e9:.0f} GOP/s ({ceilings['f32_instruction']})",
+             f"int8 {ceilings['int8_ops_per_s'] / 1e9:.0f} GOP/s ({ceilings['int8_instruction']})"]  # fmt: skip
+    if ceilings["bf16_ops_per_s"]:
+        parts.append(f"bf16 {ceilings['bf16_ops_per_s'] / 1e9:.0f} GOP/s ({ceilings['bf16_instruction']})")
+    if ceilings["read_bytes_per_s"]:
+        parts.append(f"reading {ceilings['read_bytes_per_s'] / 1e9:.1f} GB/s")
+    return "Ceilings: " + ", ".join(parts) + ".\n"
+
+
+def bench_table(results):
+    model = results["model"]
+    line = f"{model['name']} ({model['weight_types']}), kernels {results['machine']['isa']}. "
+    line += machine_line(results["machine"], results["threads"], results["runs"]) + ceilings_line(results["ceilings"])
+    if "sweep" in results:
+        return line + "\n" + sweep_table(results["sweep"])
+    stages, speeds, reached = results["stages"], results["speeds"], results["reached"]
+    picture = results["picture"]
+    line += f"{picture['file']}, {picture['width']} x {picture['height']}, {results['tiles']} tiles, {results['prompt_tokens']} tokens.\n"
+
+    def gops(key):
+        return f"{speeds[key] / 1e9:.0f} GOP/s" if speeds[key] else "–"
+
+    rows = [
+        ["load", times(stages["load_ms"]), "", "", ""],
+        ["preprocess", times(stages["preprocess_ms"]), "", "", ""],
+        ["vision", times(stages["vision_ms"]), gops("vision_ops_per_s"), percent(reached["vision_of_f32"]), percent(reached["vision_of_int8"])],
+        ["vision, a tile", times(stages["vision_tile_ms"]), "", "", ""],
+        ["prefill", times(stages["prefill_ms"]), gops("prefill_ops_per_s"), percent(reached["prefill_of_f32"]), percent(reached["prefill_of_int8"])],
+        ["first token", times(stages["first_token_ms"]), "", "", ""],
+        ["second question", times(results["second_question"]["first_token_ms"]), "", "", ""],
+    ]  # fmt: skip
+    text = line + "\n" + table(["stage", "time", "speed", "of f32", "of int8"], rows)
+    decode = f"Decoding: {rate(stages['decode_tokens_per_s'])} tokens/s"
+    if speeds["decode_bytes_per_s"]:
+        decode += f", {speeds['decode_bytes_per_s'] / 1e9:.1f} GB/s, {percent(reached['decode_of_read'])} of reading"
+    return text + f"\n{decode}. Peak memory: {gigabytes(results['peak_memory_bytes'])}.\n"
+
+
+def sweep_table(sweep):
+    rows = []
+    for point in sweep["points"]:
+        stages = point["stages"]
+        rows.append([point["threads"], point["tiles"], point["prompt_tokens"], times(stages["vision_ms"]), times(stages["prefill_ms"]),
+                     times(stages["first_token_ms"]), rate(stages["decode_tokens_per_s"]), gigabytes(point["peak_memory_bytes"])])  # fmt: skip
+    text = table(["threads", "tiles", "tokens", "vision", "prefill", "first token", "tokens/s", "peak memory"], rows)
+    if "time_ms_fit" not in sweep:
+        return text
+    time, memory, one = sweep["time_ms_fit"], sweep["memory_mb_fit"], sweep["over"][:-1]
+    return text + (f"\nA {one} more: {seconds(time['slope'])} (straight line, r² {time['r2']:.4f}) and {memory['slope']:.3f} MB "
+                   f"(r² {memory['r2']:.4f}).\n")  # fmt: skip
+
+
+def filled(page, folder):
+    def fill(match):
+        begin, name, end = match.groups()
+        file = folder / f"{name}.json"
+        if not file.exists():
+            return begin + EMPTY + end
+        results = json.loads(file.read_text())
+        text = peers_table(results) if name.startswith("peers-") else bench_table(results)
+        if file.with_suffix(".svg").exists():
+            text += f"\n![{name}](../bench/results/{name}.svg)\n"
+        return begin + text + end
+
+    return PLACE.sub(fill, page)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    page = PAGE.read_text()
+    new = filled(page, RESULTS)
+    if args.check and new != page:
+        sys.exit("docs/performance.md is not what bench/results/ says: run bench/report.py")
+    if not args.check:
+        PAGE.write_text(new)
+
+
+if __name__ == "__main__":
+    main()
