@@ -75,10 +75,11 @@ class Bench : public Verb {
     const bool sweep = sweep_ != Sweep::kNone;
     BenchReport report;
     report.machine = this_machine();
-    report.threads = options_.engine.threads > 0 ? options_.engine.threads : report.machine.cores;
+    report.threads = options_.threads > 0 ? options_.threads : report.machine.cores;
     report.runs = runs_ > 0 ? runs_ : sweep ? kSweepRuns : kRuns;
     report.sweep = sweep_;
     bench_.runs = report.runs;
+    bench_.engine = options_.engine_options();
     bench_.engine.threads = report.threads;
     bench_.request = options_.request;
     if (bench_.request.max_tokens == 0) bench_.request.max_tokens = sweep ? kSweepMaxTokens : kMaxTokens;
