@@ -28,7 +28,8 @@ Examples:
   onsight ask --image receipt.jpg "What is the total?"
   onsight ask --image before.png --image after.png "What changed?"
   grim - | onsight ask --image - --stats "Read the text."
-  onsight ask --model ~/SmolVLM-256M-Instruct --image photo.heic --json)",
+  onsight ask --model ~/SmolVLM-256M-Instruct --image photo.heic --json
+  onsight ask --model SmolVLM-500M-Instruct-Q8_0.gguf --image photo.jpg)",
             make_ask},
     VerbRow{"chat", "[--model MODEL] [--image FILE]...", "talk about pictures in the terminal",
             R"(In the conversation:
@@ -67,7 +68,7 @@ Examples:
 Example:
   echo '"Hello <image>"' | onsight tokenize)",
             make_tokenize},
-    VerbRow{"inspect", "[MODEL] [--json]", "say what a checkpoint folder holds and whether it can run",
+    VerbRow{"inspect", "[MODEL] [--json]", "say what a model holds and whether it can run",
             R"(Without MODEL it is the one that comes with onsight.
 
 Example:
