@@ -258,7 +258,8 @@ void Executor::linears(Run& run, std::span<const Op> ops) {
     const PackedMatrix& w = op.linear->weight;
     const bool grouped = w.format() == WeightFormat::kQ4 && rows <= 2 * kFourBitRows;
     (grouped ? in_groups : in_codes) |= w.in_codes();
-    // A block of rows stays in the second-level cache while a few panels of weights pass by.
+    // A block of float rows stays in the second-level cache while a few panels of weights pass by. Codes are read at
+    // two bytes a cycle, which any cache gives: there all rows pass by each panel, and a 4-bit panel is widened once.
     const int64_t bytes = w.inputs() * (w.in_codes() ? 1 : 4), step = w.in_codes() ? kDotRows : 12;
     const int64_t row_block = std::clamp<int64_t>((512 << 10) / bytes / step * step, step, 240);
     const int64_t row_blocks = (rows + row_block - 1) / row_block, panels = w.panels();
@@ -415,16 +416,16 @@ void Executor::quantise(Run& run, Value value, int64_t group, bool in_groups) {
   const auto one_tile = [&](int64_t i, int) {
     const int64_t first = i / tiles * run_of_rows + i % tiles * tile,
                   n = std::min(tile, run_of_rows - i % tiles * tile);
+    std::byte* out = codes_.codes.data() + first * codes_.row_bytes;
+    if (!in_groups)
+      return kernels_.integer->quantise(x + first * width, width, static_cast<int>(n),
+                                        group ? &centres[static_cast<size_t>(first / group * width)] : nullptr, width,
+                                        kernels_.dot->x_offset, out, &codes_.scale[static_cast<size_t>(first)],
+                                        &codes_.zero[static_cast<size_t>(first)]);
     for (int64_t r = 0; r < n; ++r) {
-      std::byte* out = codes_.codes.data() + first * codes_.row_bytes + r * kQuad;
-      const float* from = x + (first + r) * width;
       const auto at = static_cast<size_t>(first * groups + r);
-      if (in_groups)
-        kernels_.integer->quantise_groups(from, width, reinterpret_cast<int8_t*>(out), n * kQuad, &codes_.scale[at],
-                                          &codes_.zero[at], static_cast<int>(n));
-      else
-        kernels_.integer->quantise(from, group ? &centres[static_cast<size_t>(first / group * width)] : nullptr, width,
-                                   kernels_.dot->x_offset, out, n * kQuad, &codes_.scale[at], &codes_.zero[at]);
+      kernels_.integer->quantise_groups(x + (first + r) * width, width, reinterpret_cast<int8_t*>(out) + r * kQuad,
+                                        n * kQuad, &codes_.scale[at], &codes_.zero[at], static_cast<int>(n));
     }
   };
   const int64_t all = rows / run_of_rows * tiles;
@@ -443,6 +444,7 @@ void Executor::find_centres(const float* x, int64_t rows, int64_t width, std::ve
   codes_.centre_scale.resize(static_cast<size_t>(2 * groups));
   codes_.centre_zero.resize(static_cast<size_t>(2 * groups));
   std::vector<float> rest(static_cast<size_t>(width));
+  std::vector<std::byte> row(static_cast<size_t>(codes_.row_bytes));
   for (int64_t g = 0; g < groups; ++g) {
     float* centre = &centres[static_cast<size_t>(g * width)];
     for (int64_t r = 0; r < codes_.group; r += kEvery)
@@ -451,11 +453,13 @@ void Executor::find_centres(const float* x, int64_t rows, int64_t width, std::ve
     std::copy(centre, centre + width, rest.begin());
     for (int pass = 0; pass < 2; ++pass) {
       const auto at = static_cast<size_t>(2 * g + pass);
-      std::byte* codes = codes_.centres.data() + g * 2 * codes_.row_bytes + pass * kQuad;
-      kernels_.integer->quantise(rest.data(), nullptr, width, kernels_.dot->x_offset, codes, 2 * kQuad,
+      kernels_.integer->quantise(rest.data(), width, 1, nullptr, width, kernels_.dot->x_offset, row.data(),
                                  &codes_.centre_scale[at], &codes_.centre_zero[at]);
+      std::byte* codes = codes_.centres.data() + g * 2 * codes_.row_bytes + pass * kQuad;
+      for (int64_t q = 0; q < codes_.row_bytes / kQuad; ++q)
+        std::memcpy(codes + q * 2 * kQuad, &row[static_cast<size_t>(q * kQuad)], kQuad);
       const auto code = [&](int64_t i) {
-        const std::byte b = codes[i / kQuad * 2 * kQuad + i % kQuad];
+        const std::byte b = row[static_cast<size_t>(i)];
         return kernels_.dot->x_offset ? static_cast<int32_t>(static_cast<int8_t>(b))
                                       : static_cast<int32_t>(static_cast<uint8_t>(b));
       };

@@ -49,10 +49,11 @@ constexpr int64_t attend_int_scratch_bytes(int64_t keys, int head_dim) {
 }
 
 struct IntKernels {
-  // Codes of one row: x − centre ≈ scale · (code − zero), code 0…255 and stored less `offset`, as is zero. centre: [n],
-  // or nullptr for 0. The quads of the row lie `stride` bytes apart; a last quad is filled up with the code of 0.
-  void (*quantise)(const float* x, const float* centre, int64_t n, int offset, std::byte* codes, int64_t stride,
-                   float* scale, int32_t* zero);
+  // Codes of a tile of up to kDotRows rows of x, `stride` apart: x − centre ≈ scale · (code − zero) with a scale and a
+  // zero a row, code 0…255 and stored less `offset`, as is zero. centre: [n], or nullptr for 0. codes:
+  // [quads][rows][4]; a last quad is filled up with the code of 0.
+  void (*quantise)(const float* x, int64_t stride, int rows, const float* centre, int64_t n, int offset,
+                   std::byte* codes, float* scale, int32_t* zero);
   // Codes of one row in groups of kGroup: x ≈ scale[g] · code, code −127…127; n a multiple of kQuad, the last group is
   // filled up with 0. scale and sum of a group are `rows` apart.
   void (*quantise_groups)(const float* x, int64_t n, int8_t* codes, int64_t stride, float* scale, int32_t* sum,

@@ -11,22 +11,24 @@
 namespace onsight::compute {
 namespace {
 
-void quantise(const float* x, const float* centre, int64_t n, int offset, std::byte* codes, int64_t stride,
+void quantise(const float* x, int64_t stride, int rows, const float* centre, int64_t n, int offset, std::byte* codes,
               float* scale, int32_t* zero) {
-  float low = 0, high = 0;
-  const auto value = [&](int64_t i) { return centre ? x[i] - centre[i] : x[i]; };
-  for (int64_t i = 0; i < n; ++i) {
-    low = std::min(low, value(i));
-    high = std::max(high, value(i));
-  }
-  const float step = high > low ? (high - low) / 255.0f : 1.0f, inverse = 1.0f / step;
-  const auto at_zero = static_cast<int32_t>(std::nearbyint(-low * inverse));
-  *scale = step;
-  *zero = at_zero - offset;
-  for (int64_t i = 0; i < (n + kQuad - 1) / kQuad * kQuad; ++i) {
-    const float v = i < n ? value(i) * inverse : 0.0f;
-    const int32_t code = std::clamp(static_cast<int32_t>(std::nearbyint(v)) + at_zero, 0, 255);
-    codes[i / kQuad * stride + i % kQuad] = static_cast<std::byte>(code - offset);
+  for (int r = 0; r < rows; ++r) {
+    const auto value = [&](int64_t i) { return centre ? x[r * stride + i] - centre[i] : x[r * stride + i]; };
+    float low = 0, high = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      low = std::min(low, value(i));
+      high = std::max(high, value(i));
+    }
+    const float step = high > low ? (high - low) / 255.0f : 1.0f, inverse = 1.0f / step;
+    const auto at_zero = static_cast<int32_t>(std::nearbyint(-low * inverse));
+    scale[r] = step;
+    zero[r] = at_zero - offset;
+    for (int64_t i = 0; i < (n + kQuad - 1) / kQuad * kQuad; ++i) {
+      const float v = i < n ? value(i) * inverse : 0.0f;
+      const int32_t code = std::clamp(static_cast<int32_t>(std::nearbyint(v)) + at_zero, 0, 255);
+      codes[(i / kQuad * rows + r) * kQuad + i % kQuad] = static_cast<std::byte>(code - offset);
+    }
   }
 }
 
