@@ -19,14 +19,14 @@ HWY_BEFORE_NAMESPACE();
 namespace onsight::compute {
 namespace HWY_NAMESPACE {
 
-// What is added before rounding a probability down turns with the keys, so that a long tail of small ones keeps its
+// What is added before rounding a probability turns with the keys, so that a long tail of small ones keeps its
 // weight.
 struct Turns {
   HWY_ALIGN float at[256];
   constexpr Turns() : at() {
     for (int i = 0; i < 256; ++i) {
       const double x = 0.5 + i * 0.6180339887498949;
-      at[i] = static_cast<float>(0.9999 * (x - static_cast<double>(static_cast<int64_t>(x))));
+      at[i] = static_cast<float>(0.9999 * (x - static_cast<double>(static_cast<int64_t>(x))) - 0.5);
     }
   }
 };
@@ -51,16 +51,20 @@ HWY_INLINE void store_quads(VI32 v, std::byte* out, int64_t stride, int64_t quad
   for (int64_t q = 0; q < quads; ++q) std::memcpy(out + q * stride, bytes + q * kQuad, kQuad);
 }
 
+// Added to a float below 2^22, leaves its nearest integer in the lowest bits.
+constexpr float kRounder = 12582912.0f;
+
 // top · 2^x for x up to 60; relative error 1e-4, far below the step of the codes.
 HWY_INLINE VF scaled_exp2(DF d, VF x, float top) {
   const DI32 di;
-  const VF bounded = hn::Max(x, hn::Set(d, -60.0f));
-  const VI32 whole = hn::NearestInt(bounded);
-  const VF f = hn::Sub(bounded, hn::ConvertTo(d, whole));
+  const VF rounder = hn::Set(d, kRounder), bounded = hn::Max(x, hn::Set(d, -60.0f));
+  const VF whole = hn::Add(bounded, rounder);
+  const VF f = hn::Sub(bounded, hn::Sub(whole, rounder));
   VF p = hn::MulAdd(f, hn::Set(d, 0.0555041f * top), hn::Set(d, 0.2402265f * top));
   p = hn::MulAdd(f, p, hn::Set(d, 0.6931472f * top));
   p = hn::MulAdd(f, p, hn::Set(d, top));
-  return hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(whole)));
+  return hn::BitCast(d, hn::Add(hn::BitCast(di, p),
+                                hn::ShiftLeft<23>(hn::BitCast(di, whole))));  // the rounder's bits leave at the top
 }
 
 constexpr int64_t kColumns = 16;  // of a tile that become codes together: a 128-bit vector of each row
@@ -388,7 +392,8 @@ void attend_int(const DotTiles& dot, const IntHead& head, const float* q, int64_
       VI32 sum = hn::Zero(di);
       const auto code = [&](int64_t i) {
         const VF x = hn::Mul(hn::ConvertTo(d, hn::Sub(hn::Load(di, scores + i * kQ + c), largest)), unit);
-        const VI32 e = hn::ConvertTo(di, hn::Add(scaled_exp2(d, x, top - 1), hn::Set(d, kTurns.at[i])));
+        const VF turned = hn::Add(scaled_exp2(d, x, top - 1), hn::Set(d, kTurns.at[i]));
+        const VI32 e = hn::And(hn::BitCast(di, hn::Add(turned, hn::Set(d, kRounder))), hn::Set(di, 255));
         sum = hn::Add(sum, e);
         return e;
       };
