@@ -44,8 +44,12 @@ def percent(part):
     return f"{100 * part:.0f} %" if part else "–"
 
 
+def count(n, what):
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def machine_line(machine, threads, runs):
-    return f"{machine['cpu']}, {machine['cores']} cores, {gigabytes(machine['memory_bytes'])}; {threads} threads, {runs} runs.\n"
+    return f"{machine['cpu']}, {count(machine['cores'], 'core')}, {gigabytes(machine['memory_bytes'])}; {count(threads, 'thread')}, {count(runs, 'run')}.\n"
 
 
 def peers_table(results):
@@ -84,7 +88,7 @@ def bench_table(results):
         return line + "\n" + sweep_table(results["sweep"])
     stages, speeds, reached = results["stages"], results["speeds"], results["reached"]
     picture = results["picture"]
-    line += f"{picture['file']}, {picture['width']} x {picture['height']}, {results['tiles']} tiles, {results['prompt_tokens']} tokens.\n"
+    line += f"{picture['file']}, {picture['width']} x {picture['height']}, {count(results['tiles'], 'tile')}, {results['prompt_tokens']} tokens.\n"
 
     def gops(key):
         return f"{speeds[key] / 1e9:.0f} GOP/s" if speeds[key] else "–"

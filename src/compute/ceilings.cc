@@ -290,12 +290,11 @@ uint64_t sum_of(const uint64_t* words, size_t n) {
 }
 
 void measure_reading(const CeilingOptions& options, Ceilings& out) {
-  constexpr int64_t kLeastBytes = int64_t{256} << 20;
   int64_t cache = 0;
 #if defined(_SC_LEVEL3_CACHE_SIZE)
   cache = std::max<int64_t>(0, ::sysconf(_SC_LEVEL3_CACHE_SIZE));
 #endif
-  const int64_t bytes = std::max(kLeastBytes, 2 * cache / options.threads) / 4096 * 4096;
+  const int64_t bytes = std::max(options.buffer_bytes, 2 * cache / options.threads) / 4096 * 4096;
   const int64_t needed = bytes * options.threads;
   if (needed > options.available_bytes / 2) {
     out.read_refused = fmt::format("reading is measured on {} MB, of {} MB that are free", needed >> 20,

@@ -12,7 +12,8 @@ namespace onsight::compute {
 struct CeilingOptions {
   int threads = 1;
   int64_t available_bytes = 0;  // of memory; reading is measured only where its buffers are a small part of it
-  double seconds = 0.05;        // of each of the measurements, of which there are three a ceiling
+  int64_t buffer_bytes = int64_t{256} << 20;  // of a thread, at least: reading is of buffers that no cache holds
+  double seconds = 0.05;                      // of each of the measurements, of which there are three a ceiling
 };
 
 // Operations a second over all threads, registers to registers; a multiplication and an addition are two.

@@ -8,7 +8,8 @@ namespace onsight::compute {
 namespace {
 
 TEST(Ceilings, ArePositiveAndInASaneOrder) {
-  const Ceilings c = measure_ceilings({.threads = 1, .available_bytes = int64_t{2} << 30, .seconds = 0.01});
+  const Ceilings c =
+      measure_ceilings({.threads = 1, .available_bytes = int64_t{2} << 30, .buffer_bytes = 16 << 20, .seconds = 0.005});
   EXPECT_EQ(c.threads, 1);
   EXPECT_GT(c.f32_ops_per_s, 1e8);
   EXPECT_GT(c.int8_ops_per_s, 1e8);
@@ -25,7 +26,8 @@ TEST(Ceilings, ArePositiveAndInASaneOrder) {
 }
 
 TEST(Ceilings, ASmallMachineIsNotFilled) {
-  const Ceilings c = measure_ceilings({.threads = 2, .available_bytes = 300 << 20, .seconds = 0.001});
+  const Ceilings c =
+      measure_ceilings({.threads = 2, .available_bytes = 300 << 20, .buffer_bytes = 256 << 20, .seconds = 0.001});
   EXPECT_EQ(c.read_bytes_per_s, 0);
   EXPECT_NE(c.read_refused.find("300 MB"), std::string::npos) << c.read_refused;
   EXPECT_GT(c.f32_ops_per_s, 0);
