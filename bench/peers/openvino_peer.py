@@ -1,4 +1,5 @@
 """OpenVINO through optimum-intel: weights in int8, and the same with the vision tower quantised statically by NNCF, activations too."""
+import contextlib
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -36,18 +37,23 @@ def prepare():
     if args.variant == "int8-static" and not static_tower.exists():
         # From the float tower: the tiles of the measured picture calibrate it, one at a time.
         model = OVModelForVisualCausalLM.from_pretrained(args.checkpoint, export=True, load_in_8bit=False, compile=False)
-        seen = []
-        tower = model.vision_embeddings.forward
-        model.vision_embeddings.forward = lambda pixel_values, **more: seen.append({"pixel_values": pixel_values, **more}) or tower(
-            pixel_values, **more
-        )
+        seen = {}
+
+        class Seen(Exception):
+            pass
+
+        def look(pixel_values, **more):
+            seen.update(pixel_values=pixel_values, **more)
+            raise Seen
+
+        model.vision_embeddings.forward = look
         model.compile()
-        model.generate(**inputs(), do_sample=False, max_new_tokens=1)
+        with contextlib.suppress(Seen):
+            model.generate(**inputs(), do_sample=False, max_new_tokens=1)
         names = {key.get_any_name() for key in model.vision_embeddings.model.inputs}
         tiles = [
-            {name: value[i : i + 1].numpy() for name, value in batch.items() if name in names}
-            for batch in seen for i in range(batch["pixel_values"].shape[0])
-        ]  # fmt: skip
+            {name: value[i : i + 1].numpy() for name, value in seen.items() if name in names} for i in range(seen["pixel_values"].shape[0])
+        ]
         quantised = nncf.quantize(
             model.vision_embeddings.model, nncf.Dataset(tiles), subset_size=len(tiles), model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED, fast_bias_correction=True,

@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -102,17 +101,16 @@ def environment(name, args):
 
 def inputs(args):
     """(checkpoint folder, picture), made if they are not there."""
-    tools = environment("tools", args)
     log = args.work / "inputs.log"
     picture = args.work / "picture-1536x1024.jpg"
     if not picture.exists():
-        run([tools, HERE / "picture.py", picture], log, 600)
+        run([environment("tools", args), HERE / "picture.py", picture], log, 600)
     folder = args.checkpoint or args.work / args.preset
     if not (folder / "model.safetensors").exists():
         if not args.tokenizer:
             sys.exit("expected --tokenizer FILE to make a checkpoint: the tokenizer.json of SmolLM2 or of any published SmolVLM")
         say(f"making a random checkpoint of the {args.preset} shapes ...")
-        run([tools, HERE / "checkpoint.py", args.preset, folder, "--tokenizer", args.tokenizer], log, 3600)
+        run([environment("tools", args), HERE / "checkpoint.py", args.preset, folder, "--tokenizer", args.tokenizer], log, 3600)
     return folder, picture
 
 
@@ -228,8 +226,10 @@ def main():
     markdown = tables.peers_table(json.loads(results.read_text()))
     results.with_suffix(".md").write_text(markdown)
     print(markdown)
-    if shutil.which(str(args.venvs / "tools" / "bin" / "python")):
-        run([args.venvs / "tools" / "bin" / "python", HERE / "plot.py", results, results.with_suffix(".svg")], args.work / "plot.log", 300)
+    try:
+        run([environment("tools", args), HERE / "plot.py", results, results.with_suffix(".svg")], args.work / "plot.log", 300)
+    except NotMeasured as error:
+        say(f"no plot: {error}")
 
 
 if __name__ == "__main__":
