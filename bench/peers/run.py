@@ -53,6 +53,7 @@ def run(command, log, limit_s, env=None):
     with open(log, "a") as err:
         err.write(f"\n$ {' '.join(map(str, command))}\n")
         err.flush()
+        begin = err.tell()
         try:
             done = subprocess.run(
                 list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, text=True, timeout=limit_s,
@@ -63,10 +64,13 @@ def run(command, log, limit_s, env=None):
         except OSError as error:
             raise NotMeasured(str(error)) from None
         err.write(done.stdout)
+    if done.returncode < 0:
+        raise NotMeasured(f"ended by signal {-done.returncode} (out of memory?)")
     if done.returncode:
-        lines = [line.strip() for line in Path(log).read_text(errors="replace").splitlines() if line.strip()]
-        said = next((line for line in reversed(lines) if "rror" in line or line.startswith("onsight:")), lines[-1])
-        raise NotMeasured(f"exit code {done.returncode}: {said[:200]}")
+        said = Path(log).read_bytes()[begin:].decode(errors="replace")
+        lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
+        reason = next((line for line in reversed(lines) if "rror" in line or line.startswith("onsight:")), lines[-1])
+        raise NotMeasured(f"exit code {done.returncode}: {reason[:200]}")
     return done.stdout
 
 
@@ -115,13 +119,13 @@ def inputs(args):
 
 
 def measure_onsight(variant, checkpoint, picture, prepared, args):
-    log = args.work / f"onsight-{variant.replace(' ', '-')}.log"
+    log = args.work / f"{args.preset}-onsight-{variant.replace(' ', '-')}.log"
     model = checkpoint
     if variant != "as stored":
         model = prepared / f"onsight-{variant}.onsight"
         if not model.exists():
             run([args.onsight, "convert", checkpoint, model, "--quant", variant], log, 3600)
-    out = args.work / "onsight.json"
+    out = args.work / f"{args.preset}-onsight.json"
     run(
         [args.onsight, "bench", "--model", model, "--image", picture, "--prompt", PROMPT, "--runs", args.runs, "--max-tokens",
          args.max_tokens, "--threads", args.threads, "--json", out], log, args.limit,
@@ -142,7 +146,7 @@ def measure_onsight(variant, checkpoint, picture, prepared, args):
 
 def measure_peer(name, script, variant, checkpoint, picture, prepared, args):
     python = environment(name, args)
-    log = args.work / f"{name}-{variant}.log"
+    log = args.work / f"{args.preset}-{name}-{variant}.log"
     log.unlink(missing_ok=True)
     command = [
         python, HERE / script, "--variant", variant, "--checkpoint", checkpoint, "--prepared", prepared, "--picture", picture, "--prompt",
