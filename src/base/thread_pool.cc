@@ -63,12 +63,19 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::take_tasks(int thread) {
-  while (true) {
-    int64_t index = next_.fetch_add(1, std::memory_order_relaxed);
-    if (index >= count_) return;
-    (*task_)(index, thread);
+bool ThreadPool::take_task(int thread) {
+  int64_t left = left_.load(std::memory_order_acquire);
+  do {
+    if (left <= 0) return false;
+  } while (!left_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel, std::memory_order_acquire));
+  const auto* task = task_;
+  const int64_t count = count_;
+  (*task)(count - left, thread);
+  if (undone_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    ends_.fetch_add(1, std::memory_order_release);
+    ends_.notify_one();
   }
+  return true;
 }
 
 void ThreadPool::work(int thread) {
@@ -76,8 +83,8 @@ void ThreadPool::work(int thread) {
   while (true) {
     seen = wait_for_change(round_, seen);
     if (stop_.load(std::memory_order_relaxed)) return;
-    take_tasks(thread);
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
+    while (take_task(thread)) {
+    }
   }
 }
 
@@ -89,13 +96,14 @@ void ThreadPool::run(int64_t count, const std::function<void(int64_t, int)>& tas
   }
   task_ = &task;
   count_ = count;
-  next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
+  undone_.store(count, std::memory_order_relaxed);
+  const uint32_t end = ends_.load(std::memory_order_relaxed);
+  left_.store(count, std::memory_order_release);
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();
-  take_tasks(0);
-  // Every worker passes through every round, so none can touch this task after run() has returned.
-  for (uint32_t left = busy_.load(std::memory_order_acquire); left != 0;) left = wait_for_change(busy_, left);
+  while (take_task(0)) {
+  }
+  wait_for_change(ends_, end);
 }
 
 }  // namespace onsight

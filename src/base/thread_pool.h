@@ -28,14 +28,17 @@ class ThreadPool {
 
  private:
   void work(int thread);
-  void take_tasks(int thread);
+  bool take_task(int thread);
 
   std::vector<std::thread> workers_;
   const std::function<void(int64_t, int)>* task_ = nullptr;
   int64_t count_ = 0;
-  std::atomic<int64_t> next_{0};
-  std::atomic<uint32_t> round_{0};  // a new value starts the workers
-  std::atomic<uint32_t> busy_{0};   // workers that have not finished the round
+  // Tasks of the present loop that nobody has taken. Who takes one knows that its loop cannot end before, so a worker
+  // that comes late to a loop, or to none, does no harm, and none is waited for that has taken nothing.
+  std::atomic<int64_t> left_{0};
+  std::atomic<int64_t> undone_{0};
+  std::atomic<uint32_t> round_{0};  // a new value wakes the workers
+  std::atomic<uint32_t> ends_{0};   // a new value wakes the caller
   std::atomic<bool> stop_{false};
 };
 

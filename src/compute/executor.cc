@@ -9,6 +9,29 @@
 
 namespace onsight::compute {
 
+namespace {
+constexpr int64_t kChainRows = 256;  // of a chain of two layers, so that what is between them stays in a cache
+
+// Two layers in codes, the second on what only the first makes, which nobody else sees.
+bool is_chain(const Graph& graph, size_t first) {
+  const std::span<const Op> ops = graph.ops();
+  if (first + 1 >= ops.size()) return false;
+  const Op &a = ops[first], &b = ops[first + 1];
+  if (a.kind != OpKind::kLinear || b.kind != OpKind::kLinear || b.in[0].id != a.output.id || b.in[1].id == a.output.id)
+    return false;
+  if (!a.linear->weight.in_codes() || !b.linear->weight.in_codes() || graph.shape(a.output)[0] <= kChainRows ||
+      !a.group)
+    return false;
+  for (size_t i = first + 2; i < ops.size(); ++i)
+    for (Value v : ops[i].in)
+      if (v.id == a.output.id) return false;
+  const auto is_named = [&](const Graph::Named& named) { return named.value.id == a.output.id; };
+  return std::none_of(graph.outputs().begin(), graph.outputs().end(), is_named) &&
+         std::none_of(graph.observed().begin(), graph.observed().end(), is_named);
+}
+
+}  // namespace
+
 MemoryPlan plan_memory(const Graph& graph) {
   const size_t n = graph.values();
   std::vector<size_t> last(n, 0);
@@ -17,6 +40,8 @@ MemoryPlan plan_memory(const Graph& graph) {
     last[static_cast<size_t>(op.output.id)] = i;
     for (Value v : op.in)
       if (v) last[static_cast<size_t>(v.id)] = i;
+    // A chain writes the first rows of its second layer's output while its first layer still reads.
+    if (is_chain(graph, i)) last[static_cast<size_t>(op.in[0].id)] = i + 1;
   }
   for (const Graph::Named& named : graph.outputs()) last[static_cast<size_t>(named.value.id)] = graph.ops().size();
 
@@ -45,6 +70,7 @@ MemoryPlan plan_memory(const Graph& graph) {
 }
 
 struct Executor::Run {
+  Run(const Graph& g, const Bindings& b) : graph(g), bindings(b), values(g.values()) {}
   const Graph& graph;
   const Bindings& bindings;
   std::vector<Tensor> values;
@@ -53,6 +79,29 @@ struct Executor::Run {
   const float* f32(Value v) const { return v ? reinterpret_cast<const float*>(tensor(v).data) : nullptr; }
   const int32_t* i32(Value v) const { return reinterpret_cast<const int32_t*>(tensor(v).data); }
   const Shape& shape(Value v) const { return graph.shape(v); }
+
+  // Cosines, then sines, of each row: the same in all layers, so computed once.
+  const float* angles(const Op& op, int64_t rows) {
+    const size_t half = op.frequencies->size();
+    if (turns_of_ == op.in[1].id && frequencies_ == op.frequencies) return turns_.data();
+    turns_of_ = op.in[1].id;
+    frequencies_ = op.frequencies;
+    turns_.resize(static_cast<size_t>(rows) * 2 * half);
+    const int32_t* positions = i32(op.in[1]);
+    for (int64_t r = 0; r < rows; ++r)
+      for (size_t i = 0; i < half; ++i) {
+        const float angle = static_cast<float>(positions[r]) * (*op.frequencies)[i];
+        float* table = &turns_[static_cast<size_t>(r) * 2 * half];
+        table[i] = std::cos(angle);
+        table[half + i] = std::sin(angle);
+      }
+    return turns_.data();
+  }
+
+ private:
+  int32_t turns_of_ = -1;
+  const std::vector<float>* frequencies_ = nullptr;
+  std::vector<float> turns_;
 };
 
 Status Executor::run(const Graph& graph, const Bindings& bindings, const Observer& observer) {
@@ -62,7 +111,7 @@ Status Executor::run(const Graph& graph, const Bindings& bindings, const Observe
     arena_ = Buffer(static_cast<size_t>(plan.bytes));
   }
   scratch_.resize(static_cast<size_t>(pool_.threads()));
-  Run run{graph, bindings, std::vector<Tensor>(graph.values())};
+  Run run(graph, bindings);
   for (size_t v = 0; v < graph.values(); ++v) {
     Value value{static_cast<int32_t>(v)};
     run.values[v] = {graph.dtype(value), graph.shape(value),
@@ -85,10 +134,14 @@ Status Executor::run(const Graph& graph, const Bindings& bindings, const Observe
     };
     if (joins(ops[i]))
       while (end < ops.size() && joins(ops[end])) ++end;
-    if (ops[i].kind == OpKind::kLinear)
+    if (end == i + 1 && is_chain(graph, i)) {
+      chain(run, ops[i], ops[i + 1]);
+      end = i + 2;
+    } else if (ops[i].kind == OpKind::kLinear) {
       linears(run, ops.subspan(i, end - i));
-    else
+    } else {
       execute(run, ops[i]);
+    }
     for (; i < end; ++i) {
       if (!observer) continue;
       for (const Graph::Named& named : graph.observed())
@@ -147,18 +200,12 @@ void Executor::execute(Run& run, const Op& op) {
           [&](int64_t r) { kernels_.swiglu(x + r * width, run.f32(op.in[1]) + r * width, width, y + r * width); });
     case OpKind::kRope: {
       const int64_t half = op.head_dim / 2;
-      const int32_t* positions = run.i32(op.in[1]);
+      const float* angles = run.angles(op, rows);
       return each_row([&](int64_t r) {
-        thread_local std::vector<float> table;
-        table.resize(static_cast<size_t>(2 * half));
-        for (int64_t i = 0; i < half; ++i) {
-          const float angle = static_cast<float>(positions[r]) * (*op.frequencies)[static_cast<size_t>(i)];
-          table[i] = std::cos(angle);
-          table[half + i] = std::sin(angle);
-        }
+        const float* table = angles + r * 2 * half;
         for (int h = 0; h < op.heads; ++h) {
           const int64_t at = r * width + int64_t{h} * op.head_dim;
-          kernels_.rope(x + at, table.data(), table.data() + half, half, y + at);
+          kernels_.rope(x + at, table, table + half, half, y + at);
         }
       });
     }
@@ -251,27 +298,50 @@ int64_t filled(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 }  // namespace
 
 void Executor::linears(Run& run, std::span<const Op> ops) {
-  const int64_t rows = run.shape(ops[0].output)[0];
+  std::vector<LinearCall> calls;
+  for (const Op& op : ops)
+    calls.push_back(
+        {&op, op.in[0], run.f32(op.in[0]), run.f32(op.in[1]), run.out(op), run.shape(op.output)[0], op.group});
+  linears(calls);
+}
+
+void Executor::chain(Run& run, const Op& first, const Op& second) {
+  const int64_t rows = run.shape(first.output)[0], inputs = first.linear->weight.inputs(),
+                outputs = second.linear->weight.outputs();
+  for (int64_t r = 0; r < rows;) {
+    const int64_t n = std::min(kChainRows, first.group - r % first.group);  // alike, as parts of a group
+    LinearCall call = {&first, {}, run.f32(first.in[0]) + r * inputs, nullptr, run.out(first), n, n};
+    linears({&call, 1});
+    const float* residual = run.f32(second.in[1]);
+    call = {&second, {}, run.out(first), residual ? residual + r * outputs : nullptr, run.out(second) + r * outputs,
+            n,       n};
+    linears({&call, 1});
+    r += n;
+  }
+}
+
+void Executor::linears(std::span<const LinearCall> calls) {
+  const int64_t rows = calls[0].rows;
   std::vector<LinearTask> tasks;
   bool in_codes = false, in_groups = false;
-  for (const Op& op : ops) {
-    const PackedMatrix& w = op.linear->weight;
+  for (const LinearCall& call : calls) {
+    const PackedMatrix& w = call.op->linear->weight;
     const bool grouped = w.format() == WeightFormat::kQ4 && rows <= 2 * kFourBitRows;
     (grouped ? in_groups : in_codes) |= w.in_codes();
-    // A block of float rows stays in the second-level cache while a few panels of weights pass by. Codes are read at
-    // two bytes a cycle, which any cache gives: there all rows pass by each panel, and a 4-bit panel is widened once.
+    // A block of rows stays in the second-level cache while the panels of weights pass by.
     const int64_t bytes = w.inputs() * (w.in_codes() ? 1 : 4), step = w.in_codes() ? kDotRows : 12;
-    const int64_t row_block = std::clamp<int64_t>((512 << 10) / bytes / step * step, step, 240);
+    int64_t row_block = std::clamp<int64_t>((512 << 10) / bytes / step * step, step, 240);
+    if (w.format() == WeightFormat::kQ4) row_block = rows;  // a panel is widened once for all
     const int64_t row_blocks = (rows + row_block - 1) / row_block, panels = w.panels();
     const int64_t panel_block = std::max<int64_t>(1, std::min<int64_t>(8, row_blocks * panels / (4 * pool_.threads())));
-    const int64_t run_of_rows = op.group && w.in_codes() ? op.group : rows;  // a block has one centre
+    const int64_t run_of_rows = call.group && w.in_codes() ? call.group : rows;  // a block has one centre
     for (int64_t row = 0; row < rows; row += std::min(row_block, run_of_rows - row % run_of_rows))
       for (int64_t p = 0; p < panels; p += panel_block)
-        tasks.push_back({.layer = op.linear,
-                         .x = run.f32(op.in[0]),
-                         .residual = run.f32(op.in[1]),
-                         .y = run.out(op),
-                         .activation = op.activation,
+        tasks.push_back({.layer = call.op->linear,
+                         .x = call.x,
+                         .residual = call.residual,
+                         .y = call.y,
+                         .activation = call.op->activation,
                          .row = row,
                          .rows = std::min(row_block, run_of_rows - row % run_of_rows),
                          .first_panel = p,
@@ -280,7 +350,7 @@ void Executor::linears(Run& run, std::span<const Op> ops) {
   // Layers in different formats may share an input: those that need it in the other kind of codes wait for their turn.
   for (const bool grouped : {false, true}) {
     if (grouped && !in_groups) continue;
-    if (grouped || in_codes) quantise(run, ops[0].in[0], grouped ? 0 : ops[0].group, grouped);
+    if (grouped || in_codes) quantise(calls[0], calls[0].op->linear->weight.inputs(), grouped);
     const auto is_mine = [&](const LinearTask& task) {
       return (task.layer->weight.format() == WeightFormat::kQ4 && rows <= 2 * kFourBitRows) == grouped;
     };
@@ -396,12 +466,11 @@ void Executor::group_task(const LinearTask& t, int) {
     }
 }
 
-void Executor::quantise(Run& run, Value value, int64_t group, bool in_groups) {
-  if (codes_.value == value.id && codes_.in_groups == in_groups && codes_.group == group) return;
-  const Shape& s = run.shape(value);
-  const int64_t rows = s[0], width = s[1], tile = in_groups ? kFourBitRows : kDotRows;
-  const float* x = run.f32(value);
-  codes_.value = value.id;
+void Executor::quantise(const LinearCall& call, int64_t width, bool in_groups) {
+  const int64_t rows = call.rows, group = in_groups ? 0 : call.group, tile = in_groups ? kFourBitRows : kDotRows;
+  if (call.value && codes_.value == call.value.id && codes_.in_groups == in_groups && codes_.group == group) return;
+  const float* x = call.x;
+  codes_.value = call.value.id;
   codes_.in_groups = in_groups;
   codes_.group = group;
   codes_.row_bytes = filled(width, in_groups ? kGroup : kQuad);

@@ -54,11 +54,24 @@ class Executor {
   void execute(Run& run, const Op& op);
   // Layers of one input: one loop for all, and the input becomes codes once.
   void linears(Run& run, std::span<const Op> ops);
+  // Rows of one layer: x [rows, inputs] -> y [rows, outputs]. `value` is what x is, or empty if codes made of it serve
+  // nobody else.
+  struct LinearCall {
+    const Op* op;
+    Value value;
+    const float *x, *residual;
+    float* y;
+    int64_t rows, group;
+  };
+  void linears(std::span<const LinearCall> calls);
+  // Two layers, the second on what only the first makes: block by block of rows, so that what is between them stays in
+  // a cache.
+  void chain(Run& run, const Op& first, const Op& second);
   struct LinearTask;
   void float_task(const LinearTask& task);
   void code_task(const LinearTask& task, int thread);
   void group_task(const LinearTask& task, int thread);
-  void quantise(Run& run, Value x, int64_t group, bool in_groups);
+  void quantise(const LinearCall& call, int64_t width, bool in_groups);
   void find_centres(const float* x, int64_t rows, int64_t width, std::vector<float>& centres);
   void attention(Run& run, const Op& op);
   void attention_in_codes(Run& run, const Op& op);
