@@ -167,8 +167,6 @@ void tile(const std::byte* x, int64_t quads, const std::byte* panel, int32_t* ac
     for (auto& row : turn) row[0] = row[1] = _mm512_setzero_si512();
   const auto step = [&](int turn) __attribute__((always_inline)) {
     const __m512i w0 = _mm512_loadu_si512(panel), w1 = _mm512_loadu_si512(panel + 64);
-    if (kRows <= 2) _mm_prefetch(reinterpret_cast<const char*>(panel) + 2048, _MM_HINT_T0);
-    if (kRows <= 2) _mm_prefetch(reinterpret_cast<const char*>(panel) + 2048 + 64, _MM_HINT_T0);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const __m512i xr = broadcast_quad(x + 4 * r);
@@ -220,8 +218,6 @@ void four_bit_rows(const int8_t* x, const float* x_scale, const int32_t* x_sum, 
   for (auto& row : out) row[0] = row[1] = _mm512_setzero_ps();
   for (int64_t g = 0; g < groups;
        ++g, panel += kGroupPanelBytes, x += kGroup * kRows, x_scale += kRows, x_sum += kRows) {
-    for (int line = 0; line < kGroupPanelBytes; line += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(panel) + 4 * kGroupPanelBytes + line, _MM_HINT_T0);
 #pragma GCC unroll 4
     for (int v = 0; v < 2; ++v) {
       __m512i even[kRows], odd[kRows];
