@@ -4,7 +4,7 @@
     bench/report.py            # from bench/results/NAME.json
     bench/report.py --check    # fails if the page would change
 
-A NAME that begins with "peers-" is a table of bench/peers/run.py, any other what `onsight bench --json` wrote.
+A NAME that begins with "peers-" is a table of bench/peers/run.py, with "fidelity-" one of bench/fidelity.py, any other what `onsight bench --json` wrote.
 """
 import argparse
 import json
@@ -123,6 +123,12 @@ def sweep_table(sweep):
                    f"(r² {memory['r2']:.4f}).\n")  # fmt: skip
 
 
+def fidelity_table(results):
+    rows = [[f"`{row['options']}`", f"{100 * row['features']:.2f} %", f"{row['kl']:.5f}", f"{100 * row['top1']:.1f} %"] for row in results["rows"]]
+    line = f"{results['model']}, {results['image']}, {results['rows'][0]['positions']} positions.\n\n"
+    return line + table(["", "image features, relative error", "mean KL", "same first choice"], rows)
+
+
 def filled(page, folder):
     def fill(match):
         begin, name, end = match.groups()
@@ -130,7 +136,8 @@ def filled(page, folder):
         if not file.exists():
             return begin + EMPTY + end
         results = json.loads(file.read_text())
-        text = peers_table(results) if name.startswith("peers-") else bench_table(results)
+        kinds = {"peers": peers_table, "fidelity": fidelity_table}
+        text = kinds.get(name.split("-")[0], bench_table)(results)
         if file.with_suffix(".svg").exists():
             text += f"\n![{name}](../bench/results/{name}.svg)\n"
         return begin + text + end
