@@ -1,7 +1,6 @@
 #include "text/chat_template.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "base/check.h"
 #include "base/json.h"
@@ -31,11 +30,6 @@ struct Source {
   std::string where;
 };
 
-bool is_there(const Path& path) {
-  std::error_code ignored;
-  return std::filesystem::exists(path, ignored);
-}
-
 // A template, or several with names, of which "default" counts.
 Result<Source> choose(const JsonView& view) {
   const Json& json = view.json();
@@ -56,11 +50,11 @@ Result<Source> choose(const JsonView& view) {
 }
 
 // The "chat_template" of a JSON file, if there is one.
-Result<std::optional<Source>> from_json_file(const Path& path, bool required) {
-  if (!is_there(path)) return std::nullopt;
-  TRY(Json json, load_json(path));
-  JsonView view(json, path.string());
-  if (!json.is_object()) return bad_input("{}: expected a JSON object", path.string());
+Result<std::optional<Source>> from_json_file(const FileSource& files, std::string_view name, bool required) {
+  if (!files.has(name)) return std::nullopt;
+  TRY(Json json, load_json(files, name));
+  JsonView view(json, files.place(name));
+  if (!json.is_object()) return bad_input("{}: expected a JSON object", files.place(name));
   if (!view.has("chat_template")) {
     if (!required) return std::nullopt;
     return bad_input("{}: expected a string", view.at("chat_template").where());
@@ -69,31 +63,22 @@ Result<std::optional<Source>> from_json_file(const Path& path, bool required) {
   return std::optional<Source>(std::move(source));
 }
 
-bool has_more_templates(const Path& folder) {
-  std::error_code error;
-  std::filesystem::directory_iterator it(folder / "additional_chat_templates", error), end;
-  for (; !error && it != end; it.increment(error))
-    if (it->path().extension() == ".jinja") return true;
-  return false;
-}
-
-Result<Source> find_source(const Path& folder) {
-  TRY(std::optional<Source> source, from_json_file(folder / "processor_config.json", false));
+Result<Source> find_source(const FileSource& files) {
+  TRY(std::optional<Source> source, from_json_file(files, "processor_config.json", false));
   if (source) return *std::move(source);
-  TRY(source, from_json_file(folder / "chat_template.json", true));
-  if (source && has_more_templates(folder))
+  TRY(source, from_json_file(files, "chat_template.json", true));
+  if (source && files.has_any("additional_chat_templates", ".jinja"))
     return bad_input("{}: stands beside additional_chat_templates, expected one or the other",
-                     (folder / "chat_template.json").string());
+                     files.place("chat_template.json"));
   if (source) return *std::move(source);
-  Path jinja = folder / "chat_template.jinja";
-  if (!is_there(jinja)) jinja = folder / "additional_chat_templates" / "default.jinja";
-  if (is_there(jinja)) {
-    TRY(std::string text, read_file(jinja, uint64_t{16} << 20));
-    return Source{std::move(text), jinja.string()};
-  }
-  TRY(source, from_json_file(folder / "tokenizer_config.json", false));
+  for (std::string_view jinja : {"chat_template.jinja", "additional_chat_templates/default.jinja"})
+    if (files.has(jinja)) {
+      TRY(std::string text, files.read(jinja, uint64_t{16} << 20));
+      return Source{std::move(text), files.place(jinja)};
+    }
+  TRY(source, from_json_file(files, "tokenizer_config.json", false));
   if (source) return *std::move(source);
-  return bad_input("{}: no chat template, expected chat_template.jinja or chat_template.json", folder.string());
+  return bad_input("{}: no chat template, expected chat_template.jinja or chat_template.json", files.where());
 }
 
 Status check_role(std::string_view role) {
@@ -131,9 +116,9 @@ std::vector<ByteRange> user_ranges(const MarkedText& text) {
 
 }  // namespace
 
-Result<ChatTemplate> ChatTemplate::load(const Path& folder) {
-  TRY(Source source, find_source(folder));
-  TRY(SpecialTokenFiles tokens, SpecialTokenFiles::load(folder));
+Result<ChatTemplate> ChatTemplate::load(const FileSource& files) {
+  TRY(Source source, find_source(files));
+  TRY(SpecialTokenFiles tokens, SpecialTokenFiles::load(files));
   return parse(source.text, source.where, tokens.named);
 }
 

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/file.h"
+#include "base/file_source.h"
 #include "base/result.h"
 #include "text/tokenizer.h"
 
@@ -35,7 +35,7 @@ class ChatTemplate {
   // chat_template.jinja, chat_template.json, or tokenizer_config.json's / processor_config.json's "chat_template", in
   // the order in which transformers' processor prefers them. A template with a construct that is not supported is
   // refused here, naming the construct.
-  static Result<ChatTemplate> load(const Path& folder);
+  static Result<ChatTemplate> load(const FileSource& files);
   // `variables`: what the template knows beside the conversation, as bos_token and its text.
   static Result<ChatTemplate> parse(std::string_view source, std::string_view where,
                                     const std::vector<std::pair<std::string, std::string>>& variables = {});

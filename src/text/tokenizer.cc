@@ -318,12 +318,10 @@ std::vector<int32_t> Tokenizer::Data::encode(std::string_view text, SpecialToken
   return ids;
 }
 
-Result<Tokenizer> Tokenizer::load(const Path& folder) {
-  Path path = folder / "tokenizer.json";
-  TRY(MappedFile file, MappedFile::open(path));
-  TRY(SpecialTokenFiles others, SpecialTokenFiles::load(folder));
-  std::string where = path.string();
-  std::string_view json(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+Result<Tokenizer> Tokenizer::load(const FileSource& files) {
+  TRY(std::string json, files.read("tokenizer.json", uint64_t{1} << 30));
+  TRY(SpecialTokenFiles others, SpecialTokenFiles::load(files));
+  const std::string where = files.place("tokenizer.json");
   TRY(TokenizerFile parsed, TokenizerFile::parse(json, where));
   Tokenizer out;
   TRY(out.data_, Data::make(std::move(parsed), where, others));

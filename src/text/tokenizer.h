@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/file.h"
+#include "base/file_source.h"
 #include "base/result.h"
 
 namespace onsight::text {
@@ -29,9 +29,9 @@ struct ByteRange {
 
 class Tokenizer {
  public:
-  // Reads tokenizer.json of a checkpoint folder (and tokenizer_config.json where it matters). Refuses a model,
+  // Reads tokenizer.json of a checkpoint (and tokenizer_config.json where it matters). Refuses a model,
   // pre-tokeniser, normaliser or decoder that is not supported, by name.
-  static Result<Tokenizer> load(const Path& folder);
+  static Result<Tokenizer> load(const FileSource& files);
   static Result<Tokenizer> from_json(std::string_view tokenizer_json, std::string_view where);
   // What another container holds in place of that file; see tokenizer_file.h.
   static Result<Tokenizer> from_file(TokenizerFile file, std::string_view where);

@@ -1,7 +1,6 @@
 #include "text/tokenizer_file.h"
 
 #include <algorithm>
-#include <filesystem>
 
 namespace onsight::text {
 namespace {
@@ -225,24 +224,23 @@ Result<AddedToken> read_added_token(const JsonView& view, bool with_id) {
   return token;
 }
 
-Result<SpecialTokenFiles> SpecialTokenFiles::load(const Path& folder) {
+Result<SpecialTokenFiles> SpecialTokenFiles::load(const FileSource& files) {
   SpecialTokenFiles out;
-  std::error_code ignored;
+  constexpr std::string_view kConfig = "tokenizer_config.json", kMap = "special_tokens_map.json";
   Json config = Json::object();
-  Path config_path = folder / "tokenizer_config.json", map_path = folder / "special_tokens_map.json";
-  if (std::filesystem::exists(config_path, ignored)) {
-    TRY(config, load_json(config_path));
-    if (!config.is_object()) return bad_input("{}: expected a JSON object", config_path.string());
+  if (files.has(kConfig)) {
+    TRY(config, load_json(files, kConfig));
+    if (!config.is_object()) return bad_input("{}: expected a JSON object", files.place(kConfig));
   }
   bool has_decoder = config.contains("added_tokens_decoder");
-  JsonView view(config, config_path.string());
+  JsonView view(config, files.place(kConfig));
   // The older file counts only where the newer list is missing.
   Json map = Json::object();
-  if (!has_decoder && std::filesystem::exists(map_path, ignored)) {
-    TRY(map, load_json(map_path));
-    if (!map.is_object()) return bad_input("{}: expected a JSON object", map_path.string());
+  if (!has_decoder && files.has(kMap)) {
+    TRY(map, load_json(files, kMap));
+    if (!map.is_object()) return bad_input("{}: expected a JSON object", files.place(kMap));
   }
-  JsonView map_view(map, map_path.string());
+  JsonView map_view(map, files.place(kMap));
 
   if (has_decoder) {
     JsonView decoder = view.at("added_tokens_decoder");

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/file_source.h"
 #include "base/json.h"
 #include "base/result.h"
 #include "text/added_tokens.h"
@@ -36,8 +37,8 @@ struct SpecialTokenFiles {
   std::vector<AddedToken> added;       // added_tokens_decoder, sorted by id
   std::vector<AddedToken> if_missing;  // the others
 
-  // tokenizer_config.json and special_tokens_map.json of a folder; either may be missing.
-  static Result<SpecialTokenFiles> load(const Path& folder);
+  // tokenizer_config.json and special_tokens_map.json; either may be missing.
+  static Result<SpecialTokenFiles> load(const FileSource& files);
 };
 
 // An added token written as an object; "id" is read if `with_id`.

@@ -380,21 +380,20 @@ int64_t Config::max_tiles() const {
   return side == 1 ? 1 : side * side + 1;
 }
 
-Result<ConfigFiles> read_config_files(const Path& folder) {
-  return without_bad_alloc(folder.string(), [&]() -> Result<ConfigFiles> {
+Result<ConfigFiles> read_config_files(const FileSource& source) {
+  return without_bad_alloc(source.where(), [&]() -> Result<ConfigFiles> {
     ConfigFiles files;
-    files.where = folder.string();
-    TRY(std::string text, read_file(folder / "config.json", kMaxFileBytes));
-    TRY(files.config, parse_json(text, (folder / "config.json").string()));
+    files.where = source.where();
+    TRY(std::string text, source.read("config.json", kMaxFileBytes));
+    TRY(files.config, parse_json(text, source.place("config.json")));
     for (auto [name, place] :
          {std::pair<std::string_view, std::optional<Json>*>{"generation_config.json", &files.generation_config},
           {"preprocessor_config.json", &files.preprocessor_config},
           {"processor_config.json", &files.processor_config},
           {"tokenizer_config.json", &files.tokenizer_config}}) {
-      std::error_code ignored;
-      if (!std::filesystem::exists(folder / name, ignored)) continue;
-      TRY(std::string bytes, read_file(folder / name, kMaxFileBytes));
-      TRY(*place, parse_json(bytes, (folder / name).string()));
+      if (!source.has(name)) continue;
+      TRY(std::string bytes, source.read(name, kMaxFileBytes));
+      TRY(*place, parse_json(bytes, source.place(name)));
     }
     return files;
   });
@@ -404,8 +403,8 @@ Result<Config> parse_config(const ConfigFiles& files) {
   return without_bad_alloc(files.where, [&] { return parse(files); });
 }
 
-Result<Config> load_config(const Path& folder) {
-  TRY(ConfigFiles files, read_config_files(folder));
+Result<Config> load_config(const FileSource& source) {
+  TRY(ConfigFiles files, read_config_files(source));
   return parse_config(files);
 }
 

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "base/file.h"
+#include "base/file_source.h"
 #include "base/json.h"
 #include "base/result.h"
 #include "media/image.h"
@@ -145,9 +145,9 @@ struct ConfigFiles {
 };
 
 // Reads the files that are there. config.json is required, the others have defaults or are refused by parse_config.
-Result<ConfigFiles> read_config_files(const Path& folder);
+Result<ConfigFiles> read_config_files(const FileSource& files);
 // Fails with one sentence naming file and key for a value that is missing, broken, inconsistent or not supported.
 Result<Config> parse_config(const ConfigFiles& files);
-Result<Config> load_config(const Path& folder);
+Result<Config> load_config(const FileSource& files);
 
 }  // namespace onsight::models::smolvlm

@@ -16,10 +16,10 @@ std::string picture_text(const ImageTokens& tokens, int rows, int columns, int64
   return out + tokens.fake + tokens.global + tile + tokens.fake;
 }
 
-Result<PromptBuilder> PromptBuilder::load(const Path& folder, const Config& config) {
-  TRY(text::Tokenizer tokenizer, text::Tokenizer::load(folder));
-  TRY(text::ChatTemplate chat, text::ChatTemplate::load(folder));
-  return make(std::move(tokenizer), std::move(chat), config, (folder / "tokenizer.json").string());
+Result<PromptBuilder> PromptBuilder::load(const FileSource& files, const Config& config) {
+  TRY(text::Tokenizer tokenizer, text::Tokenizer::load(files));
+  TRY(text::ChatTemplate chat, text::ChatTemplate::load(files));
+  return make(std::move(tokenizer), std::move(chat), config, files.place("tokenizer.json"));
 }
 
 Result<PromptBuilder> PromptBuilder::make(text::Tokenizer tokenizer, text::ChatTemplate chat, const Config& config,

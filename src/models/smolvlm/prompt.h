@@ -16,7 +16,7 @@ std::string picture_text(const ImageTokens& tokens, int rows, int columns, int64
 class PromptBuilder {
  public:
   // Verifies that tokenizer and config agree: the image token's id, and no id beyond the embedding.
-  static Result<PromptBuilder> load(const Path& folder, const Config& config);
+  static Result<PromptBuilder> load(const FileSource& files, const Config& config);
   // The same from parts that were read elsewhere; `where` is the tokenizer's place.
   static Result<PromptBuilder> make(text::Tokenizer tokenizer, text::ChatTemplate chat, const Config& config,
                                     std::string_view where);
