@@ -1,4 +1,6 @@
 // onsight ask: one question, one answer.
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 
 #include "cli/answer.h"
@@ -51,6 +53,7 @@ class Ask : public Verb {
     Stopwatch loading;
     TRY(std::unique_ptr<engine::Engine> engine, context.services.load(folder, options_.engine_options()));
     double load_ms = loading.ms();
+    say_quantised(engine->info(), load_ms);
     TRY(Answer answer, generate(context, *engine, options_.request, {.print = !json_}));
     engine::Reply& reply = answer.reply;
     reply.timings_ms.load = load_ms;
@@ -63,6 +66,15 @@ class Ask : public Verb {
   }
 
  private:
+  // Where time went that `onsight convert` would save: said if asked, or if somebody waited for it.
+  void say_quantised(const engine::ModelInfo& info, double load_ms) const {
+    Output error(STDERR_FILENO);
+    const std::string& format = info.text_quantisation.empty() ? info.vision_quantisation : info.text_quantisation;
+    if (format.empty() || !(stats_ || (load_ms > 1000 && error.is_terminal()))) return;
+    (void)error.write(fmt::format(
+        "weights brought into {} while loading, in {:.1f} s; `onsight convert` does it once\n", format, load_ms / 1e3));
+  }
+
   RequestOptions options_;
   bool json_ = false, stats_ = false;
 };

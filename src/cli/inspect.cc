@@ -4,6 +4,8 @@
 #include "cli/model_path.h"
 #include "cli/program.h"
 #include "cli/stats.h"
+#include "engine/convert.h"
+#include "formats/native_writer.h"
 
 namespace onsight::cli {
 namespace {
@@ -60,20 +62,34 @@ std::string to_table(const engine::ModelInfo& info) {
 class Inspect : public Verb {
  public:
   void declare(Options& options) override {
-    options.argument("MODEL", folder_,
-                     "a checkpoint folder, a GGUF file, or the name of an installed model (default onsight-nano)");
+    options.argument(
+        "MODEL", folder_,
+        "a checkpoint folder, a .onsight or a GGUF file, or the name of an installed model (default onsight-nano)");
     options.flag("--json", json_, "print one JSON object");
+    options.flag("--verify", verify_, "compare every byte of a file that `onsight convert` wrote with its checksums");
   }
 
   Status run(Context& context) override {
     TRY(Path folder, find_model(folder_));
     TRY(engine::ModelInfo info, context.services.inspect(folder));
+    if (verify_) TRY_STATUS(verify(folder));
     return context.out.write(json_ ? to_json(info) : to_table(info));
   }
 
  private:
+  static Status verify(const Path& file) {
+    if (!formats::is_native_name(file))
+      return make_error(ErrorCode::kUsage, "--verify: expected a .onsight file, which has checksums, found {}",
+                        file.string());
+    ProgressBar bar;
+    return engine::verify(file, 0, [&](std::string_view what, int64_t done, int64_t total) {
+      bar.show(what, done >> 20, total >> 20);
+      return true;
+    });
+  }
+
   std::optional<std::string> folder_;
-  bool json_ = false;
+  bool json_ = false, verify_ = false;
 };
 
 }  // namespace

@@ -2,6 +2,6 @@
 
 int main(int argc, char** argv) {
   using onsight::engine::Engine;
-  return onsight::cli::run_program(
-      argc, argv, {Engine::load, [](const onsight::Path& folder) { return Engine::inspect(folder); }});
+  return onsight::cli::run_program(argc, argv,
+                                   {Engine::load, [](const onsight::Path& folder) { return Engine::inspect(folder); }});
 }

@@ -7,6 +7,8 @@
 #include <system_error>
 #include <vector>
 
+#include "formats/native_writer.h"
+
 namespace onsight::cli {
 namespace {
 
@@ -34,27 +36,32 @@ Result<Path> find_model(const std::optional<std::string>& model) {
   std::error_code error;
   if (model) {
     if (model->empty())
-      return make_error(ErrorCode::kUsage, "--model: expected a folder, a .gguf file or a name, found nothing");
+      return make_error(ErrorCode::kUsage,
+                        "--model: expected a folder, a .onsight or .gguf file, or a name, found nothing");
     auto status = std::filesystem::status(*model, error);
     if (std::filesystem::is_directory(status)) return Path(*model);
+    if (formats::is_native_name(*model) && std::filesystem::exists(status)) return Path(*model);
     if (is_gguf(*model) && (std::filesystem::exists(status) || model->find(',') != std::string::npos))
       return Path(*model);
     if (std::filesystem::exists(status))
-      return bad_input("{}: expected the folder of a model or a .gguf file, found a file of another kind", *model);
+      return bad_input("{}: expected the folder of a model, a .onsight or a .gguf file, found a file of another kind",
+                       *model);
   }
   Path name = model.value_or(kDefaultModel);
   std::string looked;
   if (name.is_relative()) {
     for (const Path& folder : model_folders()) {
       const auto status = std::filesystem::status(folder / name, error);
-      if (std::filesystem::is_directory(status) || (is_gguf(name) && std::filesystem::exists(status)))
+      if (std::filesystem::is_directory(status) ||
+          ((is_gguf(name) || formats::is_native_name(name)) && std::filesystem::exists(status)))
         return folder / name;
       looked += (looked.empty() ? "" : ", ") + folder.string();
     }
   }
   if (looked.empty()) return bad_input("{}: no such folder, expected the folder of a model", name.string());
-  return bad_input("model '{}' not found: there is no such folder or .gguf file here, nor one of that name in {}",
-                   name.string(), looked);
+  return bad_input(
+      "model '{}' not found: there is no such folder, .onsight or .gguf file here, nor one of that name in {}",
+      name.string(), looked);
 }
 
 }  // namespace onsight::cli

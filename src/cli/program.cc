@@ -45,6 +45,20 @@ remembered in $XDG_STATE_HOME/onsight/history (~/.local/state/onsight/history), 
 alone. A message that begins with / is written with a space before it. When standard input is not
 a terminal, each line of it is a message or a command.)",
             make_chat},
+    VerbRow{"convert", "SRC DST [--quant FORMAT] [--vision-quant FORMAT]",
+            "pack a model into one file that loads at once",
+            R"(DST is one file with everything in it: the weights as the kernels read them, the tokenizer and the
+settings. It is mapped and not read when it is used, so that it is ready at once and programs that use
+it at the same time share its memory. It is a safetensors file, and the same for every processor. All
+of it appears at the end, or nothing; then it is read and compared with its checksums.
+
+`ask` and the other verbs bring the weights of a folder into the same formats each time they load it;
+the answers are the same.
+
+Examples:
+  onsight convert ~/SmolVLM-256M-Instruct model.onsight --quant q8
+  onsight ask --model model.onsight --image photo.jpg)",
+            make_convert},
     VerbRow{"trace", "--out DIR [--compare OTHER_DIR] [--model MODEL] [--image FILE]... [PROMPT]",
             "write the numbers of one forward pass, or compare two such folders",
             R"(Writes NumPy files: input_ids.npy [n], pixel_values.npy [tiles, 3, T, T] (normalised f32),

@@ -62,6 +62,7 @@ int run_program(int argc, char** argv, const Services& services);
 std::unique_ptr<Verb> make_ask();
 std::unique_ptr<Verb> make_bench();
 std::unique_ptr<Verb> make_chat();
+std::unique_ptr<Verb> make_convert();
 std::unique_ptr<Verb> make_inspect();
 std::unique_ptr<Verb> make_tokenize();
 std::unique_ptr<Verb> make_trace();

@@ -20,7 +20,8 @@ std::string hash_of(std::string_view bytes) {
 void RequestOptions::declare_inputs(Options& options, std::string image_help) {
   options.heading("What is asked");
   options.text("-m,--model", "MODEL", model,
-               "a checkpoint folder, a GGUF file with its mmproj beside it, TEXT.gguf,MMPROJ.gguf, or the name of an "
+               "a checkpoint folder, a file that `onsight convert` wrote, a GGUF file with its mmproj beside it, "
+               "TEXT.gguf,MMPROJ.gguf, or the name of an "
                "installed model "
                "(default onsight-nano)");
   options.texts("-i,--image", "FILE", images, std::move(image_help));
@@ -58,7 +59,8 @@ void RequestOptions::declare_cost(Options& options) {
                /*value=*/false);
   const std::vector<std::string> formats = {"auto", "none", "q8", "q4"};
   options.choice("--quant", "FORMAT", formats, quantisation,
-                 "weights in memory: q8, q4, none (as they come), auto (q8 from 100 million parameters on; default)");
+                 "weights in memory: q8, q4, none (as they come, or as converted), auto (q8 from 100 million "
+                 "parameters on; default)");
   options.choice("--vision-quant", "FORMAT", formats, vision_quantisation,
                  "the same for the vision tower (default: as --quant, but q8 for q4)");
   options.number("--threads", "N", threads, {.min = 1, .max = 1024}, "compute with N threads (default: one a core)");

@@ -17,9 +17,9 @@ constexpr size_t kMaxLineBytes = size_t{256} << 20;
 class Tokenize : public Verb {
  public:
   void declare(Options& options) override {
-    options.text(
-        "-m,--model", "MODEL", model_,
-        "the folder with tokenizer.json, a GGUF file, or the name of an installed model (default onsight-nano)");
+    options.text("-m,--model", "MODEL", model_,
+                 "the folder with tokenizer.json, a .onsight or a GGUF file, or the name of an installed model "
+                 "(default onsight-nano)");
     options.flag("--decode", decode_, "read arrays of token ids, write strings");
     options.flag("--special", special_, "special tokens in a string are control tokens; with --decode, write them");
   }

@@ -13,6 +13,7 @@
 #include "engine/sampler.h"
 #include "engine/session.h"
 #include "engine/text_stream.h"
+#include "engine/weight_choice.h"
 #include "engine/work.h"
 #include "models/model.h"
 
@@ -60,6 +61,7 @@ auto guarded(const Body& body) -> decltype(body()) {
 std::string describe_types(const formats::Checkpoint& checkpoint) {
   std::map<std::string_view, int> counts;
   for (const auto& [name, tensor] : checkpoint.tensors()) counts[compute::info(tensor.dtype).name]++;
+  for (const auto& [name, packed] : checkpoint.packed()) counts[to_string(packed.format)]++;
   std::string out;
   for (const auto& [type, n] : counts)
     out += (out.empty() ? "" : ", ") + (counts.size() == 1 ? std::string(type) : fmt::format("{} ({})", type, n));
@@ -95,32 +97,6 @@ ModelInfo describe(const Path& path, const formats::Checkpoint& checkpoint, cons
   info.vision_shape = facts.vision_shape;
   info.text_shape = facts.text_shape;
   return info;
-}
-
-constexpr int64_t kSmallModel = 100'000'000;  // parameters; below, quantising saves nothing that anyone notices
-
-models::WeightFormats weight_formats(const EngineOptions& options, int64_t parameters) {
-  const auto format = [&](Quantisation q) -> std::optional<compute::WeightFormat> {
-    switch (q) {
-      case Quantisation::kAuto:
-        if (parameters >= kSmallModel) return compute::WeightFormat::kQ8;
-        return std::nullopt;
-      case Quantisation::kNone:
-        return std::nullopt;
-      case Quantisation::kQ8:
-        return compute::WeightFormat::kQ8;
-      case Quantisation::kQ4:
-        return compute::WeightFormat::kQ4;
-    }
-    return std::nullopt;
-  };
-  return {.vision = format(options.vision), .text = format(options.text)};
-}
-
-int64_t elements(const formats::Checkpoint& checkpoint) {
-  int64_t n = 0;
-  for (const auto& [name, tensor] : checkpoint.tensors()) n += tensor.shape.elements();
-  return n;
 }
 
 class ModelEngine : public Engine {
@@ -477,7 +453,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const Path& path, const EngineOptio
     const Stopwatch since;
     TRY(const compute::KernelTable* kernels, compute::select_kernels());
     TRY(models::OpenModel opened, models::open_model(path));
-    const models::WeightFormats formats = weight_formats(options, elements(opened.checkpoint));
+    TRY(const models::WeightFormats formats, choose_formats(opened.checkpoint, options, path));
     auto pool = std::make_unique<ThreadPool>(options.threads);
     ModelInfo info;
     const auto accept = [&](const formats::Checkpoint& checkpoint, const models::ModelFacts& facts) -> Status {
@@ -496,7 +472,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const Path& path, const EngineOptio
 Result<ModelInfo> Engine::inspect(const Path& path, const EngineOptions& options) {
   return guarded([&]() -> Result<ModelInfo> {
     TRY(models::OpenModel opened, models::open_model(path));
-    const models::WeightFormats formats = weight_formats(options, elements(opened.checkpoint));
+    TRY(const models::WeightFormats formats, choose_formats(opened.checkpoint, options, path));
     TRY(models::ModelFacts facts, opened.def->inspect(path, opened.checkpoint, formats));
     return describe(path, opened.checkpoint, facts, formats);
   });

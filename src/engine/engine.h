@@ -22,8 +22,8 @@
 namespace onsight::engine {
 
 // What the weights of linear layers are in memory. kAuto: a model of over 100 million parameters in q8, others as they
-// come.
-enum class Quantisation { kAuto, kNone, kQ8, kQ4 };
+// come. A native file has them in the format that it was converted to: kAuto, kNone, and that.
+enum class Quantisation { kAuto, kNone, kQ8, kQ4, kF32 };
 
 struct EngineOptions {
   int threads = 0;  // 0: one for each core that this process may use
@@ -104,7 +104,7 @@ struct Callbacks {
 using TraceSink = std::function<Status(std::string_view name, const compute::Tensor& tensor)>;
 
 struct ModelInfo {
-  std::string name;          // of the folder, or of the GGUF file
+  std::string name;          // of the folder or the file
   std::string architecture;  // "SmolVLMForConditionalGeneration"
   int64_t parameters = 0, vision_parameters = 0, text_parameters = 0;
   std::string weight_types;  // "bf16" or "bf16 (471), f32 (3)"
@@ -127,8 +127,8 @@ struct RequestWork {
 
 class Engine {
  public:
-  // A checkpoint folder in Hugging Face layout, or GGUF files (models::open_model says how they are named). Fails with
-  // one sentence if anything is missing, broken or not supported.
+  // A checkpoint folder in Hugging Face layout, a native file, or GGUF files (models::open_model says how they are
+  // named). Fails with one sentence if anything is missing, broken or not supported.
   static Result<std::unique_ptr<Engine>> load(const Path& path, const EngineOptions& options);
   // What load() would find, without reading the weights' values. Fails as load() would fail on headers, shapes and
   // configs.

@@ -88,6 +88,26 @@ Result<Checkpoint> Checkpoint::open_gguf(std::span<const Path> files) {
   });
 }
 
+Result<Checkpoint> Checkpoint::open_native(const Path& path) {
+  return without_bad_alloc(path, [&]() -> Result<Checkpoint> {
+    TRY(MappedFile file, MappedFile::open(path));
+    TRY(NativeContents contents, read_native(file.bytes(), path.string()));
+    Checkpoint checkpoint;
+    checkpoint.tensors_ = std::move(contents.tensors);
+    checkpoint.packed_ = std::move(contents.packed);
+    checkpoint.settings_ = std::move(contents.files);
+    checkpoint.metadata_ = std::move(contents.metadata);
+    checkpoint.native_ = path.string();
+    checkpoint.files_.push_back(std::move(file));
+    return checkpoint;
+  });
+}
+
+const PackedTensor* Checkpoint::find_packed(std::string_view name) const {
+  auto it = packed_.find(name);
+  return it == packed_.end() ? nullptr : &it->second;
+}
+
 const compute::Tensor* Checkpoint::find(std::string_view name) const {
   auto it = tensors_.find(name);
   return it == tensors_.end() ? nullptr : &it->second;
@@ -96,6 +116,7 @@ const compute::Tensor* Checkpoint::find(std::string_view name) const {
 uint64_t Checkpoint::total_bytes() const {
   uint64_t total = 0;
   for (const auto& [name, tensor] : tensors_) total += static_cast<uint64_t>(tensor.bytes());
+  for (const auto& [name, packed] : packed_) total += static_cast<uint64_t>(packed.bytes());
   return total;
 }
 

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/file_source.h"
 #include "compute/tensor.h"
 #include "formats/gguf.h"
+#include "formats/native.h"
 
 namespace onsight::formats {
 
@@ -29,11 +31,21 @@ class Checkpoint {
   // The tensors of several GGUF files together, under the names that they have there; see read_gguf.
   static Result<Checkpoint> open_gguf(std::span<const Path> files);
 
+  // A native file; see native.h. Its settings are not among the tensors.
+  static Result<Checkpoint> open_native(const Path& file);
+
   const compute::Tensor* find(std::string_view name) const;
+  const PackedTensor* find_packed(std::string_view name) const;
+  bool has(std::string_view name) const { return find(name) || find_packed(name); }
   const std::map<std::string, compute::Tensor, std::less<>>& tensors() const { return tensors_; }
   const std::map<std::string, std::string, std::less<>>& metadata() const { return metadata_; }
   // Of each GGUF file in the order given; empty for safetensors, whose model is described beside them.
   const std::vector<GgufMetadata>& gguf() const { return gguf_; }
+  // The matrices of a native file, which are not among tensors().
+  const std::map<std::string, PackedTensor, std::less<>>& packed() const { return packed_; }
+  bool is_native() const { return !native_.empty(); }
+  // The settings that a native file holds; of another container they stand in `folder`.
+  FileSource settings(const Path& folder) const { return is_native() ? FileSource(native_, settings_) : folder; }
   uint64_t total_bytes() const;  // of all tensors
 
  private:
@@ -41,6 +53,9 @@ class Checkpoint {
   std::map<std::string, compute::Tensor, std::less<>> tensors_;
   std::map<std::string, std::string, std::less<>> metadata_;
   std::vector<GgufMetadata> gguf_;
+  std::map<std::string, PackedTensor, std::less<>> packed_;
+  std::map<std::string, std::string_view, std::less<>> settings_;
+  std::string native_;  // the file's name
 };
 
 }  // namespace onsight::formats

@@ -79,6 +79,14 @@ class Model {
   virtual compute::Value head(compute::Graph& graph, compute::Value hidden) const = 0;  // -> logits [n, vocabulary]
 };
 
+// How a checkpoint becomes a native file.
+struct Conversion {
+  Path target;
+  WeightFormats formats;
+  std::string program;  // name and version of this one, kept in the file
+  std::function<bool(int64_t done, int64_t total)> progress = nullptr;  // bytes; false ends it
+};
+
 // A row of the registry: one architecture.
 struct ModelDef {
   std::string_view id;
@@ -93,6 +101,8 @@ struct ModelDef {
   Result<std::unique_ptr<Model>> (*load)(
       const Path& path, formats::Checkpoint checkpoint, const WeightFormats& formats, ThreadPool& pool,
       const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept);
+  Status (*convert)(const Path& path, const formats::Checkpoint& checkpoint, const Conversion& conversion,
+                    ThreadPool& pool);
 };
 std::span<const ModelDef* const> registry();
 
@@ -101,8 +111,9 @@ struct OpenModel {
   const ModelDef* def = nullptr;
   formats::Checkpoint checkpoint;
 };
-// `path`: a checkpoint folder in Hugging Face layout; a GGUF file, or a folder of one, with its projector ("mmproj")
-// beside it; or the two files with a comma between them. Says in one sentence what is missing or not supported.
+// `path`: a checkpoint folder in Hugging Face layout; a native file; a GGUF file, or a folder of one, with its
+// projector ("mmproj") beside it; or the two files with a comma between them. Says in one sentence what is missing or
+// not supported.
 Result<OpenModel> open_model(const Path& path);
 // The tokenizer alone. Needs no weights, and no projector.
 Result<text::Tokenizer> load_tokenizer(const Path& path);

@@ -1,5 +1,6 @@
 #include "models/registry.inc"  // generated from the folders: kModels
 
+#include "formats/native_writer.h"
 #include "models/gguf_files.h"
 #include "models/gguf_tokenizer.h"
 #include "models/model.h"
@@ -13,14 +14,19 @@ std::string supported() {
   return ids;
 }
 
-Result<const ModelDef*> find_model(const Path& folder) {
+Status expect_folder(const Path& folder) {
   std::error_code error;
   if (!std::filesystem::exists(folder, error))
     return bad_input("{}: no such folder, expected a checkpoint folder in Hugging Face layout", folder.string());
   if (!std::filesystem::is_directory(folder, error))
-    return bad_input("{}: expected a checkpoint folder in Hugging Face layout or a .gguf file, found another file",
-                     folder.string());
-  TRY(Json config, load_json(folder / "config.json"));
+    return bad_input(
+        "{}: expected a checkpoint folder in Hugging Face layout, a .onsight or a .gguf file, found another file",
+        folder.string());
+  return {};
+}
+
+Result<const ModelDef*> find_model(const FileSource& files) {
+  TRY(Json config, load_json(files, "config.json"));
   for (const ModelDef* def : kModels)
     if (def->matches(config)) return def;
   std::string found = "nothing";
@@ -29,8 +35,13 @@ Result<const ModelDef*> find_model(const Path& folder) {
   } else if (config.is_object() && config.contains("model_type")) {
     found = config["model_type"].dump();
   }
-  return bad_input("{}: architecture {} is not supported, expected one of {}", (folder / "config.json").string(),
+  return bad_input("{}: architecture {} is not supported, expected one of {}", files.place("config.json"),
                    found.size() > 200 ? found.substr(0, 200) + "…" : found, supported());
+}
+
+bool is_native_file(const Path& path) {
+  std::error_code error;
+  return formats::is_native_name(path) && std::filesystem::is_regular_file(path, error);
 }
 
 std::string_view architecture(const formats::GgufMetadata& metadata) {
@@ -73,12 +84,22 @@ Result<OpenModel> open_model(const Path& path) {
   TRY(std::vector<Path> files, find_gguf_files(path));
   if (!files.empty()) return open_gguf(std::move(files));
   OpenModel out;
+  if (is_native_file(path)) {
+    TRY(out.checkpoint, formats::Checkpoint::open_native(path));
+    TRY(out.def, find_model(out.checkpoint.settings(path)));
+    return out;
+  }
+  TRY_STATUS(expect_folder(path));
   TRY(out.def, find_model(path));
   TRY(out.checkpoint, formats::Checkpoint::open_safetensors(path));
   return out;
 }
 
 Result<text::Tokenizer> load_tokenizer(const Path& path) {
+  if (is_native_file(path)) {
+    TRY(formats::Checkpoint checkpoint, formats::Checkpoint::open_native(path));
+    return text::Tokenizer::load(checkpoint.settings(path));
+  }
   TRY(Path file, find_gguf_text(path));
   if (file.empty()) return text::Tokenizer::load(path);
   TRY(formats::Checkpoint checkpoint, formats::Checkpoint::open_gguf({&file, 1}));

@@ -23,6 +23,16 @@ Buffer with_halves_apart(const Tensor& source, int64_t heads) {
   return out;
 }
 
+// A tied checkpoint names its table in two rows, of which one is a matrix.
+bool is_table_of(std::span<const TensorSpec> specs, std::string_view name) {
+  bool matrix = false, table = false;
+  for (const TensorSpec& spec : specs) {
+    if (spec.name != name) continue;
+    (spec.quantisable() ? matrix : table) = true;
+  }
+  return matrix && table;
+}
+
 }  // namespace
 
 Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs, std::string_view where,
@@ -33,24 +43,49 @@ Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const Tens
     const std::string& name = spec.name_in(checkpoint);
     known.insert(name);
     const Tensor* tensor = checkpoint.find(name);
-    if (!tensor)
+    const formats::PackedTensor* packed = checkpoint.find_packed(name);
+    if (!tensor && !packed)
       return bad_input("{}: tensor {} is missing, expected one of shape {}", where, name, spec.shape.to_string());
-    if (!(tensor->shape == spec.shape))
-      return bad_input("{}: tensor {} has shape {}, expected {} from {}", where, name, tensor->shape.to_string(),
+    const compute::Shape& shape = packed ? packed->shape : tensor->shape;
+    if (!(shape == spec.shape))
+      return bad_input("{}: tensor {} has shape {}, expected {} from {}", where, name, shape.to_string(),
                        spec.shape.to_string(), settings);
+    if (checkpoint.is_native() && (packed != nullptr) != spec.quantisable() && !is_table_of(specs, name))
+      return bad_input("{}: tensor {} is {}, expected {}", where, name, packed ? "a matrix" : "no matrix",
+                       packed ? "none" : "one");
+    if (packed) continue;
     if (!compute::info(tensor->dtype).is_weight)
       return bad_input("{}: tensor {} has type {}, expected f32, f16 or bf16", where, name,
                        compute::info(tensor->dtype).name);
   }
+  const auto unexpected = [&](std::string_view name) { return !known.contains(name) && !ignored(name); };
+  std::string_view found;
+  for (const auto& [name, packed] : checkpoint.packed())
+    if (found.empty() && unexpected(name)) found = name;
   for (const auto& [name, tensor] : checkpoint.tensors())
-    if (!known.contains(name) && !ignored(name))
-      return bad_input("{}: unexpected tensor {}, {} describes a model without it", where, name, settings);
-  return {};
+    if (found.empty() && unexpected(name)) found = name;
+  if (found.empty()) return {};
+  return bad_input("{}: unexpected tensor {}, {} describes a model without it", where, found, settings);
+}
+
+int64_t loaded_bytes(const formats::Checkpoint& checkpoint, const TensorSpec& spec, const WeightFormats& formats) {
+  const int64_t elements = spec.shape.elements();
+  if (const formats::PackedTensor* packed = checkpoint.find_packed(spec.name_in(checkpoint)))
+    return spec.quantisable() ? packed->bytes() : 0;
+  const Tensor& tensor = *checkpoint.find(spec.name_in(checkpoint));
+  if (spec.quantisable())
+    return PackedMatrix::packed_bytes(formats.of(spec, tensor.dtype), spec.shape[0], elements / spec.shape[0]);
+  return std::holds_alternative<Buffer*>(spec.target) ? elements * 4 : tensor.bytes();
 }
 
 void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
                   const WeightFormats& formats, ThreadPool& pool) {
   for (const TensorSpec& spec : specs) {
+    if (const formats::PackedTensor* packed = checkpoint.find_packed(spec.name_in(checkpoint))) {
+      if (auto* matrix = std::get_if<PackedMatrix*>(&spec.target))
+        **matrix = PackedMatrix::view(packed->format, packed->shape[0], packed->inputs(), packed->data);
+      continue;
+    }
     const Tensor& stored = *checkpoint.find(spec.name_in(checkpoint));
     Tensor source = stored;
     Buffer reordered;

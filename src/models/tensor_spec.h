@@ -28,6 +28,7 @@ struct TensorSpec {
     return checkpoint.gguf().empty() ? name : gguf_name;
   }
   bool vision = false;  // belongs to the vision tower
+  bool head = false;    // gives the logits; in 4 bits it would lose more than it saves
   bool quantisable() const { return std::holds_alternative<compute::PackedMatrix*>(target); }
 };
 
@@ -39,11 +40,15 @@ Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const Tens
 struct WeightFormats {
   std::optional<compute::WeightFormat> vision, text;
   compute::WeightFormat of(const TensorSpec& spec, compute::DType source) const {
-    return (spec.vision ? vision : text).value_or(compute::PackedMatrix::keeping(source));
+    const compute::WeightFormat wanted = (spec.vision ? vision : text).value_or(compute::PackedMatrix::keeping(source));
+    return spec.head && wanted == compute::WeightFormat::kQ4 ? compute::WeightFormat::kQ8 : wanted;
   }
 };
 
-// Fills every target. The rows must have been checked.
+// What a checked row's tensor takes in memory once it is loaded.
+int64_t loaded_bytes(const formats::Checkpoint& checkpoint, const TensorSpec& spec, const WeightFormats& formats);
+// Fills every target. The rows must have been checked. Of a native file matrices are views, in its own formats; a table
+// that it holds as a matrix only stays empty.
 void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
                   const WeightFormats& formats, ThreadPool& pool);
 

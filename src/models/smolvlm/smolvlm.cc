@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "models/gguf_tokenizer.h"
+#include "models/native_file.h"
 #include "models/smolvlm/config.h"
 #include "models/smolvlm/gguf.h"
 #include "models/smolvlm/preprocess.h"
@@ -32,14 +33,8 @@ ModelFacts make_facts(const Config& config, const formats::Checkpoint& checkpoin
   const std::string& embedding = specs.back().name;
   bool embedding_counted = false;
   for (const TensorSpec& spec : specs) {
-    const compute::Tensor& tensor = *checkpoint.find(spec.name_in(checkpoint));
-    const int64_t n = tensor.shape.elements();
-    if (spec.quantisable()) {
-      facts.weight_bytes +=
-          compute::PackedMatrix::packed_bytes(formats.of(spec, tensor.dtype), tensor.shape[0], n / tensor.shape[0]);
-    } else {
-      facts.weight_bytes += std::holds_alternative<compute::Buffer*>(spec.target) ? n * 4 : tensor.bytes();
-    }
+    const int64_t n = spec.shape.elements();
+    facts.weight_bytes += loaded_bytes(checkpoint, spec, formats);
     const bool is_embedding = spec.name == embedding;
     if (is_embedding && std::exchange(embedding_counted, true)) continue;  // tied: counted once
     facts.parameters += n;
@@ -172,8 +167,9 @@ struct Settings {
 
 Result<Settings> read_settings(const Path& path, const formats::Checkpoint& checkpoint) {
   if (checkpoint.gguf().empty()) {
-    TRY(Config config, load_config(path));
-    TRY(PromptBuilder prompts, PromptBuilder::load(path, config));
+    const FileSource files = checkpoint.settings(path);
+    TRY(Config config, load_config(files));
+    TRY(PromptBuilder prompts, PromptBuilder::load(files, config));
     return Settings{std::move(config), std::move(prompts)};
   }
   const formats::GgufMetadata &text = checkpoint.gguf()[0], &projector = checkpoint.gguf()[1];
@@ -204,14 +200,25 @@ Result<std::unique_ptr<Model>> load(
   ModelFacts facts = make_facts(settings.config, checkpoint, specs, formats);
   TRY_STATUS(accept(checkpoint, facts));
   load_tensors(checkpoint, specs, formats, pool);
-  weights.shares_head = specs.back().name == weights.embedding_name && weights.head.weight.in_codes();
+  weights.shares_head =
+      specs.back().name == weights.embedding_name && (weights.head.weight.in_codes() || !weights.embedding.data);
   return std::make_unique<SmolVlm>(std::move(settings.config), std::move(settings.prompts), std::move(facts),
                                    std::move(checkpoint), std::move(weights));
 }
 
+Status convert(const Path& path, const formats::Checkpoint& checkpoint, const Conversion& conversion,
+               ThreadPool& pool) {
+  TRY(Settings settings, read_settings(path, checkpoint));  // also says whether all of them will do
+  Weights weights;
+  const std::vector<TensorSpec> specs = tensor_specs(settings.config, checkpoint, weights);
+  TRY_STATUS(check_tensors(checkpoint, specs, path.string(), is_ignored_tensor));
+  const ModelFacts facts = make_facts(settings.config, checkpoint, specs, conversion.formats);
+  return write_native(path, checkpoint, specs, facts, conversion, pool);
+}
+
 }  // namespace
 
-const ModelDef kModelDef = {"SmolVLMForConditionalGeneration, Idefics3ForConditionalGeneration", matches, is_gguf_pair,
-                            inspect, load};
+const ModelDef kModelDef = {
+    "SmolVLMForConditionalGeneration, Idefics3ForConditionalGeneration", matches, is_gguf_pair, inspect, load, convert};
 
 }  // namespace onsight::models::smolvlm

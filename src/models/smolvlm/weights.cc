@@ -75,7 +75,7 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
   const std::string text = "model.text_model.";
   // A tied checkpoint may hold the shared table under either name.
   const bool head_only =
-      config.tie_word_embeddings && !checkpoint.find(text + "embed_tokens.weight") && checkpoint.find("lm_head.weight");
+      config.tie_word_embeddings && !checkpoint.has(text + "embed_tokens.weight") && checkpoint.has("lm_head.weight");
   const std::string embedding = head_only ? "lm_head.weight" : text + "embed_tokens.weight";
   specs.add({embedding, {t.vocab_size, t.hidden_size}, &w.embedding, "token_embd.weight"});
   w.embedding_name = embedding;
@@ -98,11 +98,13 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
   }
   specs.norm(text + "norm", "output_norm", w.norm, t.hidden_size, false);
   // A tied checkpoint may still hold a head of its own, which then counts, as in transformers.
-  const bool own_head = !config.tie_word_embeddings || checkpoint.find("lm_head.weight");
-  specs.add({own_head ? "lm_head.weight" : embedding,
-             {t.vocab_size, t.hidden_size},
-             &w.head.weight,
-             own_head ? "output.weight" : "token_embd.weight"});
+  const bool own_head = !config.tie_word_embeddings || checkpoint.has("lm_head.weight");
+  TensorSpec head = {own_head ? "lm_head.weight" : embedding,
+                     {t.vocab_size, t.hidden_size},
+                     &w.head.weight,
+                     own_head ? "output.weight" : "token_embd.weight"};
+  head.head = true;
+  specs.add(std::move(head));
   return specs.take();
 }
 

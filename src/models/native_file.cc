@@ -1,0 +1,127 @@
+#include "models/native_file.h"
+
+#include <algorithm>
+#include <set>
+
+#include "formats/native_writer.h"
+
+namespace onsight::models {
+namespace {
+
+using compute::Buffer;
+using compute::DType;
+using compute::PackedMatrix;
+using compute::Tensor;
+using formats::NativeEntry;
+
+// Whatever a folder may hold that some reader of settings asks for.
+constexpr std::string_view kSettings[] = {
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "processor_config.json",
+    "chat_template.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "additional_chat_templates/default.jinja",
+};
+constexpr uint64_t kMaxSettingsBytes = uint64_t{1} << 30;
+
+struct Row {
+  const TensorSpec* spec;
+  const Tensor* stored;
+  NativeEntry entry;
+};
+
+// Matrices first: their sizes are whole numbers of alignments. A table that is also the head is written as that alone.
+std::vector<Row> order_rows(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
+                            const WeightFormats& formats) {
+  std::vector<Row> rows;
+  std::set<std::string_view> matrices;
+  for (const TensorSpec& spec : specs) {
+    if (!spec.quantisable()) continue;
+    const Tensor* stored = checkpoint.find(spec.name_in(checkpoint));
+    rows.push_back(
+        {&spec, stored, {.name = spec.name, .shape = spec.shape, .packed = formats.of(spec, stored->dtype)}});
+    matrices.insert(spec.name);
+  }
+  for (const bool widened : {true, false})
+    for (const TensorSpec& spec : specs) {
+      if (matrices.contains(spec.name) || std::holds_alternative<Buffer*>(spec.target) != widened) continue;
+      const Tensor* stored = checkpoint.find(spec.name_in(checkpoint));
+      rows.push_back(
+          {&spec, stored, {.name = spec.name, .shape = spec.shape, .dtype = widened ? DType::kF32 : stored->dtype}});
+    }
+  return rows;
+}
+
+Status append_row(formats::NativeWriter& writer, const Row& row, ThreadPool& pool) {
+  const Tensor& stored = *row.stored;
+  const int64_t n = stored.shape.elements();
+  if (row.entry.packed) {
+    Tensor flat = stored;
+    flat.shape = {stored.shape[0], n / stored.shape[0]};
+    const PackedMatrix matrix = PackedMatrix::pack(flat, *row.entry.packed, nullptr, &pool);
+    TRY_STATUS(writer.append({matrix.data(), static_cast<size_t>(matrix.bytes())}));
+  } else if (std::holds_alternative<Buffer*>(row.spec->target)) {
+    std::vector<float> wide(static_cast<size_t>(n));
+    compute::to_f32(stored.dtype, stored.data, wide.data(), n);
+    TRY_STATUS(writer.append(std::as_bytes(std::span(wide))));
+  } else {
+    TRY_STATUS(writer.append({stored.data, static_cast<size_t>(stored.bytes())}));
+  }
+  release_pages({stored.data, static_cast<size_t>(stored.bytes())});
+  return {};
+}
+
+std::string name_of(const std::optional<compute::WeightFormat>& format) {
+  return format ? std::string(to_string(*format)) : "none";
+}
+
+}  // namespace
+
+Status write_native(const Path& folder, const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
+                    const ModelFacts& facts, const Conversion& conversion, ThreadPool& pool) {
+  const std::vector<Row> rows = order_rows(checkpoint, specs, conversion.formats);
+  std::vector<NativeEntry> entries;
+  int64_t total = 0, done = 0;
+  for (const Row& row : rows) {
+    entries.push_back(row.entry);
+    total += row.entry.bytes();
+  }
+  const FileSource files = checkpoint.settings(folder);
+  std::vector<std::string> settings;
+  for (std::string_view name : kSettings) {
+    if (!files.has(name)) continue;
+    TRY(std::string bytes, files.read(name, kMaxSettingsBytes));
+    entries.push_back({.name = formats::native_file_name(name), .shape = {static_cast<int64_t>(bytes.size())}});
+    settings.push_back(std::move(bytes));
+  }
+  std::error_code ignored;
+  const Path canonical = std::filesystem::weakly_canonical(folder, ignored);
+  const std::map<std::string, std::string> metadata = {
+      {"architecture", facts.architecture},
+      {"parameters", std::to_string(facts.parameters)},
+      {"program", conversion.program},
+      {"quantisation.text", name_of(conversion.formats.text)},
+      {"quantisation.vision", name_of(conversion.formats.vision)},
+      {"source", (canonical.has_filename() ? canonical : canonical.parent_path()).filename().string()},
+  };
+  const auto go_on = [&]() -> Status {
+    if (!conversion.progress || conversion.progress(done, total)) return {};
+    return make_error(ErrorCode::kInterrupted, "interrupted");
+  };
+  TRY(formats::NativeWriter writer, formats::NativeWriter::create(conversion.target, metadata, std::move(entries)));
+  for (const Row& row : rows) {
+    TRY_STATUS(go_on());
+    TRY_STATUS(append_row(writer, row, pool));
+    done += row.entry.bytes();
+  }
+  for (const std::string& bytes : settings) TRY_STATUS(writer.append(std::as_bytes(std::span(bytes))));
+  TRY_STATUS(go_on());
+  return writer.finish();
+}
+
+}  // namespace onsight::models
