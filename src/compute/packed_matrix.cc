@@ -41,17 +41,24 @@ float from_f16(uint16_t half) {
   return out;
 }
 
-// Codes 0…15 of a group with scale `d`; returns the squared error.
-float encode(const float* w, float d, uint8_t* codes) {
+// The nearest integer of |x| < 2^22, ties to even, without a call: loops over it become vector code.
+inline float nearest(float x) {
+  constexpr float kRounder = 12582912.0f;
+  return (x + kRounder) - kRounder;
+}
+
+// Codes −8…7 of a group with scale `d`; returns the squared error.
+float encode(const float* w, float d, float* codes) {
   const float inverse = d != 0 ? 1.0f / d : 0.0f;
-  float error = 0;
+  float errors[kGroup];
   for (int i = 0; i < kGroup; ++i) {
-    const float c = std::min(15.0f, std::max(0.0f, std::floor(w[i] * inverse + 8.5f)));
-    codes[i] = static_cast<uint8_t>(c);
-    const float e = w[i] - (c - 8.0f) * d;
-    error += e * e;
+    const float c = std::min(7.0f, std::max(-8.0f, nearest(w[i] * inverse)));
+    codes[i] = c;
+    errors[i] = (w[i] - c * d) * (w[i] - c * d);
   }
-  return error;
+  for (int n = kGroup / 2; n > 0; n /= 2)
+    for (int i = 0; i < n; ++i) errors[i] += errors[i + n];
+  return errors[0];
 }
 
 // The scale of a group of 4-bit codes. Plain rounding lets the largest weight decide; here several shares of it are
@@ -61,8 +68,8 @@ uint16_t best_scale(const float* w, uint8_t* codes) {
   for (int i = 0; i < kGroup; ++i)
     if (std::fabs(w[i]) > std::fabs(most)) most = w[i];
   uint16_t best = 0;
-  float least = encode(w, 0, codes);
-  uint8_t tried[kGroup];
+  float kept[kGroup], tried[kGroup];
+  float least = encode(w, 0, kept);
   for (float share : {-1 / 8.6f, -1 / 8.0f, -1 / 7.4f, -1 / 6.8f, 1 / 7.4f, 1 / 6.8f}) {
     uint16_t half = to_f16(most * share);
     for (int pass = 0; pass < 2; ++pass) {
@@ -70,18 +77,18 @@ uint16_t best_scale(const float* w, uint8_t* codes) {
       if (error < least) {
         least = error;
         best = half;
-        std::memcpy(codes, tried, sizeof tried);
+        std::memcpy(kept, tried, sizeof kept);
       }
       if (pass == 1) break;
       float wc = 0, cc = 0;
       for (int i = 0; i < kGroup; ++i) {
-        const float c = static_cast<float>(tried[i]) - 8.0f;
-        wc += w[i] * c;
-        cc += c * c;
+        wc += w[i] * tried[i];
+        cc += tried[i] * tried[i];
       }
       if (cc > 0) half = to_f16(wc / cc);
     }
   }
+  for (int i = 0; i < kGroup; ++i) codes[i] = static_cast<uint8_t>(static_cast<int>(kept[i]) + 8);
   return best;
 }
 
@@ -95,7 +102,7 @@ void pack_q8(const float* w, int64_t rows, int64_t inputs, std::byte* panel, flo
     int32_t sum = 0;
     for (int64_t k = 0; k < up(inputs, kQuad); ++k) {
       const float v = j < rows && k < inputs ? w[j * inputs + k] * inverse : 0.0f;
-      const auto code = static_cast<int8_t>(std::nearbyint(v));
+      const auto code = static_cast<int8_t>(nearest(v));
       out[(k / kQuad * kPanel + j) * kQuad + k % kQuad] = code;
       sum += code;
     }
