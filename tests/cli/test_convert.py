@@ -221,7 +221,7 @@ def drop_last(header, data):
     (about(HEAD, "q8 [9999999999999999999999, 8]"), ["expected a format and a shape"]),
     (about(HEAD, "f32 [64, 64]"), ["expected another number of bytes"]),
     (about(NORM, "f32 [32, 32]"), ["expected another number of bytes"]),
-    (lambda header, data: header["__metadata__"].__delitem__(HEAD), [HEAD, "is missing"]),
+    (lambda header, data: header["__metadata__"].__delitem__(HEAD), [HEAD, "has shape"]),
     (lambda header, data: header.__setitem__("other", header.pop(NORM)), [NORM, "is missing"]),
     (lambda header, data: header.__setitem__("other", {**header[NORM], "data_offsets": [0, 0], "shape": [0]}), ["checksums"]),
     (lambda header, data: header.__setitem__("files/other", header.pop("files/config.json")), ["config.json"]),
