@@ -30,6 +30,8 @@ class Convert : public Verb {
                    "others become f32); f32; auto (q8 from 100 million parameters on, else none; default)");
     options.choice("--vision-quant", "FORMAT", names, vision_,
                    "the same for the vision tower (default: as --quant, but q8 for q4)");
+    options.flag("--calibrate", calibrate_,
+                 "correct the vision tower's biases for what rounding its weights moved, found on drawn pictures");
     options.number("--threads", "N", threads_, {.min = 1, .max = 1024}, "compute with N threads (default: one a core)");
   }
 
@@ -50,7 +52,7 @@ class Convert : public Verb {
     CatchInterrupts catching(Interrupts::kFlagOnce);  // so that nothing half-written is left
     ProgressBar bar;
     const Stopwatch since;
-    TRY_STATUS(engine::convert(source, target, options, "onsight " ONSIGHT_VERSION,
+    TRY_STATUS(engine::convert(source, target, options, {.vision = calibrate_}, "onsight " ONSIGHT_VERSION,
                                [&](std::string_view what, int64_t done, int64_t total) {
                                  bar.show(what, done >> 20, total >> 20);
                                  return !interrupted();
@@ -66,6 +68,7 @@ class Convert : public Verb {
 
  private:
   std::optional<std::string> source_, target_;
+  bool calibrate_ = false;
   int text_ = 0, vision_ = -1, threads_ = 0;
 };
 

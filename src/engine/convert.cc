@@ -14,15 +14,16 @@ Status verify(const Path& file, ThreadPool& pool, const ConvertProgress& progres
       file, pool, [&](int64_t done, int64_t total) { return !progress || progress("checking", done, total); });
 }
 
-Status convert_with(const Path& source, const Path& target, const EngineOptions& options, std::string program,
-                    const ConvertProgress& progress) {
+Status convert_with(const Path& source, const Path& target, const EngineOptions& options,
+                    const Calibration& calibration, std::string program, const ConvertProgress& progress) {
   TRY(models::OpenModel opened, models::open_model(source));
   if (opened.checkpoint.is_native() || !opened.checkpoint.gguf().empty())
     return bad_input("{}: {}, expected a checkpoint folder in Hugging Face layout, whose weights are as they were made",
                      source.string(), opened.checkpoint.is_native() ? "converted already" : "a GGUF model");
   TRY(const models::WeightFormats formats, choose_formats(opened.checkpoint, options, source));
   ThreadPool pool(options.threads);
-  models::Conversion conversion{.target = target, .formats = formats, .program = std::move(program)};
+  models::Conversion conversion{
+      .target = target, .formats = formats, .calibrate = calibration.vision, .program = std::move(program)};
   conversion.progress = [&](int64_t done, int64_t total) { return !progress || progress("packing", done, total); };
   TRY_STATUS(opened.def->convert(source, opened.checkpoint, conversion, pool));
   return verify(target, pool, progress);
@@ -30,10 +31,10 @@ Status convert_with(const Path& source, const Path& target, const EngineOptions&
 
 }  // namespace
 
-Status convert(const Path& source, const Path& target, const EngineOptions& options, std::string program,
-               const ConvertProgress& progress) {
+Status convert(const Path& source, const Path& target, const EngineOptions& options, const Calibration& calibration,
+               std::string program, const ConvertProgress& progress) {
   try {
-    return convert_with(source, target, options, std::move(program), progress);
+    return convert_with(source, target, options, calibration, std::move(program), progress);
   } catch (const std::bad_alloc&) {
     return make_error(ErrorCode::kOutOfMemory, "{}: not enough memory to convert it", source.string());
   }

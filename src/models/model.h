@@ -83,7 +83,8 @@ class Model {
 struct Conversion {
   Path target;
   WeightFormats formats;
-  std::string program;  // name and version of this one, kept in the file
+  bool calibrate = false;  // correct the vision tower's biases for the rounding of its weights
+  std::string program;     // name and version of this one, kept in the file
   std::function<bool(int64_t done, int64_t total)> progress = nullptr;  // bytes; false ends it
 };
 

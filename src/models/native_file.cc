@@ -57,7 +57,7 @@ std::vector<Row> order_rows(const formats::Checkpoint& checkpoint, std::span<con
   return rows;
 }
 
-Status append_row(formats::NativeWriter& writer, const Row& row, ThreadPool& pool) {
+Status append_row(formats::NativeWriter& writer, const Row& row, const BiasCorrections& corrections, ThreadPool& pool) {
   const Tensor& stored = *row.stored;
   const int64_t n = stored.shape.elements();
   if (row.entry.packed) {
@@ -68,6 +68,8 @@ Status append_row(formats::NativeWriter& writer, const Row& row, ThreadPool& poo
   } else if (std::holds_alternative<Buffer*>(row.spec->target)) {
     std::vector<float> wide(static_cast<size_t>(n));
     compute::to_f32(stored.dtype, stored.data, wide.data(), n);
+    if (const auto added = corrections.find(row.spec->name); added != corrections.end())
+      for (size_t i = 0; i < wide.size(); ++i) wide[i] += added->second[i];
     TRY_STATUS(writer.append(std::as_bytes(std::span(wide))));
   } else {
     TRY_STATUS(writer.append({stored.data, static_cast<size_t>(stored.bytes())}));
@@ -83,7 +85,8 @@ std::string name_of(const std::optional<compute::WeightFormat>& format) {
 }  // namespace
 
 Status write_native(const Path& folder, const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
-                    const ModelFacts& facts, const Conversion& conversion, ThreadPool& pool) {
+                    const ModelFacts& facts, const Conversion& conversion, const BiasCorrections& corrections,
+                    ThreadPool& pool) {
   const std::vector<Row> rows = order_rows(checkpoint, specs, conversion.formats);
   std::vector<NativeEntry> entries;
   int64_t total = 0, done = 0;
@@ -103,6 +106,7 @@ Status write_native(const Path& folder, const formats::Checkpoint& checkpoint, s
   const Path canonical = std::filesystem::weakly_canonical(folder, ignored);
   const std::map<std::string, std::string> metadata = {
       {"architecture", facts.architecture},
+      {"calibrated", corrections.empty() ? "no" : "vision"},
       {"parameters", std::to_string(facts.parameters)},
       {"program", conversion.program},
       {"quantisation.text", name_of(conversion.formats.text)},
@@ -116,7 +120,7 @@ Status write_native(const Path& folder, const formats::Checkpoint& checkpoint, s
   TRY(formats::NativeWriter writer, formats::NativeWriter::create(conversion.target, metadata, std::move(entries)));
   for (const Row& row : rows) {
     TRY_STATUS(go_on());
-    TRY_STATUS(append_row(writer, row, pool));
+    TRY_STATUS(append_row(writer, row, corrections, pool));
     done += row.entry.bytes();
   }
   for (const std::string& bytes : settings) TRY_STATUS(writer.append(std::as_bytes(std::span(bytes))));

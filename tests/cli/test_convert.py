@@ -49,6 +49,21 @@ def test_equals_its_folder(onsight, tmp_path, case, quant):
     assert onsight("ask", "--model", source, *of_folder, *ask).stdout == onsight("ask", "--model", target, *ask).stdout
 
 
+def test_calibration(onsight, tmp_path):
+    """Changes biases of the tower, only those, and by little."""
+    for name, more in (("plain", []), ("calibrated", ["--calibrate"])):
+        assert onsight("convert", NANO, tmp_path / f"{name}.onsight", "--quant", "q4", *more).returncode == 0
+    header, plain = read_safetensors(tmp_path / "plain.onsight")
+    other, calibrated = read_safetensors(tmp_path / "calibrated.onsight")
+    assert (header.pop("__metadata__")["calibrated"], other.pop("__metadata__")["calibrated"]) == ("no", "vision")
+    assert header == other
+    changed = [n for n, row in header.items() if plain[slice(*row["data_offsets"])] != calibrated[slice(*row["data_offsets"])]]
+    assert len(changed) > 20
+    assert all(n == "checksums" or ("vision_model" in n and n.endswith(".bias")) for n in changed)
+    image = ROOT / "examples" / "receipt.jpg"
+    assert onsight("ask", "--model", tmp_path / "calibrated.onsight", "--image", image, "What is the total?").returncode == 0
+
+
 def test_the_model_that_ships(onsight, tmp_path):
     target = tmp_path / "nano.onsight"
     assert onsight("convert", "onsight-nano", target).returncode == 0

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/calibration.h"
 #include "models/gguf_tokenizer.h"
 #include "models/native_file.h"
 #include "models/smolvlm/config.h"
@@ -58,6 +59,35 @@ ModelFacts make_facts(const Config& config, const formats::Checkpoint& checkpoin
   return facts;
 }
 
+// The vision tower. `positions` must outlive the graph.
+Value append_tower(Graph& g, Value pixels, const Config& config, const Weights& w,
+                   const std::vector<int32_t>& positions) {
+  const int64_t tiles = g.shape(pixels)[0], patches = static_cast<int64_t>(positions.size());
+  const float epsilon = static_cast<float>(config.vision.layer_norm_eps);
+  const int heads = static_cast<int>(config.vision.num_attention_heads);
+  const compute::Activation activation =
+      config.vision.hidden_act == Activation::kGeluTanh ? compute::Activation::kGeluTanh : compute::Activation::kGelu;
+  const Value rows = g.constant({DType::kI32, {patches}, reinterpret_cast<const std::byte*>(positions.data())});
+  const compute::Activation none = compute::Activation::kNone;
+  Value x = g.linear(g.unfold_patches(pixels, config.vision.patch_size), w.patch_embedding, none, {}, patches);
+  x = g.add_rows(x, rows, w.position_embedding);
+  g.observe("vision.embeddings", x);
+  for (size_t i = 0; i < w.vision.size(); ++i) {
+    const VisionLayer& layer = w.vision[i];
+    Value h = g.layer_norm(x, layer.norm1.weight, layer.norm1.bias, epsilon);
+    const Value q = g.linear(h, layer.q, none, {}, patches), k = g.linear(h, layer.k, none, {}, patches),
+                v = g.linear(h, layer.v, none, {}, patches);
+    const Value a = g.attention(q, k, v, heads, patches, layer.q.weight.in_codes());
+    x = g.linear(a, layer.out, none, x, patches);
+    h = g.layer_norm(x, layer.norm2.weight, layer.norm2.bias, epsilon);
+    x = g.linear(g.linear(h, layer.fc1, activation, {}, patches), layer.fc2, none, x, patches);
+    g.observe(layer_name("vision", i), x);
+  }
+  x = g.layer_norm(x, w.post_norm.weight, w.post_norm.bias, epsilon);
+  g.observe("vision.post_layernorm", x);
+  return g.linear(g.pixel_shuffle(x, tiles, config.scale_factor), w.projection, none, {}, config.tokens_per_tile());
+}
+
 class SmolVlm : public Model {
  public:
   SmolVlm(Config config, PromptBuilder prompts, ModelFacts facts, formats::Checkpoint checkpoint, Weights weights)
@@ -80,34 +110,7 @@ class SmolVlm : public Model {
 
   void normalise(const media::Image& tile, float* out) const override { normalise_tile(tile, config_.processor, out); }
 
-  Value vision(Graph& g, Value pixels) const override {
-    const Weights& w = weights_;
-    const int64_t tiles = g.shape(pixels)[0], patches = static_cast<int64_t>(positions_.size());
-    const float epsilon = static_cast<float>(config_.vision.layer_norm_eps);
-    const int heads = static_cast<int>(config_.vision.num_attention_heads);
-    const compute::Activation activation = config_.vision.hidden_act == Activation::kGeluTanh
-                                               ? compute::Activation::kGeluTanh
-                                               : compute::Activation::kGelu;
-    const Value positions = g.constant({DType::kI32, {patches}, reinterpret_cast<const std::byte*>(positions_.data())});
-    const compute::Activation none = compute::Activation::kNone;
-    Value x = g.linear(g.unfold_patches(pixels, config_.vision.patch_size), w.patch_embedding, none, {}, patches);
-    x = g.add_rows(x, positions, w.position_embedding);
-    g.observe("vision.embeddings", x);
-    for (size_t i = 0; i < w.vision.size(); ++i) {
-      const VisionLayer& layer = w.vision[i];
-      Value h = g.layer_norm(x, layer.norm1.weight, layer.norm1.bias, epsilon);
-      const Value q = g.linear(h, layer.q, none, {}, patches), k = g.linear(h, layer.k, none, {}, patches),
-                  v = g.linear(h, layer.v, none, {}, patches);
-      const Value a = g.attention(q, k, v, heads, patches, layer.q.weight.in_codes());
-      x = g.linear(a, layer.out, none, x, patches);
-      h = g.layer_norm(x, layer.norm2.weight, layer.norm2.bias, epsilon);
-      x = g.linear(g.linear(h, layer.fc1, activation, {}, patches), layer.fc2, none, x, patches);
-      g.observe(layer_name("vision", i), x);
-    }
-    x = g.layer_norm(x, w.post_norm.weight, w.post_norm.bias, epsilon);
-    g.observe("vision.post_layernorm", x);
-    return g.linear(g.pixel_shuffle(x, tiles, config_.scale_factor), w.projection, none, {}, config_.tokens_per_tile());
-  }
+  Value vision(Graph& g, Value pixels) const override { return append_tower(g, pixels, config_, weights_, positions_); }
 
   Value embed(Graph& g, Value ids) const override {
     return weights_.shares_head ? g.embed(ids, weights_.head.weight) : g.embed(ids, weights_.embedding);
@@ -206,6 +209,66 @@ Result<std::unique_ptr<Model>> load(
                                    std::move(checkpoint), std::move(weights));
 }
 
+// A picture with what pictures have: soft light, edges at all angles and of all sizes, fine strokes, some noise.
+media::Image calibration_tile(int side, uint32_t seed) {
+  media::Image image{.width = side, .height = side, .rgb = {}};
+  image.rgb.resize(static_cast<size_t>(3) * side * side);
+  uint32_t state = seed;
+  const auto next = [&state](uint32_t below) {
+    state = state * 1664525 + 1013904223;
+    return static_cast<int>((uint64_t{state} * below) >> 32);
+  };
+  const auto paint = [&](int x, int y, int c, int value) {
+    if (x >= 0 && y >= 0 && x < side && y < side)
+      image.row(y)[x * 3 + c] = static_cast<uint8_t>(std::clamp(value, 0, 255));
+  };
+  const int ground[3] = {next(256), next(256), next(256)}, shapes = 10 + next(60);
+  for (int y = 0; y < side; ++y)
+    for (int x = 0; x < side; ++x)
+      for (int c = 0; c < 3; ++c)
+        paint(x, y, c, ground[c] + 120 * (c == 2 ? side / 2 - y : y - side / 2) / side + 30 * x / side);
+  for (int shape = 0; shape < shapes; ++shape) {
+    const int size = side / (3 + shape / 2), x0 = next(side), y0 = next(side), slant = next(5) - 2;
+    const int colour[3] = {next(256), next(256), next(256)};
+    const bool is_round = next(2) == 0;
+    for (int y = -size; y <= size; ++y)
+      for (int x = -size; x <= size; ++x)
+        if (is_round ? x * x + y * y <= size * size : std::abs(x + slant * y / 2) <= size / 2)
+          for (int c = 0; c < 3; ++c) paint(x0 + x, y0 + y, c, colour[c] + 40 * y / std::max(1, size));
+  }
+  for (int stroke = 0; stroke < side; ++stroke) {  // as of letters, in the lower half
+    const int x0 = next(side), y0 = side / 2 + next(side / 16 + 1) * 8, dx = next(3) - 1, dy = next(3) - 1;
+    for (int i = 0; i < 7; ++i)
+      for (int c = 0; c < 3; ++c) paint(x0 + i * dx, y0 + i * dy, c, 20);
+  }
+  for (uint8_t& value : image.rgb) value = static_cast<uint8_t>(std::clamp(value + next(9) - 4, 0, 255));
+  return image;
+}
+
+// Only the tower's layers have biases to correct.
+Result<BiasCorrections> calibrate(const formats::Checkpoint& checkpoint, const Config& config,
+                                  const WeightFormats& formats, ThreadPool& pool) {
+  Weights weights;
+  std::vector<TensorSpec> specs = tensor_specs(config, checkpoint, weights);
+  std::erase_if(specs, [](const TensorSpec& spec) { return !spec.vision; });
+  load_tensors(checkpoint, specs, WeightFormats{}, pool);
+  const int64_t side = config.processor.tile_size;
+  constexpr uint32_t kPictures = 4;
+  std::vector<std::vector<float>> pixels(kPictures, std::vector<float>(static_cast<size_t>(3 * side * side)));
+  std::vector<compute::Bindings> examples(kPictures);
+  for (uint32_t i = 0; i < kPictures; ++i) {
+    normalise_tile(calibration_tile(static_cast<int>(side), i), config.processor, pixels[i].data());
+    examples[i].inputs["pixels"] = {
+        DType::kF32, {1, 3, side, side}, reinterpret_cast<const std::byte*>(pixels[i].data())};
+  }
+  const std::vector<int32_t> positions =
+      position_ids(config.tile_patches_per_side(), config.vision.positions_per_side());
+  Graph graph;
+  const Value input = graph.input("pixels", DType::kF32, {1, 3, side, side});
+  graph.output("features", append_tower(graph, input, config, weights, positions));
+  return correct_biases(graph, examples, checkpoint, specs, formats, pool);
+}
+
 Status convert(const Path& path, const formats::Checkpoint& checkpoint, const Conversion& conversion,
                ThreadPool& pool) {
   TRY(Settings settings, read_settings(path, checkpoint));  // also says whether all of them will do
@@ -213,7 +276,11 @@ Status convert(const Path& path, const formats::Checkpoint& checkpoint, const Co
   const std::vector<TensorSpec> specs = tensor_specs(settings.config, checkpoint, weights);
   TRY_STATUS(check_tensors(checkpoint, specs, path.string(), is_ignored_tensor));
   const ModelFacts facts = make_facts(settings.config, checkpoint, specs, conversion.formats);
-  return write_native(path, checkpoint, specs, facts, conversion, pool);
+  BiasCorrections corrections;
+  if (conversion.calibrate) {
+    TRY(corrections, calibrate(checkpoint, settings.config, conversion.formats, pool));
+  }
+  return write_native(path, checkpoint, specs, facts, conversion, corrections, pool);
 }
 
 }  // namespace
