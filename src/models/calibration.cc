@@ -74,7 +74,8 @@ Result<BiasCorrections> correct_biases(compute::Graph& graph, std::span<const co
     if (observed == inputs.end() || bias.empty()) continue;
     Tensor flat = *checkpoint.find(spec.name_in(checkpoint));
     flat.shape = {spec.shape[0], spec.shape.elements() / spec.shape[0]};
-    const PackedMatrix codes = PackedMatrix::pack(flat, formats.of(spec, flat.dtype), nullptr, &pool);
+    const PackedMatrix codes =
+        PackedMatrix::pack(flat, formats.of(spec, flat.dtype), spec.evening ? spec.evening->data() : nullptr, &pool);
     if (!codes.in_codes()) continue;
     const std::vector<std::vector<double>>& mean = means.at(observed->second);
     std::vector<std::vector<double>> errors(mean.size(), std::vector<double>(static_cast<size_t>(codes.outputs())));
@@ -86,6 +87,7 @@ Result<BiasCorrections> correct_biases(compute::Graph& graph, std::span<const co
         compute::to_f32(flat.dtype, flat.data + compute::bytes_of(flat.dtype, o * codes.inputs()), exact.data(),
                         codes.inputs());
         codes.row(o, rounded.data());
+        for (size_t i = 0; spec.evening && i < width; ++i) rounded[i] /= (*spec.evening)[i];
         for (size_t e = 0; e < mean.size(); ++e) {
           double sum = 0;
           for (size_t i = 0; i < width; ++i) sum += (static_cast<double>(exact[i]) - rounded[i]) * mean[e][i];

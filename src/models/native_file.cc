@@ -63,11 +63,13 @@ Status append_row(formats::NativeWriter& writer, const Row& row, const BiasCorre
   if (row.entry.packed) {
     Tensor flat = stored;
     flat.shape = {stored.shape[0], n / stored.shape[0]};
-    const PackedMatrix matrix = PackedMatrix::pack(flat, *row.entry.packed, nullptr, &pool);
+    const PackedMatrix matrix =
+        PackedMatrix::pack(flat, *row.entry.packed, row.spec->evening ? row.spec->evening->data() : nullptr, &pool);
     TRY_STATUS(writer.append({matrix.data(), static_cast<size_t>(matrix.bytes())}));
   } else if (std::holds_alternative<Buffer*>(row.spec->target)) {
     std::vector<float> wide(static_cast<size_t>(n));
     compute::to_f32(stored.dtype, stored.data, wide.data(), n);
+    for (size_t i = 0; row.spec->evening && i < wide.size(); ++i) wide[i] /= (*row.spec->evening)[i];
     if (const auto added = corrections.find(row.spec->name); added != corrections.end())
       for (size_t i = 0; i < wide.size(); ++i) wide[i] += added->second[i];
     TRY_STATUS(writer.append(std::as_bytes(std::span(wide))));

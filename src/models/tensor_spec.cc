@@ -97,11 +97,13 @@ void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorS
     if (auto* matrix = std::get_if<PackedMatrix*>(&spec.target)) {
       Tensor flat = source;
       flat.shape = {source.shape[0], elements / source.shape[0]};
-      **matrix = PackedMatrix::pack(flat, formats.of(spec, source.dtype), nullptr, &pool);
+      **matrix = PackedMatrix::pack(flat, formats.of(spec, source.dtype), spec.evening ? spec.evening->data() : nullptr,
+                                    &pool);
       release_pages({stored.data, static_cast<size_t>(stored.bytes())});  // the packed copy is what is read from now on
     } else if (auto* buffer = std::get_if<Buffer*>(&spec.target)) {
       **buffer = Buffer(static_cast<size_t>(elements) * sizeof(float));
       compute::to_f32(source.dtype, source.data, (*buffer)->f32(), elements);
+      for (size_t i = 0; spec.evening && i < spec.evening->size(); ++i) (*buffer)->f32()[i] /= (*spec.evening)[i];
     } else {
       *std::get<Tensor*>(spec.target) = source;
     }

@@ -2,6 +2,7 @@
 // the exporters read the same rows.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -28,7 +29,12 @@ struct TensorSpec {
     return checkpoint.gguf().empty() ? name : gguf_name;
   }
   bool vision = false;  // belongs to the vision tower
-  bool head = false;    // gives the logits; in 4 bits it would lose more than it saves
+  bool kept = false;    // never in codes: what rounding it would lose, nothing makes good after it
+  // Where a norm's outputs are of unlike sizes, rounding their matrices' inputs with one scale a row wastes range on
+  // the small ones. The norm is divided by these factors, one a channel, and the columns of the matrices multiplied.
+  // Empty: none.
+  std::shared_ptr<const std::vector<float>> evening = nullptr;
+  bool head = false;  // gives the logits; in 4 bits it would lose more than it saves
   bool quantisable() const { return std::holds_alternative<compute::PackedMatrix*>(target); }
 };
 
@@ -40,7 +46,8 @@ Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const Tens
 struct WeightFormats {
   std::optional<compute::WeightFormat> vision, text;
   compute::WeightFormat of(const TensorSpec& spec, compute::DType source) const {
-    const compute::WeightFormat wanted = (spec.vision ? vision : text).value_or(compute::PackedMatrix::keeping(source));
+    const auto keeping = compute::PackedMatrix::keeping(source);
+    const auto wanted = spec.kept ? keeping : (spec.vision ? vision : text).value_or(keeping);
     return spec.head && wanted == compute::WeightFormat::kQ4 ? compute::WeightFormat::kQ8 : wanted;
   }
 };

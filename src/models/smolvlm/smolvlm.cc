@@ -6,6 +6,7 @@
 #include "models/gguf_tokenizer.h"
 #include "models/native_file.h"
 #include "models/smolvlm/config.h"
+#include "models/smolvlm/evening.h"
 #include "models/smolvlm/gguf.h"
 #include "models/smolvlm/preprocess.h"
 #include "models/smolvlm/prompt.h"
@@ -198,10 +199,11 @@ Result<std::unique_ptr<Model>> load(
     const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept) {
   TRY(Settings settings, read_settings(path, checkpoint));
   Weights weights;
-  const std::vector<TensorSpec> specs = tensor_specs(settings.config, checkpoint, weights);
+  std::vector<TensorSpec> specs = tensor_specs(settings.config, checkpoint, weights);
   TRY_STATUS(check_tensors(checkpoint, specs, path.string(), is_ignored_tensor));
   ModelFacts facts = make_facts(settings.config, checkpoint, specs, formats);
   TRY_STATUS(accept(checkpoint, facts));
+  even_out(checkpoint, weights, specs, formats);
   load_tensors(checkpoint, specs, formats, pool);
   weights.shares_head =
       specs.back().name == weights.embedding_name && (weights.head.weight.in_codes() || !weights.embedding.data);
@@ -252,6 +254,7 @@ Result<BiasCorrections> calibrate(const formats::Checkpoint& checkpoint, const C
   std::vector<TensorSpec> specs = tensor_specs(config, checkpoint, weights);
   std::erase_if(specs, [](const TensorSpec& spec) { return !spec.vision; });
   load_tensors(checkpoint, specs, WeightFormats{}, pool);
+  even_out(checkpoint, weights, specs, formats);
   const int64_t side = config.processor.tile_size;
   constexpr uint32_t kPictures = 4;
   std::vector<std::vector<float>> pixels(kPictures, std::vector<float>(static_cast<size_t>(3 * side * side)));
@@ -273,9 +276,10 @@ Status convert(const Path& path, const formats::Checkpoint& checkpoint, const Co
                ThreadPool& pool) {
   TRY(Settings settings, read_settings(path, checkpoint));  // also says whether all of them will do
   Weights weights;
-  const std::vector<TensorSpec> specs = tensor_specs(settings.config, checkpoint, weights);
+  std::vector<TensorSpec> specs = tensor_specs(settings.config, checkpoint, weights);
   TRY_STATUS(check_tensors(checkpoint, specs, path.string(), is_ignored_tensor));
   const ModelFacts facts = make_facts(settings.config, checkpoint, specs, conversion.formats);
+  even_out(checkpoint, weights, specs, conversion.formats);
   BiasCorrections corrections;
   if (conversion.calibrate) {
     TRY(corrections, calibrate(checkpoint, settings.config, conversion.formats, pool));

@@ -17,6 +17,7 @@ class Specs {
     if (bias) rows_.push_back({name + ".bias", {width}, &norm.bias, gguf + ".bias"});
   }
   void add(TensorSpec spec) { rows_.push_back(std::move(spec)); }
+  void keep_last() { rows_.back().kept = true; }
   void mark_vision() {  // all rows so far
     for (TensorSpec& row : rows_) row.vision = true;
   }
@@ -70,6 +71,9 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
   const TextConfig& t = config.text;
   specs.linear("model.connector.modality_projection.proj", "mm.model.fc", w.projection, t.hidden_size,
                d * config.scale_factor * config.scale_factor, false);
+  // Its outputs are the image features: one rounding here, over the longest rows of all, costs as much as a third of
+  // the tower.
+  specs.keep_last();
   specs.mark_vision();
 
   const std::string text = "model.text_model.";
