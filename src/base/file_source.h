@@ -18,9 +18,11 @@ namespace onsight {
 class FileSource {
  public:
   // A folder stands wherever a source is asked for.
+  // NOLINTBEGIN(google-explicit-constructor, bugprone-forwarding-reference-overload)
   template <class T>
   requires std::convertible_to<T, Path> &&(!std::same_as<std::remove_cvref_t<T>, FileSource>)FileSource(T&& folder)
       : folder_(std::forward<T>(folder)), where_(folder_.string()), in_folder_(true) {}
+  // NOLINTEND(google-explicit-constructor, bugprone-forwarding-reference-overload)
   // name → bytes, which the caller keeps alive; `where` is the file that holds them.
   FileSource(std::string where, std::map<std::string, std::string_view, std::less<>> files)
       : where_(std::move(where)), files_(std::move(files)) {}

@@ -358,9 +358,9 @@ void attend_int(const DotTiles& dot, const IntHead& head, const float* q, int64_
   float* mixed = aligned<float>(scratch, head.head_dim * kQ);
   int32_t* sums = aligned<int32_t>(scratch, kDotRows * kQ);
   HWY_ALIGN float step[kQ] = {}, peak[kQ], total[kQ] = {}, old_part[kQ], new_part[kQ];
-  std::memset(mixed, 0, static_cast<size_t>(head.head_dim * kQ) * sizeof(float));
+  std::memset(mixed, 0, static_cast<size_t>(head.head_dim) * kQ * sizeof(float));
   std::fill(peak, peak + kQ, -1e30f);
-  if (rows < kQ) std::memset(panel, 0, static_cast<size_t>(head.head_dim * kQ));
+  if (rows < kQ) std::memset(panel, 0, static_cast<size_t>(head.head_dim) * kQ);
 
   HWY_ALIGN float row[1024];
   for (int i = 0; i < rows; ++i) {

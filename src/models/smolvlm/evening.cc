@@ -13,7 +13,7 @@ using compute::Tensor;
 // tokens; GELU of a normal variable. Only their proportion matters, and that little: one channel stands out by its
 // weights.
 constexpr double kPixelPower = 0.3, kAttentionPower = 0.1, kGeluPower = 0.35;
-constexpr float kMost = 8;  // times the usual channel
+constexpr float kMost = 8;       // times the usual channel
 constexpr double kShare = 0.25;  // of the unevenness that moves into the weights
 
 class Channels {
