@@ -29,6 +29,7 @@ struct DotFinish {
 
 // Queries that one call of attend() takes.
 constexpr int kAttendQueries = 32;
+constexpr int kLargestHead = 1024;
 // One head of a group of rows that see each other, in codes. Keys and values less their means over the group: a mean of
 // keys shifts all scores of a query alike, a mean of values comes back at the end; both would cost range.
 struct IntHead {

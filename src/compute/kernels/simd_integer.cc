@@ -362,7 +362,7 @@ void attend_int(const DotTiles& dot, const IntHead& head, const float* q, int64_
   std::fill(peak, peak + kQ, -1e30f);
   if (rows < kQ) std::memset(panel, 0, static_cast<size_t>(head.head_dim) * kQ);
 
-  HWY_ALIGN float row[1024];
+  HWY_ALIGN float row[kLargestHead];
   for (int i = 0; i < rows; ++i) {
     const int64_t padded = (head.head_dim + 15) / 16 * 16;
     compact(q + i * q_stride, 0, 1, head.head_dim, padded, row);
