@@ -30,6 +30,15 @@ struct Case {
     for (size_t i = 0; i < x.size(); ++i) x[i] += shared * all[i % static_cast<size_t>(inputs)];
   }
 
+  // The last of its rows alone.
+  Case last() const {
+    Case one = *this;
+    one.rows = 1;
+    one.x.erase(one.x.begin(), one.x.end() - static_cast<std::ptrdiff_t>(inputs));
+    one.residual.erase(one.residual.begin(), one.residual.end() - static_cast<std::ptrdiff_t>(outputs));
+    return one;
+  }
+
   std::vector<float> run(WeightFormat format, const KernelTable& kernels, int64_t group = 0, int threads = 2) const {
     Linear layer, twin;
     const auto tensor = [](const std::vector<float>& v, Shape s) {
@@ -92,6 +101,18 @@ TEST(CodeLayers, WhatAGroupOfRowsSharesCostsNoPrecision) {
     const std::vector<float> exact = rounded.run(WeightFormat::kF32, kScalarKernels);
     EXPECT_LE(distance(centred, exact), 0.1 * distance(plain, exact)) << table->name;
   }
+}
+
+// What drafting rests on; for float layers too.
+TEST(CodeLayers, ARowOfFewHasTheBitsOfARowAlone) {
+  for (const KernelTable* table : available_kernels())
+    for (WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kQ8, WeightFormat::kQ4})
+      for (int64_t rows = 2; rows <= kExactRows; ++rows) {
+        const Case c(rows, 131, 70);
+        std::vector<float> among = c.run(format, *table);
+        among.erase(among.begin(), among.end() - 70);
+        EXPECT_EQ(among, c.last().run(format, *table)) << table->name << " " << to_string(format) << " " << rows;
+      }
 }
 
 TEST(CodeLayers, TheSameOnAnyNumberOfThreads) {

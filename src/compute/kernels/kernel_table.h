@@ -12,6 +12,9 @@ namespace onsight::compute {
 
 enum class Activation : uint8_t { kNone, kGeluTanh, kGelu, kSilu };
 
+// Up to so many rows at once, every kernel gives a row the very bits that it gives it alone.
+constexpr int kExactRows = 8;
+
 // y[i, j] = activation(sum_k x[i, k] · panel[k, j] + bias[j]) + residual[i, j], for i < rows and j < columns <= kPanel.
 struct GemmTile {
   const float* x;

@@ -51,28 +51,37 @@ HWY_INLINE void accumulate(const float* HWY_RESTRICT a, int64_t a_stride, const 
   }
 }
 
-// One row has too few accumulators to hide the latency of a multiply-add: four interleaved sums instead.
-template <int kVectors, class T>
-HWY_INLINE void accumulate_row(const float* HWY_RESTRICT a, const T* HWY_RESTRICT b, int64_t b_stride, int64_t depth,
-                               VF (&acc)[1][kVectors]) {
+// Few rows have too few accumulators to hide the latency of a multiply-add: kSums interleaved sums of each instead.
+constexpr int kSums = 4;
+constexpr int kFewTileRows = kTileRows / kSums;
+template <int kRows, int kVectors, class T>
+HWY_INLINE void accumulate_interleaved(const float* HWY_RESTRICT a, int64_t a_stride, const T* HWY_RESTRICT b,
+                                       int64_t b_stride, int64_t depth, VF (&acc)[kRows][kVectors]) {
   const DF d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  constexpr int kSums = 4;
-  VF sum[kSums][kVectors];
-  for (auto& row : sum)
-    for (auto& v : row) v = hn::Zero(d);
+  VF sum[kSums][kRows][kVectors];
+  for (auto& rows : sum)
+    for (auto& row : rows)
+      for (auto& v : row) v = hn::Zero(d);
   int64_t k = 0;
   for (; k + kSums <= depth; k += kSums)
     for (int s = 0; s < kSums; ++s) {
-      const VF as = hn::Set(d, a[k + s]);
-      for (int v = 0; v < kVectors; ++v)
-        sum[s][v] = hn::MulAdd(as, load(d, b + (k + s) * b_stride + v * lanes), sum[s][v]);
+      VF bk[kVectors];
+      for (int v = 0; v < kVectors; ++v) bk[v] = load(d, b + (k + s) * b_stride + v * lanes);
+      for (int r = 0; r < kRows; ++r) {
+        const VF ar = hn::Set(d, a[r * a_stride + k + s]);
+        for (int v = 0; v < kVectors; ++v) sum[s][r][v] = hn::MulAdd(ar, bk[v], sum[s][r][v]);
+      }
     }
   for (; k < depth; ++k)
+    for (int r = 0; r < kRows; ++r) {
+      const VF ar = hn::Set(d, a[r * a_stride + k]);
+      for (int v = 0; v < kVectors; ++v)
+        sum[0][r][v] = hn::MulAdd(ar, load(d, b + k * b_stride + v * lanes), sum[0][r][v]);
+    }
+  for (int r = 0; r < kRows; ++r)
     for (int v = 0; v < kVectors; ++v)
-      sum[0][v] = hn::MulAdd(hn::Set(d, a[k]), load(d, b + k * b_stride + v * lanes), sum[0][v]);
-  for (int v = 0; v < kVectors; ++v)
-    acc[0][v] = hn::Add(acc[0][v], hn::Add(hn::Add(sum[0][v], sum[1][v]), hn::Add(sum[2][v], sum[3][v])));
+      acc[r][v] = hn::Add(acc[r][v], hn::Add(hn::Add(sum[0][r][v], sum[1][r][v]), hn::Add(sum[2][r][v], sum[3][r][v])));
 }
 
 template <int kRows, int kVectors>
@@ -92,7 +101,7 @@ HWY_INLINE void with_rows(int rows, const Body& body) {
   }
 }
 
-template <int kRows, class T>
+template <int kRows, bool kInterleaved, class T>
 void gemm_rows(const GemmTile& t, int64_t row) {
   const DF d;
   constexpr int kVectors = 2;
@@ -102,8 +111,8 @@ void gemm_rows(const GemmTile& t, int64_t row) {
     VF acc[kRows][kVectors];
     clear(acc);
     const T* b = static_cast<const T*>(t.panel) + column;
-    if constexpr (kRows == 1) {
-      accumulate_row<kVectors>(x, b, kPanel, t.depth, acc);
+    if constexpr (kInterleaved) {
+      accumulate_interleaved<kRows, kVectors>(x, t.x_stride, b, kPanel, t.depth, acc);
     } else {
       accumulate<kRows, kVectors>(x, t.x_stride, b, kPanel, t.depth, acc);
     }
@@ -140,8 +149,13 @@ void gemm_rows(const GemmTile& t, int64_t row) {
 template <class T>
 void gemm(const GemmTile& t) {
   int64_t row = 0;
-  for (; row + kTileRows <= t.rows; row += kTileRows) gemm_rows<kTileRows, T>(t, row);
-  with_rows<kTileRows>(static_cast<int>(t.rows - row), [&]<int kRows>() { gemm_rows<kRows, T>(t, row); });
+  if (t.rows <= kExactRows) {  // each row is summed as if it were alone
+    for (; row + kFewTileRows <= t.rows; row += kFewTileRows) gemm_rows<kFewTileRows, true, T>(t, row);
+    with_rows<kFewTileRows>(static_cast<int>(t.rows - row), [&]<int kRows>() { gemm_rows<kRows, true, T>(t, row); });
+    return;
+  }
+  for (; row + kTileRows <= t.rows; row += kTileRows) gemm_rows<kTileRows, false, T>(t, row);
+  with_rows<kTileRows>(static_cast<int>(t.rows - row), [&]<int kRows>() { gemm_rows<kRows, kRows == 1, T>(t, row); });
 }
 
 // Scores of kRows queries against `pages` pages of keys; s has one row of `keys` floats a query.
