@@ -19,6 +19,8 @@ std::string to_json(const engine::Reply& reply) {
       {"text", reply.text},
       {"prompt_tokens", reply.prompt_tokens},
       {"completion_tokens", reply.completion_tokens},
+      {"drafted_tokens", reply.drafted_tokens},
+      {"accepted_tokens", reply.accepted_tokens},
       {"finish_reason", std::string(engine::to_string(reply.finish_reason))},
       {"timings_ms",
        {{"load", ms.load},
@@ -39,6 +41,7 @@ class Ask : public Verb {
     options_.declare_prompt(options);
     options_.declare_answer(options);
     options_.declare_cost(options);
+    options_.declare_savings(options);
     options.heading("What is printed");
     options.flag("--json", json_, "print one JSON object: text, tokens, finish reason, timings, memory");
     options.flag("--stats", stats_, "print tokens, times and memory on standard error after the answer");

@@ -46,6 +46,7 @@ class Chat : public Verb {
     options_.declare_inputs(options, "a picture for the first message, in order");
     options_.declare_answer(options);
     options_.declare_cost(options);
+    options_.declare_savings(options);
     options.heading("What is printed");
     options.flag("--stats", stats_, "print tokens, times and memory on standard error after each answer");
   }

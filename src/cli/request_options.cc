@@ -66,6 +66,12 @@ void RequestOptions::declare_cost(Options& options) {
   options.number("--threads", "N", threads, {.min = 1, .max = 1024}, "compute with N threads (default: one a core)");
 }
 
+void RequestOptions::declare_savings(Options& options) {
+  options.flag("--no-draft", request.draft,
+               "one token at a time: check no guesses from what was said (the same answer)",
+               /*value=*/false);
+}
+
 engine::EngineOptions RequestOptions::engine_options() const {
   const auto text = static_cast<engine::Quantisation>(quantisation);
   const auto like_text = text == engine::Quantisation::kQ4 ? engine::Quantisation::kQ8 : text;

@@ -23,8 +23,9 @@ struct RequestOptions {
 
   void declare_inputs(Options& options, std::string image_help);
   void declare_prompt(Options& options);
-  void declare_answer(Options& options);  // sampling, length, stops
-  void declare_cost(Options& options);    // tiles, threads
+  void declare_answer(Options& options);   // sampling, length, stops
+  void declare_cost(Options& options);     // tiles, threads
+  void declare_savings(Options& options);  // what makes an answer come sooner and does not change it
 
   // Mistakes that can be told without opening anything; check() also asks for a question or a picture.
   Status check() const;

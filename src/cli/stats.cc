@@ -36,6 +36,9 @@ void print_stats(const engine::Reply& reply, const engine::ModelInfo& model, int
   std::string text = fmt::format("prompt       {}\n", prompt);
   text += fmt::format("answer       {} tokens ({})\n", readable_count(reply.completion_tokens),
                       engine::to_string(reply.finish_reason));
+  if (reply.drafted_tokens > 0)
+    text += fmt::format("drafted      {} tokens, {} of them right\n", readable_count(reply.drafted_tokens),
+                        readable_count(reply.accepted_tokens));
   text += fmt::format("first token  {:.3f} s (picture {:.3f}, prompt {:.3f}), after loading for {:.3f} s\n",
                       ms.first_token / 1e3, ms.vision / 1e3, ms.prefill / 1e3, ms.load / 1e3);
   if (rate > 0) text += fmt::format("speed        {:.1f} tokens/s\n", rate);

@@ -9,6 +9,7 @@
 
 #include "base/thread_pool.h"
 #include "compute/executor.h"
+#include "engine/drafter.h"
 #include "engine/memory.h"
 #include "engine/sampler.h"
 #include "engine/session.h"
@@ -341,15 +342,24 @@ class ModelEngine : public Engine {
       if (!piece.empty() && callbacks.on_text) callbacks.on_text(piece);
     };
     const Stopwatch decoding;
+    const auto vocabulary = static_cast<size_t>(facts.vocabulary_size);
+    static_assert(1 + Drafter::kMaxGuess <= compute::kExactRows);
+    Drafter drafter;
+    std::vector<int32_t> guessed, pass;  // pass: the last token and those of the guessed that ran with it
+    size_t row = 0;                      // of the last pass
     reply.finish_reason = FinishReason::kLength;
     while (static_cast<int>(reply.tokens.size()) < request.max_tokens) {
-      const std::span<const float> logits = executor_.output("logits").f32();
+      const std::span<const float> logits = executor_.output("logits").f32().subspan(row * vocabulary, vocabulary);
       const int32_t token = sampler.next(logits, sequence);
       if (reply.tokens.empty()) reply.timings_ms.first_token = total.ms();
+      const bool right = row < guessed.size() && guessed[row] == token;
+      if (row < guessed.size()) drafter.judge(right);
+      const bool ahead = right && row + 1 < pass.size();  // the token has run
       if (std::find(facts.end_tokens.begin(), facts.end_tokens.end(), token) != facts.end_tokens.end()) {
         reply.finish_reason = FinishReason::kStop;
         break;
       }
+      reply.accepted_tokens += ahead;
       reply.tokens.push_back(token);
       sequence.push_back(token);
       if (!model_->tokenizer().is_special(token)) emit(stream.push(model_->tokenizer().token_bytes(token)));
@@ -362,9 +372,30 @@ class ModelEngine : public Engine {
         break;
       }
       const int64_t position = static_cast<int64_t>(sequence.size()) - 1;
-      if (static_cast<int>(reply.tokens.size()) == request.max_tokens || position + 1 >= facts.context_length) break;
-      TRY_STATUS(forward({&token, 1}, position, {}, nullptr, Logits::kLast));
+      const int64_t left = std::min<int64_t>(request.max_tokens - static_cast<int64_t>(reply.tokens.size()),
+                                             facts.context_length - position - 1);
+      if (left <= 0) break;
+      if (ahead) {
+        keys_.push_back({token, 0});
+        ++row;
+        continue;
+      }
+      cache_.truncate(position);  // forgets guesses that were wrong
+      guessed.clear();
+      size_t drafted = 0;
+      if (request.draft) {
+        const std::span<const int32_t> guess = drafter.guess(sequence);
+        guessed.assign(guess.begin(), guess.end());
+        drafted = static_cast<size_t>(std::min<int64_t>(drafter.paying(), left - 1));
+      }
+      pass.assign(1, token);
+      pass.insert(pass.end(), guessed.begin(), guessed.begin() + static_cast<std::ptrdiff_t>(drafted));
+      const Stopwatch passing;
+      TRY_STATUS(forward(pass, position, {}, nullptr, Logits::kAll));
+      drafter.timed(static_cast<int>(pass.size()), passing.ms());
       keys_.push_back({token, 0});
+      reply.drafted_tokens += static_cast<int>(drafted);
+      row = 0;
     }
     if (!stream.stopped()) emit(stream.finish());
     reply.text = stream.text();

@@ -63,6 +63,7 @@ struct Request {
   Sampling sampling;
   PictureOptions picture;
   int max_tokens = 1024;
+  bool draft = true;  // guess tokens from what was said before and check several at once; the answer is the same
   std::vector<std::string> stop;                 // the answer ends before the first of these
   const std::atomic<bool>* cancelled = nullptr;  // checked between tokens and tiles
 };
@@ -86,6 +87,7 @@ struct Reply {
   int prompt_tokens = 0;
   int reused_tokens = 0;  // of prompt_tokens: found in the cache of the previous request
   int completion_tokens = 0;
+  int drafted_tokens = 0, accepted_tokens = 0;  // guessed; and of these, in the answer
   FinishReason finish_reason = FinishReason::kStop;
   Timings timings_ms;
 };

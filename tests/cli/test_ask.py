@@ -72,16 +72,17 @@ def test_defaults_are_the_references(ask):
     _, request = ask("x")
     del request["messages"]
     assert request == {"temperature": 0, "top_k": 0, "top_p": 1, "min_p": 0, "repetition_penalty": 1, "seed": 0,
-                       "max_tiles": 0, "allow_upscale": True, "max_tokens": 1024, "stop": []}  # fmt: skip
+                       "max_tiles": 0, "allow_upscale": True, "max_tokens": 1024, "draft": True, "stop": []}  # fmt: skip
 
 
 def test_every_flag_arrives(ask):
     _, request = ask("--temperature", "0.5", "--top-k", "40", "--top-p", ".25", "--min-p", "0.125", "--repetition-penalty",
                      "1.5", "--seed", str(2**64 - 1), "--max-tokens", "9", "--stop", "[END]", "--stop", "a,b", "--max-tiles",
-                     "5", "--no-upscale", "--threads", "2", "--system", "Be brief.", "x")  # fmt: skip
+                     "5", "--no-upscale", "--no-draft", "--threads", "2", "--system", "Be brief.", "x")  # fmt: skip
     messages = request.pop("messages")
     assert request == {"temperature": 0.5, "top_k": 40, "top_p": 0.25, "min_p": 0.125, "repetition_penalty": 1.5,
-                       "seed": 2**64 - 1, "max_tiles": 5, "allow_upscale": False, "max_tokens": 9, "stop": ["[END]", "a,b"]}  # fmt: skip
+                       "seed": 2**64 - 1, "max_tiles": 5, "allow_upscale": False, "max_tokens": 9, "draft": False,
+                       "stop": ["[END]", "a,b"]}  # fmt: skip
     assert messages == [{"role": "system", "parts": ["Be brief."]}, {"role": "user", "parts": ["x"]}]
 
 
@@ -112,7 +113,8 @@ def test_json_is_one_object(ask):
     done, _ = ask("--json", "x", script={"pieces": ["Grüße\n", '"']})
     assert done.stderr == "" and done.stdout.count("\n") == 1
     value = json.loads(done.stdout)
-    assert list(value) == ["text", "prompt_tokens", "completion_tokens", "finish_reason", "timings_ms", "peak_memory_bytes"]
+    assert list(value) == ["text", "prompt_tokens", "completion_tokens", "drafted_tokens", "accepted_tokens",
+                           "finish_reason", "timings_ms", "peak_memory_bytes"]  # fmt: skip
     assert list(value["timings_ms"]) == ["load", "preprocess", "vision", "prefill", "decode", "first_token"]
     assert value["text"] == 'Grüße\n"' and value["finish_reason"] == "stop" and value["completion_tokens"] == 2
     assert value["peak_memory_bytes"] > 0

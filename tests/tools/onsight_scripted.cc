@@ -38,6 +38,7 @@ Json describe(const engine::Request& request) {
           {"max_tiles", request.picture.max_tiles},
           {"allow_upscale", request.picture.allow_upscale},
           {"max_tokens", request.max_tokens},
+          {"draft", request.draft},
           {"stop", request.stop}};
 }
 
