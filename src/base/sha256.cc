@@ -56,21 +56,28 @@ void Sha256::block(const std::byte* data) {
   for (size_t i = 0; i < 8; ++i) state_[i] += step[i];
 }
 
-void Sha256::add(std::span<const std::byte> bytes) {
+Sha256& Sha256::add(std::span<const std::byte> bytes) {
   const size_t held = bytes_ % 64;
   bytes_ += bytes.size();
   if (held > 0) {
     const size_t n = std::min(bytes.size(), 64 - held);
     std::copy_n(bytes.begin(), n, rest_.begin() + static_cast<ptrdiff_t>(held));
     bytes = bytes.subspan(n);
-    if (held + n < 64) return;
+    if (held + n < 64) return *this;
     block(rest_.data());
   }
   for (; bytes.size() >= 64; bytes = bytes.subspan(64)) block(bytes.data());
   std::copy(bytes.begin(), bytes.end(), rest_.begin());
+  return *this;
 }
 
-Sha256::Digest Sha256::finish() {
+Sha256& Sha256::field(uint64_t number) {
+  std::array<std::byte, 8> bytes;
+  for (size_t i = 0; i < 8; ++i) bytes[i] = static_cast<std::byte>(number >> (8 * i));
+  return add(std::span<const std::byte>(bytes));
+}
+
+Digest Sha256::finish() {
   const uint64_t bits = bytes_ * 8;
   std::array<std::byte, 72> end{std::byte{0x80}};
   const size_t zeros = (119 - bytes_ % 64) % 64 + 1;  // with the 0x80, up to 8 bytes before a whole block
@@ -79,12 +86,6 @@ Sha256::Digest Sha256::finish() {
   Digest out;
   for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<std::byte>(state_[i / 4] >> (24 - i % 4 * 8));
   return out;
-}
-
-Sha256::Digest Sha256::of(std::span<const std::byte> bytes) {
-  Sha256 sum;
-  sum.add(bytes);
-  return sum.finish();
 }
 
 std::string to_hex(std::span<const std::byte> bytes) {

@@ -2,7 +2,7 @@
 //
 //   Sha256 sum;
 //   sum.add(bytes);
-//   std::array<std::byte, 32> digest = sum.finish();
+//   Digest digest = sum.finish();
 #pragma once
 
 #include <array>
@@ -10,15 +10,21 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace onsight {
 
+using Digest = std::array<std::byte, 32>;
+
 class Sha256 {
  public:
-  using Digest = std::array<std::byte, 32>;
-  void add(std::span<const std::byte> bytes);
+  Sha256& add(std::span<const std::byte> bytes);
+  Sha256& add(std::string_view text) { return add(std::as_bytes(std::span(text))); }
+  // A number in eight bytes, or a text behind its length: fields that follow each other cannot run together.
+  Sha256& field(uint64_t number);
+  Sha256& field(std::string_view text) { return field(text.size()).add(text); }
   Digest finish();
-  static Digest of(std::span<const std::byte> bytes);
+  static Digest of(std::span<const std::byte> bytes) { return Sha256().add(bytes).finish(); }
 
  private:
   void block(const std::byte* data);
@@ -28,6 +34,7 @@ class Sha256 {
   uint64_t bytes_ = 0;
 };
 
+inline Digest sha256(std::string_view text) { return Sha256().add(text).finish(); }
 std::string to_hex(std::span<const std::byte> bytes);
 
 }  // namespace onsight

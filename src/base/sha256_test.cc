@@ -28,5 +28,9 @@ TEST(Sha256, PartsMakeTheWhole) {
     }
 }
 
+TEST(Sha256, FieldsDoNotRunTogether) {
+  EXPECT_NE(Sha256().field("ab").field("c").finish(), Sha256().field("a").field("bc").finish());
+}
+
 }  // namespace
 }  // namespace onsight

@@ -70,6 +70,10 @@ void RequestOptions::declare_savings(Options& options) {
   options.flag("--no-draft", request.draft,
                "one token at a time: check no guesses from what was said (the same answer)",
                /*value=*/false);
+  options.text("--cache", "DIR", cache,
+               "keep what was seen of pictures in this folder, for the next run (default: nothing is kept)");
+  options.number("--cache-size", "MB", cache_megabytes, {.min = 1, .max = 1'000'000},
+                 "keep at most so much, what was used last (default 1024)");
 }
 
 engine::EngineOptions RequestOptions::engine_options() const {
@@ -77,12 +81,15 @@ engine::EngineOptions RequestOptions::engine_options() const {
   const auto like_text = text == engine::Quantisation::kQ4 ? engine::Quantisation::kQ8 : text;
   return {.threads = threads,
           .text = text,
-          .vision = vision_quantisation < 0 ? like_text : static_cast<engine::Quantisation>(vision_quantisation)};
+          .vision = vision_quantisation < 0 ? like_text : static_cast<engine::Quantisation>(vision_quantisation),
+          .cache = cache.value_or(""),
+          .cache_bytes = int64_t{cache_megabytes} << 20};
 }
 
 Status RequestOptions::check_values() const {
   if (std::count(images.begin(), images.end(), "") > 0)
     return make_error(ErrorCode::kUsage, "--image: expected a file, found nothing");
+  if (cache == "") return make_error(ErrorCode::kUsage, "--cache: expected a folder, found nothing");
   if (std::count(request.stop.begin(), request.stop.end(), "") > 0)
     return make_error(ErrorCode::kUsage, "--stop: expected a text, found nothing");
   return {};

@@ -18,6 +18,8 @@ struct RequestOptions {
   std::vector<std::string> images;
   int quantisation = 0, vision_quantisation = -1;  // places in engine::Quantisation; −1: as the text model
   int threads = 0;
+  std::optional<std::string> cache;
+  int cache_megabytes = 1024;
   engine::EngineOptions engine_options() const;
   engine::Request request;  // all but the messages
 

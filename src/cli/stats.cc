@@ -31,6 +31,8 @@ void print_stats(const engine::Reply& reply, const engine::ModelInfo& model, int
     prompt += fmt::format(", {} of them image ({} tile{})", readable_count(tiles * model.tokens_per_tile), tiles,
                           tiles == 1 ? "" : "s");
   if (reply.reused_tokens > 0) prompt += fmt::format(", {} reused", readable_count(reply.reused_tokens));
+  if (reply.cached_tiles > 0)
+    prompt += fmt::format(", {} tile{} from the cache", reply.cached_tiles, reply.cached_tiles == 1 ? "" : "s");
   // The first token comes out of the prefill, so `decode` is the time of the others.
   double rate = reply.completion_tokens > 1 && ms.decode > 0 ? (reply.completion_tokens - 1) * 1e3 / ms.decode : 0;
   std::string text = fmt::format("prompt       {}\n", prompt);

@@ -183,7 +183,8 @@ void Executor::execute(Run& run, const Op& op) {
     case OpKind::kLinear:
       return linears(run, {&op, 1});
     case OpKind::kAttention:
-      return op.in_codes && op.head_dim % kQuad == 0 && op.head_dim <= kLargestHead ? attention_in_codes(run, op) : attention(run, op);
+      return op.in_codes && op.head_dim % kQuad == 0 && op.head_dim <= kLargestHead ? attention_in_codes(run, op)
+                                                                                    : attention(run, op);
     case OpKind::kCachedAttention:
       return cached_attention(run, op);
     case OpKind::kLayerNorm:

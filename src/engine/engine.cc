@@ -6,10 +6,12 @@
 #include <map>
 #include <new>
 #include <numeric>
+#include <optional>
 
 #include "base/thread_pool.h"
 #include "compute/executor.h"
 #include "engine/drafter.h"
+#include "engine/feature_store.h"
 #include "engine/memory.h"
 #include "engine/sampler.h"
 #include "engine/session.h"
@@ -112,6 +114,11 @@ class ModelEngine : public Engine {
         load_ms_(since.ms()) {}
 
   const ModelInfo& info() const override { return info_; }
+
+  void keep_features_in(FeatureStore store, const Digest& model) {
+    store_ = std::move(store);
+    identity_ = model;
+  }
 
   Result<Reply> generate(const Request& request, const Callbacks& callbacks) override {
     return guarded([&] { return run(request, callbacks); });
@@ -235,16 +242,38 @@ class ModelEngine : public Engine {
     return request.cancelled && request.cancelled->load(std::memory_order_relaxed);
   }
 
+  // The features that this tile had in an earlier run; false if none are kept.
+  bool recall(const Digest& key, Buffer& keep) const {
+    const models::ModelFacts& facts = model_->facts();
+    Buffer copy(sizeof(float) * static_cast<size_t>(facts.tokens_per_tile) * static_cast<size_t>(facts.text_width));
+    if (!store_->load(key, {copy.data(), copy.bytes()})) return false;
+    keep = std::move(copy);
+    return true;
+  }
+
   // Reads the tiles that have not been seen; false if the caller cancelled.
-  Result<bool> see_all(const models::Prompt& prompt, const Request& request, const Callbacks& callbacks, Tiles& tiles) {
+  Result<bool> see_all(const models::Prompt& prompt, const Request& request, const Callbacks& callbacks, Tiles& tiles,
+                       Reply& reply) {
+    const std::string how =
+        fmt::format("{} {} {}", executor_.kernels().name, info_.vision_quantisation, info_.text_quantisation);
+    bool kept = false;
     for (const media::Image& tile : prompt.tiles) tiles.push_back(features_.find_or_add(tile));
     const int64_t total = static_cast<int64_t>(tiles.size());
     for (int64_t i = 0; i < total; ++i) {
       FeatureCache::Entry& tile = *tiles[static_cast<size_t>(i)];
       if (is_cancelled(request)) return false;
       if (callbacks.on_progress) callbacks.on_progress(Stage::kVision, i, total);
-      if (tile.features.bytes() == 0) TRY_STATUS(see(tile.tile, tile.features));
+      if (tile.features.bytes() > 0) continue;
+      const Digest key = store_ ? feature_key(identity_, how, tile.tile) : Digest{};
+      if (store_ && recall(key, tile.features)) {
+        ++reply.cached_tiles;
+        continue;
+      }
+      TRY_STATUS(see(tile.tile, tile.features));
+      if (store_) store_->save(key, {tile.features.data(), tile.features.bytes()});
+      kept = true;
     }
+    if (store_ && kept) store_->trim();
     if (callbacks.on_progress && total) callbacks.on_progress(Stage::kVision, total, total);
     return true;
   }
@@ -288,7 +317,7 @@ class ModelEngine : public Engine {
 
     const Stopwatch vision;
     Tiles tiles;
-    TRY(bool seen, see_all(prompt, request, callbacks, tiles));
+    TRY(bool seen, see_all(prompt, request, callbacks, tiles, reply));
     reply.timings_ms.vision = vision.ms();
     if (!seen) return cancelled(std::move(reply));
 
@@ -458,6 +487,8 @@ class ModelEngine : public Engine {
   compute::KvCache cache_;         // of the last request
   std::vector<PositionKey> keys_;  // what its positions hold
   double load_ms_;
+  std::optional<FeatureStore> store_;
+  Digest identity_{};  // of the model, where features are kept
 };
 
 }  // namespace
@@ -482,6 +513,10 @@ std::string kernels_name() {
 Result<std::unique_ptr<Engine>> Engine::load(const Path& path, const EngineOptions& options) {
   return guarded([&]() -> Result<std::unique_ptr<Engine>> {
     const Stopwatch since;
+    std::optional<FeatureStore> store;
+    if (!options.cache.empty()) {
+      TRY(store, FeatureStore::open(options.cache, options.cache_bytes));
+    }
     TRY(const compute::KernelTable* kernels, compute::select_kernels());
     TRY(models::OpenModel opened, models::open_model(path));
     TRY(const models::WeightFormats formats, choose_formats(opened.checkpoint, options, path));
@@ -496,7 +531,9 @@ Result<std::unique_ptr<Engine>> Engine::load(const Path& path, const EngineOptio
     };
     TRY(std::unique_ptr<models::Model> model,
         opened.def->load(path, std::move(opened.checkpoint), formats, *pool, accept));
-    return std::make_unique<ModelEngine>(std::move(model), std::move(info), *kernels, std::move(pool), since);
+    auto engine = std::make_unique<ModelEngine>(std::move(model), std::move(info), *kernels, std::move(pool), since);
+    if (store) engine->keep_features_in(*std::move(store), model_identity(path));
+    return engine;
   });
 }
 

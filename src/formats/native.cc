@@ -12,7 +12,7 @@ namespace {
 using compute::Shape;
 using compute::Tensor;
 
-constexpr int64_t kDigestBytes = static_cast<int64_t>(sizeof(Sha256::Digest));
+constexpr int64_t kDigestBytes = static_cast<int64_t>(sizeof(Digest));
 
 std::optional<int64_t> whole_number(std::string_view text) {
   int64_t n = 0;
@@ -77,7 +77,7 @@ Status take_sums(std::span<const std::byte> file, SafetensorsHeader& header, std
   const std::span<const std::byte> digests = bytes_of(table);
   size_t length = 0;
   for (size_t i = 0; i < 8; ++i) length |= std::to_integer<size_t>(file[i]) << (8 * i);
-  const Sha256::Digest sum = Sha256::of(file.first(8 + length));
+  const Digest sum = Sha256::of(file.first(8 + length));
   if (!std::equal(sum.begin(), sum.end(), digests.begin()))
     return bad_input("{}: header: its checksum differs, expected the header that was written", where);
   for (const auto& [name, tensor] : header.tensors) sums.push_back({name, bytes_of(tensor), {}});

@@ -17,7 +17,7 @@ std::string_view text_of(std::span<const std::byte> bytes) {
 }
 
 void add(std::vector<std::byte>& digests, std::span<const std::byte> bytes) {
-  const Sha256::Digest digest = Sha256::of(bytes);
+  const Digest digest = Sha256::of(bytes);
   digests.insert(digests.end(), digest.begin(), digest.end());
 }
 
@@ -47,7 +47,7 @@ std::string make_header(const std::map<std::string, std::string>& metadata, cons
     add_row(entry.name, compute::info(entry.packed ? compute::DType::kU8 : entry.dtype).safetensors, shape,
             entry.bytes());
   }
-  const auto rows = static_cast<int64_t>(entries.size()) + 1, width = static_cast<int64_t>(sizeof(Sha256::Digest));
+  const auto rows = static_cast<int64_t>(entries.size()) + 1, width = static_cast<int64_t>(sizeof(Digest));
   add_row(std::string(kNativeChecksums), "U8", {rows, width}, rows * width);
   std::string json = header.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   json.append((kNativeAlignment - (8 + json.size()) % kNativeAlignment) % kNativeAlignment, ' ');
@@ -99,7 +99,7 @@ Status verify_native(const Path& path, ThreadPool& pool, const VerifyProgress& p
     std::vector<char> wrong(n);
     pool.run(static_cast<int64_t>(n), [&](int64_t i, int) {
       const NativeContents::Sum& sum = contents.sums[begin + static_cast<size_t>(i)];
-      const Sha256::Digest found = Sha256::of(sum.bytes);
+      const Digest found = Sha256::of(sum.bytes);
       wrong[static_cast<size_t>(i)] = !std::equal(found.begin(), found.end(), sum.digest.begin());
     });
     for (size_t i = 0; i < n; ++i) {
