@@ -110,6 +110,11 @@ def unlink(nano, stream, batches=4 * LINK, prior=4.0):
     return ((x @ w - y).pow(2).mean() / y.pow(2).mean()).item()
 
 
+def deaf(_):
+    """Of the processes that draw: who is told to end is the one that trains, which then saves."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--minutes", type=float, required=True)
@@ -163,7 +168,7 @@ def main():
     if stage == "talk" and state.get("solved"):
         nano.symbols.table.requires_grad_(False)  # it is what the tower says; only the decoder learns
     stream = Stream(stage, state["seed"], state["batches"][stage], phase)
-    batches = (to(b, device) for b in torch.utils.data.DataLoader(stream, batch_size=None, num_workers=a.workers, prefetch_factor=4))
+    batches = (to(b, device) for b in torch.utils.data.DataLoader(stream, batch_size=None, num_workers=a.workers, prefetch_factor=4, worker_init_fn=deaf))
     if linking:
         log(link_error=link(nano, batches))
         state["batches"][stage] += LINK

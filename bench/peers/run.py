@@ -24,7 +24,7 @@ RESULTS = HERE.parent / "results"
 PROMPT = "Describe the image."
 # name: (label, environment, script, variant)
 ROWS = {
-    "onsight": [("onsight, as stored", None, None, "as stored"), ("onsight, q8", None, None, "q8"), ("onsight, q4", None, None, "q4")],
+    "onsight": [("onsight, f32", None, None, "as stored"), ("onsight, q8", None, None, "q8"), ("onsight, q4", None, None, "q4")],
     "transformers": [
         ("transformers, f32", "transformers", "transformers_peer.py", "f32"),
         ("transformers, bf16", "transformers", "transformers_peer.py", "bf16"),
@@ -128,7 +128,7 @@ def measure_onsight(variant, checkpoint, picture, prepared, args):
     out = args.work / f"{args.preset}-onsight.json"
     run(
         [args.onsight, "bench", "--model", model, "--image", picture, "--prompt", PROMPT, "--runs", args.runs, "--max-tokens",
-         args.max_tokens, "--threads", args.threads, "--json", out], log, args.limit,
+         args.max_tokens, "--threads", args.threads, "--json", out, *(["--quant", "none"] if variant == "as stored" else [])], log, args.limit,
     )  # fmt: skip
     found = json.loads(out.read_text())
     stages = found["stages"]
