@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (auto sums = header->tensors.find(formats::kNativeChecksums); sums != header->tensors.end()) {
       size_t length = 0;
       for (size_t i = 0; i < 8; ++i) length |= static_cast<size_t>(data[i]) << (8 * i);
-      const Sha256::Digest digest = Sha256::of(std::span(file).first(8 + length));
+      const Digest digest = Sha256::of(std::span(file).first(8 + length));
       const size_t room = std::min(digest.size(), static_cast<size_t>(sums->second.bytes()));
       std::copy_n(digest.begin(), room, file.begin() + (sums->second.data - file.data()));
     }
