@@ -95,18 +95,21 @@ def link(nano, stream, batches=LINK):
 
 @torch.no_grad()
 def unlink(nano, stream, batches=4 * LINK, prior=4.0):
-    """The other way: the symbol table that comes nearest to what the decoder is used to, by least squares from the codes of an image token
-    to its embedding through tower and connector; codes that are rarely seen stay near the old table. Returns the relative error."""
-    table = nano.symbols.table.flatten(0, 1)
+    """The other way: the symbols that come nearest to what the decoder is used to, by least squares from the codes and the place of an
+    image token to its embedding through tower and connector; codes that are rarely seen stay near the old table. Returns the relative error."""
+    codes, place = nano.symbols.table.flatten(0, 1), nano.symbols.place
+    table = torch.cat((codes, place))
     a = prior * torch.eye(len(table), device=table.device)
     b = prior * table.float()
     for _ in range(batches):
         batch = next(stream)
         x = nano.symbols.codes(batch).flatten(1).float()
+        x = torch.cat((x, torch.eye(len(place), device=x.device).repeat(len(x) // len(place), 1)), 1)
         y = nano.vlm.connect(nano.vlm.vision(batch["image"])).flatten(0, 1).float()
         a, b = a + x.T @ x, b + x.T @ y
     w = torch.linalg.solve(a, b)
-    nano.symbols.table.copy_(w.view_as(nano.symbols.table))
+    nano.symbols.table.copy_(w[: len(codes)].view_as(nano.symbols.table))
+    nano.symbols.place.copy_(w[len(codes) :])
     return ((x @ w - y).pow(2).mean() / y.pow(2).mean()).item()
 
 
@@ -166,7 +169,7 @@ def main():
         opt.load({k: p for k, p in nano.names() if "symbols" in k})
         state["solved"] = True
     if stage == "talk" and state.get("solved"):
-        nano.symbols.table.requires_grad_(False)  # it is what the tower says; only the decoder learns
+        nano.symbols.requires_grad_(False)  # they are what the tower says; only the decoder learns
     stream = Stream(stage, state["seed"], state["batches"][stage], phase)
     batches = (to(b, device) for b in torch.utils.data.DataLoader(stream, batch_size=None, num_workers=a.workers, prefetch_factor=4, worker_init_fn=deaf))
     if linking:

@@ -18,13 +18,16 @@ def prompt_ids(question):
 
 
 def row(s):
-    """One sample -> (input ids, labels, image token of the next byte, weight), all of one length."""
+    """One sample -> (input ids, labels, where to look, weight); the first two of one length, where: [(position, image
+    tokens)]."""
     prompt, answer = prompt_ids(s["question"]), [32, *s["answer"].encode(), EOU]
+    asked = s["asked"] or [None] * len(s["question"])  # one a byte: questions are ASCII
     at = s["at"] if s["at"] and len(s["at"]) == len(answer) - 2 else [None] * (len(answer) - 2)
-    where = [NONE if c is None else int(c[1] * SIDE) * SIDE + int(c[0] * SIDE) for c in at]
+    look = [(AFTER + 1 + i, c) for i, c in enumerate(asked) if c] + [(len(prompt) + i, c) for i, c in enumerate(at) if c]
+    where = [(i, [min(SIDE - 1, int(y * SIDE)) * SIDE + min(SIDE - 1, int(x * SIDE)) for x, y in c]) for i, c in look]
     skip = [NONE] * (len(prompt) - 1)
     weight = 2.0 if s["kind"].startswith(("scene", "gauge")) and len(answer) < 12 else 1.0
-    return prompt + answer[:-1], skip + answer, skip + [NONE, *where, NONE], weight
+    return prompt + answer[:-1], skip + answer, where, weight
 
 
 def collate(pictures, answered=None):
@@ -43,13 +46,18 @@ def collate(pictures, answered=None):
 
 
 def group(rows):
-    """Rows -> what follows the image, padded: ids, labels, at [n, T] and weight, picture [n]; T is a multiple of 8."""
+    """Rows -> what follows the image, padded: ids, labels [n, T] and weight, picture [n]; T is a multiple of 8. Where to look: at [m, 3] with
+    (row, position, image token) and share [m], the part of its position's attention that the token is to get."""
     t = -(-(len(rows[-1][0]) - AFTER) // 8) * 8
 
     def pad(i, value):
         return torch.tensor([(x[i][AFTER:] + [value] * t)[:t] for x in rows])
 
-    return dict(ids=pad(0, PAD), labels=pad(1, NONE), at=pad(2, NONE), weight=torch.tensor([x[3] for x in rows]), picture=torch.tensor([x[4] for x in rows]))
+    at = [(n, i - AFTER, token, 1 / len(c)) for n, x in enumerate(rows) for i, c in x[2] for token in c]
+    return dict(
+        ids=pad(0, PAD), labels=pad(1, NONE), weight=torch.tensor([x[3] for x in rows]), picture=torch.tensor([x[4] for x in rows]),
+        at=torch.tensor([x[:3] for x in at], dtype=torch.long).view(-1, 3), share=torch.tensor([x[3] for x in at], dtype=torch.float),
+    )  # fmt: skip
 
 
 def answer_loss(model, tokens, groups):
@@ -65,15 +73,15 @@ def answer_loss(model, tokens, groups):
         ce = F.cross_entropy(model.lm_head(x[has]).float(), g["labels"][has], reduction="none")
         w = g["weight"][:, None].expand_as(has)[has]
         num, den = num + (ce * w).sum(), den + w.sum()
-        look = g["at"] != NONE
+        row, place, token = g["at"].unbind(1)
         for seen in probes:
             q, k = seen[n]
-            scores = (q @ k[:, FIRST:].transpose(1, 2))[look].float() * q.shape[-1] ** -0.5
-            guide = guide + F.cross_entropy(scores, g["at"][look], reduction="sum")
-        pointed += len(probes) * int(look.sum())
+            scores = (q @ k[:, FIRST:].transpose(1, 2))[row, place].float() * q.shape[-1] ** -0.5
+            guide = guide + (F.cross_entropy(scores, token, reduction="none") * g["share"]).sum()
+        pointed += len(probes) * g["share"].sum().item()
         for name, rows in (("read", w == 1), ("short", w != 1)):
             if rows.any():
                 a = parts.setdefault(name, [0.0, 0])
                 a[0] += ce[rows].detach().sum().item()
                 a[1] += int(rows.sum())
-    return {"text": num / den, "guide": guide / max(1, pointed)}, {k: a / n for k, (a, n) in parts.items()}
+    return {"text": num / den, "guide": guide / max(1.0, pointed)}, {k: a / n for k, (a, n) in parts.items()}

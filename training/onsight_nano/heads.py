@@ -48,12 +48,13 @@ def dense_loss(heads, h, batch):
 
 class Symbols(nn.Module):
     """Image tokens made from the labels of their cells instead of pixels: one linear map of one-hot codes. Teaches the decoder before
-    the tower can see, at no cost of drawing or vision."""
+    the tower can see, at no cost of drawing or vision. What a tower says about the place of a token is a table of its own."""
 
     def __init__(self):
         super().__init__()
         self.parts = (CLASSES, 1, len(COLOURS), BINS)
         self.table = nn.Parameter(torch.randn(CELLS * SHUFFLE * SHUFFLE, sum(self.parts), TEXT["width"]) * 0.25)
+        self.place = nn.Parameter(torch.randn(IMAGE_TOKENS, TEXT["width"]) * 0.25)
 
     def codes(self, batch):
         """One-hot codes [B * 144, cells of a token, classes + begin + colours + bins]."""
@@ -75,4 +76,4 @@ class Symbols(nn.Module):
     def forward(self, batch):
         """Labels -> [B, 144, width of the text model]."""
         code = self.codes(batch).flatten(1).to(self.table.dtype)
-        return (code @ self.table.flatten(0, 1)).view(-1, IMAGE_TOKENS, TEXT["width"])
+        return (code @ self.table.flatten(0, 1)).view(-1, IMAGE_TOKENS, TEXT["width"]) + self.place

@@ -34,8 +34,8 @@ def see(r, phase):
 
 
 def talk(r, phase):
-    """No pictures: the decoder reads symbols made from labels. Half of its answered bytes are about scenes and gauges."""
-    rows = [[printed(r, False)] for _ in range(6)] + [scene(r, 9, draw=False) for _ in range(3)] + [gauge(r, draw=False) for _ in range(4)]
+    """No pictures: the decoder reads symbols made from labels. Most of its answers are about scenes and gauges."""
+    rows = [[printed(r, False)] for _ in range(4)] + [scene(r, 12, draw=False) for _ in range(4)] + [gauge(r, draw=False) for _ in range(4)]
     if r.random() < 0.3:
         rows.append([{**plain(r)[0], "image": None}])
     return collate(rows)

@@ -29,9 +29,10 @@ def test_deterministic_and_consistent(generator):
                 assert np.array_equal(s["image"], t["image"]) and np.array_equal(s["seg"], t["seg"]), name
                 assert s["image"].shape == (192, 192, 3) and s["image"].dtype == np.uint8, name
                 assert s["answer"] and s["answer"].isascii(), name
-                if s["at"] is not None:
-                    assert len(s["at"]) == len(s["answer"]), name
-                    assert all(p is None or 0 <= p[0] < 1 and 0 <= p[1] < 1 for p in s["at"]), name
+                for text, look in (("answer", s["at"]), ("question", s["asked"])):
+                    if look is not None:
+                        assert len(look) == len(s[text]), name
+                        assert all(0 <= x < 1 and 0 <= y < 1 for points in look if points is not None for x, y in points), name
 
 
 def test_held_out_fonts_and_words(generator):

@@ -49,6 +49,7 @@ def gauge(r, n=1, held_out=False, draw=True):
             if draw:
                 pen.text((x, y), text, font=font, fill=ink, anchor="mm")
             widths = adv[np.frombuffer(text.encode(), np.uint8) - 32]
+            full_at = (x / w, y / h)  # of the last number, which is the scale's end
             x -= widths.sum() / 2
             for ch, cw in zip(text, widths):
                 labels.character(ord(ch) - 31, (x + cw / 2) / w, y / h, cw / 2 / w, size * 0.5 / h)
@@ -78,10 +79,10 @@ def gauge(r, n=1, held_out=False, draw=True):
     out = []
     for _ in range(n):
         text = f"{value:g}"
-        hub = [(cx / w, cy / h)] * len(text)
+        look = [[(cx / w, cy / h), full_at]] * len(text)
         if not held_out and r.random() < 0.15:
-            qa, where = (prompts.ask(r, prompts.DESCRIPTION), f"A gauge showing {text}."), [None] * 16 + hub + [None]
+            qa, where = (prompts.ask(r, prompts.DESCRIPTION), f"A gauge showing {text}."), [None] * 16 + look + [None]
         else:
-            qa, where = (prompts.ask(r, prompts.GAUGE), text), hub
+            qa, where = (prompts.ask(r, prompts.GAUGE), text), look
         out.append(sample(labels, image, *qa, "gauge", where, share, full=full))
     return out

@@ -40,6 +40,7 @@ class Labels:
         self.seg[min(ROWS - 1, max(0, int(y * ROWS))), min(COLS - 1, max(0, int(x * COLS)))] = cls
 
 
-def sample(labels, image, question, answer, kind, at=None, frac=-1.0, **more):
-    """One training sample. image: uint8 [192, 192, 3] or None; at: (x, y) shares or None for each byte of the answer."""
-    return dict(image=image, question=question, answer=answer, kind=kind, seg=labels.seg, beg=labels.beg, col=labels.col, at=at, frac=frac, **more)
+def sample(labels, image, question, answer, kind, at=None, frac=-1.0, asked=None, **more):
+    """One training sample. image: uint8 [192, 192, 3] or None; at, asked: where to look for each byte
+    of the answer and of the question, a list of (x, y) shares or None."""
+    return dict(image=image, question=question, answer=answer, kind=kind, seg=labels.seg, beg=labels.beg, col=labels.col, at=at, frac=frac, asked=asked, **more)

@@ -39,59 +39,82 @@ def plural(shape, n=2):
 
 
 def describe(objects, background):
-    """'Two red circles and a blue square on a white background.'"""
+    """('Two red circles and a blue square on a white background.', the objects that each byte is about or None)"""
     groups = {}
     for o in sorted(objects, key=lambda o: (NAMES.index(o[1]), SHAPES.index(o[0]))):
-        groups[o[:2]] = groups.get(o[:2], 0) + 1
-    parts = [f"{'an' if c[0] in 'aeiou' else 'a'} {c} {s}" if n == 1 else f"{NUMBERS[n]} {c} {plural(s)}" for (s, c), n in groups.items()]
-    text = parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
-    return f"{text[0].upper()}{text[1:]} on a {background} background."
+        groups.setdefault(o[:2], []).append(o)
+    text, about = "", []
+    for i, ((s, c), some) in enumerate(groups.items()):
+        text += "" if not i else " and " if i == len(groups) - 1 else ", "
+        about += [None] * (len(text) - len(about))
+        n = len(some)
+        text += f"{'an' if c[0] in 'aeiou' else 'a'} {c} {s}" if n == 1 else f"{NUMBERS[n]} {c} {plural(s)}"
+        about += [some] * (len(text) - len(about))
+    text = f"{text[0].upper()}{text[1:]} on a {background} background."
+    return text, about + [None] * (len(text) - len(about))
 
 
 def question(r, objects, few, background, kind, size):
-    """(question, answer, centres of the answer's bytes or None) of that kind, or None where the scene has no clear answer."""
-    def about(o, q, a):
-        return q, a, [(o[2] / size[0], o[3] / size[1])] * len(a)
+    """(question, answer, where to look for the answer's bytes, for the question's) of that kind, or None where the scene has no clear
+    answer. Where a question names objects, its next byte is the first that can know them."""
+    def at(some):
+        return [(o[2] / size[0], o[3] / size[1]) for o in some] or None
+
+    def about(q, a, some, named):
+        asked = [None] * len(q)
+        for name, which in named:
+            end = q.lower().find(name) + len(name)
+            if end >= len(name):  # a slip of the typist can hide it
+                asked[end - 1 : end + 1] = [at(which)] * len(asked[end - 1 : end + 1])
+        return q, a, [at(some)] * len(a), asked
+
+    def count(what, name, which):
+        some = [o for o in objects if which(o)]
+        return about(prompts.ask(r, prompts.COUNT, what), str(len(some)), some, [(name, some)])
 
     def unique(f):
         return [o for o in objects if sum(f(p) == f(o) for p in objects) == 1]
 
     if kind == "describe":
-        return prompts.ask(r, prompts.DESCRIPTION), describe(objects, background)
+        text, some = describe(objects, background)
+        return prompts.ask(r, prompts.DESCRIPTION), text, [o and at(o) for o in some]
     if kind == "background":
         return prompts.ask(r, prompts.BACKGROUND), background
     if kind == "count":
-        return prompts.ask(r, prompts.COUNT, r.choice(["objects", "shapes", "things", "objects"])), str(len(objects))
+        what = r.choice(["objects", "shapes", "things", "objects"])
+        return count(what, what, lambda o: True)
     if kind == "countc":
         c = r.choice(few[0])
-        return prompts.ask(r, prompts.COUNT, f"{c} {r.choice(['objects', 'shapes', 'things'])}"), str(sum(o[1] == c for o in objects))
+        return count(f"{c} {r.choice(['objects', 'shapes', 'things'])}", c, lambda o: o[1] == c)
     if kind == "counts":
         s = r.choice(few[1])
-        return prompts.ask(r, prompts.COUNT, plural(s)), str(sum(o[0] == s for o in objects))
+        return count(plural(s), plural(s), lambda o: o[0] == s)
     if kind == "countcs":
         c, s = r.choice(few[0]), r.choice(few[1])
-        return prompts.ask(r, prompts.COUNT, f"{c} {plural(s)}"), str(sum(o[:2] == (s, c) for o in objects))
+        return count(f"{c} {plural(s)}", f"{c} {plural(s)}", lambda o: o[:2] == (s, c))
     if kind == "read":
         return prompts.ask(r, prompts.READ), "No text that I can read."
     if kind == "colour" and (u := unique(lambda o: o[0])):
         o = r.choice(u)
-        return about(o, prompts.ask(r, prompts.COLOUR, o[0]), o[1])
+        return about(prompts.ask(r, prompts.COLOUR, o[0]), o[1], [o], [(o[0], [o])])
     if kind == "shape" and (u := unique(lambda o: o[1])):
         o = r.choice(u)
-        return about(o, prompts.ask(r, prompts.SHAPE, o[1]), o[0])
+        return about(prompts.ask(r, prompts.SHAPE, o[1]), o[0], [o], [(o[1], [o])])
     both = unique(lambda o: o[:2])
     if kind == "relation" and len(both) > 1:
         o, p = r.sample(both, 2)
         rel, d = r.choice([("left of", p[2] - o[2]), ("right of", o[2] - p[2]), ("above", p[3] - o[3]), ("below", o[3] - p[3])])
         said = {"left of": ["to the left of", "left of"], "right of": ["to the right of", "right of"]}.get(rel, [rel])
         if abs(d) > 16:
-            return prompts.ask(r, prompts.RELATION, f"{o[1]} {o[0]}", r.choice(said), f"{p[1]} {p[0]}"), "yes" if d > 0 else "no"
+            a, b = (f"{x[1]} {x[0]}" for x in (o, p))
+            return about(prompts.ask(r, prompts.RELATION, a, r.choice(said), b), "yes" if d > 0 else "no", [o, p], [(a, [o]), (b, [p])])
     if kind == "where" and both:
         o = r.choice(both)
         x, y = (o[2] - size[0] / 2) / size[0], (o[3] - size[1] / 2) / size[1]
         if max(abs(x), abs(y)) > 0.08 and abs(abs(x) - abs(y)) > 0.047:
             side = ("left" if x < 0 else "right") if abs(x) > abs(y) else ("top" if y < 0 else "bottom")
-            return about(o, prompts.ask(r, prompts.WHERE, f"{o[1]} {o[0]}"), side)
+            name = f"{o[1]} {o[0]}"
+            return about(prompts.ask(r, prompts.WHERE, name), side, [o], [(name, [o])])
     return None
 
 
@@ -146,5 +169,5 @@ def scene(r, n=1, kinds=MORE, draw=True):
     while len(out) < n:
         kind = r.choice(kinds)
         if qa := question(r, objects, few, background, kind, (w, h)):
-            out.append(sample(labels, image, *qa[:2], "scene-" + kind, *qa[2:]))
+            out.append(sample(labels, image, *qa[:2], "scene-" + kind, *qa[2:3], asked=qa[3] if len(qa) > 3 else None))
     return out

@@ -29,7 +29,7 @@ def fg_bg(r, flip=0.35):
 
 def render(lines, size, bg, angle=0.0, draw=True, clutter=None):
     """lines: (string, x, y, (font, advances), font size, colour) in pixels of a canvas of `size`.
-    Returns the picture (None without draw), its labels, and the centre of each byte of the lines joined by newlines."""
+    Returns the picture (None without draw), its labels, and where each byte of the lines joined by newlines stands: a list of one point."""
     w, h = size
     labels, at = Labels(), []
     im = Image.new("RGB", size, bg) if draw else None
@@ -51,7 +51,7 @@ def render(lines, size, bg, angle=0.0, draw=True, clutter=None):
             dx, dy = (x0 + x1) / 2 - w / 2, yc - h / 2
             cx, cy = (w / 2 + ca * dx + sa * dy) / w, (h / 2 - sa * dx + ca * dy) / h
             labels.character(int(ch) - 31, cx, cy, (x1 - x0) / 2 / w, fs * 0.5 / h)
-            at.append((min(0.999, max(0.0, cx)), min(0.999, max(0.0, cy))))
+            at.append([(min(0.999, max(0.0, cx)), min(0.999, max(0.0, cy)))])
     if draw and angle:
         im = im.rotate(angle, Image.Resampling.BILINEAR, fillcolor=bg)
     return im, labels, at
@@ -242,7 +242,7 @@ def display(r, draw=True):
                         pen.line(ends, fill=fill, width=t)
         cx, cy = (x + (step - gap * 0.5) / 2 + slant * h / 2) / size[0], (my + h / 2) / size[1]
         labels.character(ord(c) - 31, cx, cy, step / 2 / size[0], h * 0.55 / size[1])
-        at.append((min(0.999, cx), min(0.999, cy)))
+        at.append([(min(0.999, cx), min(0.999, cy))])
         x += step
     if draw:
         im = tile(degrade(r, im, 0.6))
