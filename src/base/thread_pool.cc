@@ -7,6 +7,8 @@
 #include <fstream>
 #include <string>
 
+#include "base/check.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -53,6 +55,7 @@ int usable_processors() {
 
 ThreadPool::ThreadPool(int threads) {
   if (threads <= 0) threads = usable_processors();
+  parts_ = std::vector<Part>(static_cast<size_t>(threads));
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }
 
@@ -63,14 +66,23 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-bool ThreadPool::take_task(int thread) {
-  int64_t left = left_.load(std::memory_order_acquire);
+int64_t ThreadPool::take(Part& part, bool from_the_end) {
+  uint64_t left = part.left.load(std::memory_order_acquire), begin, end;
   do {
-    if (left <= 0) return false;
-  } while (!left_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel, std::memory_order_acquire));
-  const auto* task = task_;
-  const int64_t count = count_;
-  (*task)(count - left, thread);
+    begin = left >> 32;
+    end = left & UINT32_MAX;
+    if (begin >= end) return -1;
+  } while (!part.left.compare_exchange_weak(left, from_the_end ? left - 1 : left + (uint64_t{1} << 32),
+                                            std::memory_order_acq_rel, std::memory_order_acquire));
+  return static_cast<int64_t>(from_the_end ? end - 1 : begin);
+}
+
+bool ThreadPool::do_task(int thread) {
+  int64_t index = take(parts_[static_cast<size_t>(thread)], false);
+  for (int i = 1; index < 0 && i < threads(); ++i)
+    index = take(parts_[static_cast<size_t>((thread + i) % threads())], true);
+  if (index < 0) return false;
+  (*task_)(index, thread);
   if (undone_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
     ends_.fetch_add(1, std::memory_order_release);
     ends_.notify_one();
@@ -83,25 +95,27 @@ void ThreadPool::work(int thread) {
   while (true) {
     seen = wait_for_change(round_, seen);
     if (stop_.load(std::memory_order_relaxed)) return;
-    while (take_task(thread)) {
+    while (do_task(thread)) {
     }
   }
 }
 
 void ThreadPool::run(int64_t count, const std::function<void(int64_t, int)>& task) {
+  ONSIGHT_CHECK(count <= INT32_MAX);
   if (count <= 0) return;
   if (workers_.empty() || count == 1) {
     for (int64_t i = 0; i < count; ++i) task(i, 0);
     return;
   }
   task_ = &task;
-  count_ = count;
   undone_.store(count, std::memory_order_relaxed);
   const uint32_t end = ends_.load(std::memory_order_relaxed);
-  left_.store(count, std::memory_order_release);
+  const auto first = [&](int thread) { return static_cast<uint64_t>(count * thread / threads()); };
+  for (int i = 0; i < threads(); ++i)
+    parts_[static_cast<size_t>(i)].left.store(first(i) << 32 | first(i + 1), std::memory_order_release);
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();
-  while (take_task(0)) {
+  while (do_task(0)) {
   }
   wait_for_change(ends_, end);
 }

@@ -1,5 +1,6 @@
-// ThreadPool: a fixed set of threads that share loops. Workers spin for a moment after a loop, so that the loops of one
-// forward pass follow each other without wake-ups, then sleep.
+// ThreadPool: a fixed set of threads that share loops. Each begins with a part of its own, of neighbouring indices, so
+// that it reads memory as one stream; who has done its own takes from the end of another's. Workers spin for a moment
+// after a loop, so that the loops of one forward pass follow each other without wake-ups, then sleep.
 //
 //   ThreadPool pool(2);
 //   pool.run(rows, [&](int64_t row, int thread) { ... });   // returns when every index has been done
@@ -21,21 +22,26 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
-  // Calls task(index, thread) for each index in [0, count), thread in [0, threads()). One caller at a time; tasks must
-  // not throw.
+  int threads() const { return static_cast<int>(parts_.size()); }
+  // Calls task(index, thread) for each index in [0, count), count below 2^31, thread in [0, threads()). One caller at a
+  // time; tasks must not throw.
   void run(int64_t count, const std::function<void(int64_t index, int thread)>& task);
 
  private:
+  // Tasks of the present loop that nobody has taken, a part for each thread: first index, then the one after the last,
+  // in 32 bits each. Who takes one knows that its loop cannot end before, so a worker that comes late to a loop, or to
+  // none, does no harm, and none is waited for that has taken nothing.
+  struct alignas(64) Part {
+    std::atomic<uint64_t> left{0};
+  };
   void work(int thread);
-  bool take_task(int thread);
+  bool do_task(int thread);
+  // An index of a part, or -1 if none is left there.
+  static int64_t take(Part& part, bool from_the_end);
 
   std::vector<std::thread> workers_;
   const std::function<void(int64_t, int)>* task_ = nullptr;
-  int64_t count_ = 0;
-  // Tasks of the present loop that nobody has taken. Who takes one knows that its loop cannot end before, so a worker
-  // that comes late to a loop, or to none, does no harm, and none is waited for that has taken nothing.
-  std::atomic<int64_t> left_{0};
+  std::vector<Part> parts_;
   std::atomic<int64_t> undone_{0};
   std::atomic<uint32_t> round_{0};  // a new value wakes the workers
   std::atomic<uint32_t> ends_{0};   // a new value wakes the caller

@@ -24,6 +24,27 @@ TEST(ThreadPool, DoesEveryIndexOnceInEveryRound) {
   }
 }
 
+TEST(ThreadPool, OwnPartInOrderAndTheRestOfAnothersFromItsEnd) {
+  ThreadPool pool(2);
+  std::vector<int64_t> mine, others;
+  std::atomic<bool> is_over{false};
+  pool.run(100, [&](int64_t i, int thread) {
+    if (thread == 0) {
+      mine.push_back(i);
+      if (mine.size() == 99) is_over = true;
+    } else {
+      others.push_back(i);
+      while (!is_over) std::this_thread::yield();  // held up until the rest is done
+    }
+  });
+  ASSERT_EQ(mine.size() + others.size(), 100u);
+  std::vector<int64_t> expected(50);
+  std::iota(expected.begin(), expected.end(), 0);
+  const size_t rest = 50 - others.size();
+  for (size_t i = 0; i < rest; ++i) expected.push_back(99 - static_cast<int64_t>(i));
+  EXPECT_EQ(mine, expected);
+}
+
 TEST(ThreadPool, WorkersWakeUpAfterSleep) {
   ThreadPool pool(3);
   std::atomic<int> n{0};
