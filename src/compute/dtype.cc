@@ -1,6 +1,7 @@
 #include "compute/dtype.h"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -126,6 +127,17 @@ void blocks_to_f32(DType dtype, const std::byte* source, float* out, int64_t n,
 }
 
 }  // namespace
+
+uint16_t to_f16(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+  if (magnitude >= 0x477ff000) return static_cast<uint16_t>(sign | 0x7bff);  // the largest finite f16
+  if (magnitude < 0x38800000) {                                              // subnormal: units of 2^-24
+    float scaled = std::fabs(x) * 16777216.0f;
+    return static_cast<uint16_t>(sign | static_cast<uint32_t>(std::nearbyint(scaled)));
+  }
+  const uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+  return static_cast<uint16_t>(sign | (rounded - 0x38000000) >> 13);
+}
 
 void to_f32(DType dtype, const std::byte* source, float* out, int64_t n) {
   if (n == 0) return;

@@ -77,6 +77,8 @@ constexpr std::optional<DType> dtype_from_gguf(uint32_t id) {
   return std::nullopt;
 }
 
+// The nearest f16, ties to even; what is beyond the largest finite one becomes that.
+uint16_t to_f16(float x);
 // Widens n values of a weight format to f32; n is a whole number of blocks.
 void to_f32(DType dtype, const std::byte* source, float* out, int64_t n);
 

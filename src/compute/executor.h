@@ -76,7 +76,14 @@ class Executor {
   void attention(Run& run, const Op& op);
   void attention_in_codes(Run& run, const Op& op);
   void cached_attention(Run& run, const Op& op);
-  void attend_all(Run& run, std::vector<AttendBlock>& blocks, int64_t scratch_floats);
+  struct RowRun {
+    int64_t first, end;  // rows of one sequence
+  };
+  // A few rows each: page by page, so that memory is read once, in order, by all threads.
+  void attend_by_pages(Run& run, const Op& op, std::span<const RowRun> runs);
+  // Many rows each: block by block of rows of one head.
+  void attend_by_rows(Run& run, const Op& op, std::span<const RowRun> runs);
+  void attend_all(std::vector<AttendBlock>& blocks, int64_t scratch_floats);
 
   ThreadPool& pool_;
   const KernelTable& kernels_;
@@ -97,6 +104,7 @@ class Executor {
     std::vector<int32_t> zero;  // likewise; in groups: the sum of the codes
   } codes_;
   Buffer pages_;  // keys and values of full attention
+  Buffer parts_;  // of attend_by_pages
   std::map<std::string, Tensor, std::less<>> outputs_;
 };
 

@@ -121,61 +121,64 @@ TEST_P(ExecutorTest, UnfoldAndShuffleMoveNumbersOnly) {
 }
 
 TEST_P(ExecutorTest, DecodingStepByStepEqualsOnePass) {
-  const int heads = 6, kv_heads = 2, head_dim = 10, n = 150;
-  const std::vector<float> frequencies = {1.0f, 0.5f, 0.25f, 0.1f, 0.01f};
-  std::vector<float> q = random_floats(n * heads * head_dim, 1), k = random_floats(n * kv_heads * head_dim, 2),
-                     v = random_floats(n * kv_heads * head_dim, 3);
-  const auto run = [&](KvCache& cache, int first, int count) {
-    Graph g;
-    Value positions = g.input("positions", DType::kI32, {count});
-    Value qi = g.rope(g.input("q", DType::kF32, {count, heads * head_dim}), positions, frequencies);
-    Value ki = g.rope(g.input("k", DType::kF32, {count, kv_heads * head_dim}), positions, frequencies);
-    g.output("y",
-             g.cached_attention(qi, ki, g.input("v", DType::kF32, {count, kv_heads * head_dim}), heads, kv_heads, 0));
-    std::vector<int32_t> at(count), sequence(count, 0);
-    std::iota(at.begin(), at.end(), first);
-    KvCache* caches[] = {&cache};
-    Bindings b;
-    const auto part = [&](const std::vector<float>& all, int width) {
-      return Tensor{DType::kF32, {count, width}, reinterpret_cast<const std::byte*>(all.data() + first * width)};
+  for (DType kv : {DType::kF32, DType::kF16}) {
+    const int heads = 6, kv_heads = 2, head_dim = 10, n = 150;
+    const std::vector<float> frequencies = {1.0f, 0.5f, 0.25f, 0.1f, 0.01f};
+    std::vector<float> q = random_floats(n * heads * head_dim, 1), k = random_floats(n * kv_heads * head_dim, 2),
+                       v = random_floats(n * kv_heads * head_dim, 3);
+    const auto run = [&](KvCache& cache, int first, int count) {
+      Graph g;
+      Value positions = g.input("positions", DType::kI32, {count});
+      Value qi = g.rope(g.input("q", DType::kF32, {count, heads * head_dim}), positions, frequencies);
+      Value ki = g.rope(g.input("k", DType::kF32, {count, kv_heads * head_dim}), positions, frequencies);
+      g.output("y",
+               g.cached_attention(qi, ki, g.input("v", DType::kF32, {count, kv_heads * head_dim}), heads, kv_heads, 0));
+      std::vector<int32_t> at(count), sequence(count, 0);
+      std::iota(at.begin(), at.end(), first);
+      KvCache* caches[] = {&cache};
+      Bindings b;
+      const auto part = [&](const std::vector<float>& all, int width) {
+        return Tensor{DType::kF32, {count, width}, reinterpret_cast<const std::byte*>(all.data() + first * width)};
+      };
+      b.inputs = {{"positions", view(at)},
+                  {"q", part(q, heads * head_dim)},
+                  {"k", part(k, kv_heads * head_dim)},
+                  {"v", part(v, kv_heads * head_dim)}};
+      b.positions = at;
+      b.sequences = sequence;
+      b.caches = caches;
+      cache.reserve(first + count);
+      EXPECT_TRUE(executor_.run(g, b));
+      const auto y = executor_.output("y").f32();
+      return std::vector<float>(y.begin(), y.end());
     };
-    b.inputs = {{"positions", view(at)},
-                {"q", part(q, heads * head_dim)},
-                {"k", part(k, kv_heads * head_dim)},
-                {"v", part(v, kv_heads * head_dim)}};
-    b.positions = at;
-    b.sequences = sequence;
-    b.caches = caches;
-    cache.reserve(first + count);
-    EXPECT_TRUE(executor_.run(g, b));
-    const auto y = executor_.output("y").f32();
-    return std::vector<float>(y.begin(), y.end());
-  };
-  KvCache whole({1, kv_heads, head_dim}), steps({1, kv_heads, head_dim});
-  const std::vector<float> expected = run(whole, 0, n);
-  std::vector<float> got = run(steps, 0, 61);
-  KvCache fork = steps;
-  for (int i = 61; i < n; ++i) {
-    std::vector<float> row = run(steps, i, 1);
-    got.insert(got.end(), row.begin(), row.end());
-  }
-  for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], expected[i], 1e-5) << i;
+    KvCache whole({1, kv_heads, head_dim, kv}), steps({1, kv_heads, head_dim, kv});
+    const std::vector<float> expected = run(whole, 0, n);
+    std::vector<float> got = run(steps, 0, 61);
+    KvCache fork = steps;
+    for (int i = 61; i < n; ++i) {
+      std::vector<float> row = run(steps, i, 1);
+      got.insert(got.end(), row.begin(), row.end());
+    }
+    for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], expected[i], 1e-5) << i;
 
-  // Some rows of which the last turn out to be wrong: the others have the bits that one by one gives.
-  KvCache drafted = fork;
-  for (int i = 61; i + kExactRows <= n; i += kExactRows / 2) {
-    std::vector<float> rows = run(drafted, i, kExactRows);
-    for (int j = 0; j < kExactRows / 2 * heads * head_dim; ++j) ASSERT_EQ(rows[j], got[i * heads * head_dim + j]) << i;
-    drafted.truncate(i + kExactRows / 2);
-  }
+    // Some rows of which the last turn out to be wrong: the others have the bits that one by one gives.
+    KvCache drafted = fork;
+    for (int i = 61; i + kExactRows <= n; i += kExactRows / 2) {
+      std::vector<float> rows = run(drafted, i, kExactRows);
+      for (int j = 0; j < kExactRows / 2 * heads * head_dim; ++j)
+        ASSERT_EQ(rows[j], got[i * heads * head_dim + j]) << i;
+      drafted.truncate(i + kExactRows / 2);
+    }
 
-  // A fork does not see what the other wrote, nor the other way round.
-  std::vector<float> again = run(fork, 61, n - 61);
-  for (size_t i = 0; i < again.size(); ++i) ASSERT_NEAR(again[i], expected[61 * heads * head_dim + i], 1e-5);
-  // Truncated and run again: the same.
-  whole.truncate(64);
-  again = run(whole, 64, 10);
-  for (size_t i = 0; i < again.size(); ++i) ASSERT_NEAR(again[i], expected[64 * heads * head_dim + i], 1e-5);
+    // A fork does not see what the other wrote, nor the other way round.
+    std::vector<float> again = run(fork, 61, n - 61);
+    for (size_t i = 0; i < again.size(); ++i) ASSERT_NEAR(again[i], expected[61 * heads * head_dim + i], 1e-5);
+    // Truncated and run again: the same.
+    whole.truncate(64);
+    again = run(whole, 64, 10);
+    for (size_t i = 0; i < again.size(); ++i) ASSERT_NEAR(again[i], expected[64 * heads * head_dim + i], 1e-5);
+  }
 }
 
 TEST_P(ExecutorTest, SequencesOfOneBatchDoNotMix) {

@@ -19,10 +19,10 @@ struct KvLayout {
   int layers = 0;
   int kv_heads = 0;
   int head_dim = 0;
-  int64_t keys_floats() const { return int64_t{kKvPage} * head_dim; }
-  int64_t value_stride() const { return (head_dim + kHeadAlign - 1) / kHeadAlign * kHeadAlign; }
-  int64_t head_floats() const { return keys_floats() + kKvPage * value_stride(); }
-  int64_t page_bytes() const { return head_floats() * kv_heads * layers * static_cast<int64_t>(sizeof(float)); }
+  DType dtype = DType::kF32;  // or kF16
+  int64_t keys_bytes() const { return bytes_of(dtype, int64_t{kKvPage} * head_dim); }
+  int64_t head_bytes() const { return keys_bytes() + bytes_of(dtype, kKvPage * kv_value_stride(head_dim)); }
+  int64_t page_bytes() const { return head_bytes() * kv_heads * layers; }
 };
 
 class KvCache {
@@ -37,17 +37,17 @@ class KvCache {
   void truncate(int64_t length);
 
   // One head of one page: keys [head_dim, kKvPage], then values [kKvPage, value_stride].
-  float* keys(int layer, int head, int64_t page) { return at(layer, head, page); }
-  float* values(int layer, int head, int64_t page) { return at(layer, head, page) + layout_.keys_floats(); }
+  std::byte* keys(int layer, int head, int64_t page) { return at(layer, head, page); }
+  std::byte* values(int layer, int head, int64_t page) { return at(layer, head, page) + layout_.keys_bytes(); }
   KvPageView view(int layer, int head, int64_t page) const {
-    const float* p = at(layer, head, page);
-    return {p, p + layout_.keys_floats()};
+    const std::byte* p = at(layer, head, page);
+    return {p, p + layout_.keys_bytes()};
   }
 
  private:
-  float* at(int layer, int head, int64_t page) const {
-    return pages_[static_cast<size_t>(page)]->f32() +
-           (int64_t{layer} * layout_.kv_heads + head) * layout_.head_floats();
+  std::byte* at(int layer, int head, int64_t page) const {
+    return pages_[static_cast<size_t>(page)]->data() +
+           (int64_t{layer} * layout_.kv_heads + head) * layout_.head_bytes();
   }
   KvLayout layout_;
   int64_t length_ = 0;

@@ -22,19 +22,6 @@ uint16_t to_bf16(float x) {
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-uint16_t to_f16(float x) {  // finite, rounded to nearest even
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
-  if (magnitude >= 0x477ff000) return static_cast<uint16_t>(sign | 0x7bff);  // the largest finite f16
-  if (magnitude < 0x38800000) {                                              // subnormal: units of 2^-24
-    float scaled = std::fabs(x) * 16777216.0f;
-    return static_cast<uint16_t>(sign | static_cast<uint32_t>(std::nearbyint(scaled)));
-  }
-  const uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
-  return static_cast<uint16_t>(sign | (rounded - 0x38000000) >> 13);
-}
-
 float from_f16(uint16_t half) {
   float out;
   to_f32(DType::kF16, reinterpret_cast<const std::byte*>(&half), &out, 1);

@@ -25,6 +25,8 @@ enum class WeightFormat : uint8_t { kF32, kBF16, kQ8, kQ4 };
 std::string_view to_string(WeightFormat format);  // "f32", "bf16", "q8", "q4"
 std::optional<WeightFormat> weight_format(std::string_view name);
 
+constexpr bool is_codes(WeightFormat format) { return format == WeightFormat::kQ8 || format == WeightFormat::kQ4; }
+
 class PackedMatrix {
  public:
   PackedMatrix() = default;
@@ -41,7 +43,7 @@ class PackedMatrix {
   static PackedMatrix view(WeightFormat format, int64_t outputs, int64_t inputs, const std::byte* data);
 
   WeightFormat format() const { return format_; }
-  bool in_codes() const { return format_ == WeightFormat::kQ8 || format_ == WeightFormat::kQ4; }
+  bool in_codes() const { return is_codes(format_); }
   int64_t outputs() const { return outputs_; }
   int64_t inputs() const { return inputs_; }
   int64_t panels() const { return (outputs_ + kPanel - 1) / kPanel; }

@@ -137,7 +137,7 @@ class ModelEngine : public Engine {
       const Value embedded = model_->embed(graph, graph.input("ids", DType::kI32, {rows}));
       (void)model_->text(graph, embedded, graph.input("positions", DType::kI32, {rows}));
       (void)model_->head(last, last.input("hidden", DType::kF32, {1, facts.text_width}));
-      Work sum = work_of(graph, before);
+      Work sum = work_of(graph, before, facts.kv.dtype);
       const Work head = work_of(last, 0);
       sum.linear_ops += head.linear_ops;
       sum.weight_bytes += head.weight_bytes;

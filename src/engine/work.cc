@@ -5,7 +5,7 @@ namespace onsight::engine {
 using compute::Op;
 using compute::OpKind;
 
-Work work_of(const compute::Graph& graph, int64_t context) {
+Work work_of(const compute::Graph& graph, int64_t context, compute::DType kv) {
   Work work;
   for (const Op& op : graph.ops()) {
     if (op.kind == OpKind::kLinear) {
@@ -22,7 +22,7 @@ Work work_of(const compute::Graph& graph, int64_t context) {
       const double rows = static_cast<double>(shape[0]), before = static_cast<double>(context);
       const double pairs = rows * before + rows * (rows + 1) / 2;
       work.attention_ops += 4 * static_cast<double>(shape[1]) * pairs;
-      work.cache_bytes += (before + rows) * 2 * op.kv_heads * op.head_dim * static_cast<double>(sizeof(float));
+      work.cache_bytes += (before + rows) * 2 * op.kv_heads * static_cast<double>(compute::bytes_of(kv, op.head_dim));
     }
   }
   return work;

@@ -20,7 +20,7 @@ struct Work {
 
 // A linear layer is 2 · rows · inputs · outputs operations. Attention is 4 · width for each pair of a query and a key
 // that it sees: row i of cached attention sees context + i + 1 keys, a row of full attention all of its group. Norms,
-// activations and rotations are not counted: they are a hundredth of it.
-Work work_of(const compute::Graph& graph, int64_t context);
+// activations and rotations are not counted: they are a hundredth of it. kv: of the cache.
+Work work_of(const compute::Graph& graph, int64_t context, compute::DType kv = compute::DType::kF32);
 
 }  // namespace onsight::engine

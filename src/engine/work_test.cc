@@ -42,18 +42,19 @@ TEST(Work, ATileOfThe256MTowerIs214GOperations) {
 
 TEST(Work, CausalAttentionSeesWhatIsBeforeIt) {
   const int heads = 4, kv_heads = 2, head_dim = 8;
-  const auto attend = [&](int64_t rows, int64_t context) {
+  const auto attend = [&](int64_t rows, int64_t context, compute::DType kv = compute::DType::kF32) {
     Graph g;
     const Value q = g.input("q", DType::kF32, {rows, heads * head_dim});
     const Value k = g.input("k", DType::kF32, {rows, kv_heads * head_dim});
     (void)g.cached_attention(q, k, k, heads, kv_heads, 0);
-    return work_of(g, context);
+    return work_of(g, context, kv);
   };
   EXPECT_EQ(attend(3, 0).attention_ops, 4.0 * 32 * (1 + 2 + 3));
   EXPECT_EQ(attend(1, 9).attention_ops, 4.0 * 32 * 10);
   // A prompt in two parts is as much as in one.
   EXPECT_EQ(attend(5, 0).attention_ops + attend(4, 5).attention_ops, attend(9, 0).attention_ops);
   EXPECT_EQ(attend(1, 9).cache_bytes, 10.0 * 2 * 16 * 4);
+  EXPECT_EQ(attend(1, 9, compute::DType::kF16).cache_bytes, 10.0 * 2 * 16 * 2);
 }
 
 }  // namespace

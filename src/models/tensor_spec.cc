@@ -68,6 +68,13 @@ Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const Tens
   return bad_input("{}: unexpected tensor {}, {} describes a model without it", where, found, settings);
 }
 
+compute::WeightFormat loaded_format(const formats::Checkpoint& checkpoint, const TensorSpec& spec,
+                                    const WeightFormats& formats) {
+  const std::string_view name = spec.name_in(checkpoint);
+  const formats::PackedTensor* packed = checkpoint.find_packed(name);
+  return packed ? packed->format : formats.of(spec, checkpoint.find(name)->dtype);
+}
+
 int64_t loaded_bytes(const formats::Checkpoint& checkpoint, const TensorSpec& spec, const WeightFormats& formats) {
   const int64_t elements = spec.shape.elements();
   if (const formats::PackedTensor* packed = checkpoint.find_packed(spec.name_in(checkpoint)))

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "compute/dtype.h"
 
 namespace onsight::compute {
 
@@ -30,14 +31,15 @@ struct GemmTile {
   Activation activation;
 };
 
-// Keys and values of kKvPage positions of one head: keys transposed [head_dim, kKvPage], values [kKvPage,
-// value_stride].
+// Keys and values of kKvPage positions of one head, in f32 or f16: keys transposed [head_dim, kKvPage], values
+// [kKvPage, value_stride].
 constexpr int kKvPage = 64;
 constexpr int kHeadAlign = 16;  // value rows are padded with zeros to a multiple of this
 struct KvPageView {
-  const float* keys;
-  const float* values;
+  const void* keys;
+  const void* values;
 };
+inline int64_t kv_value_stride(int64_t head_dim) { return (head_dim + kHeadAlign - 1) / kHeadAlign * kHeadAlign; }
 
 // out[i, :] = softmax(scale · q[i, :] · K^T over the first visible[i] keys) · V, for i < rows <= kAttendRows.
 constexpr int kAttendRows = 12;
@@ -47,6 +49,7 @@ struct AttendBlock {
   int rows;
   int head_dim;
   float scale;
+  DType kv;  // of the pages
   const KvPageView* pages;
   const int32_t* visible;  // [rows], each at least 1
   float* out;
@@ -55,9 +58,27 @@ struct AttendBlock {
 };
 inline int64_t attend_scratch_floats(int64_t keys, int64_t head_dim) {
   int64_t padded_keys = (keys + kKvPage - 1) / kKvPage * kKvPage;
-  int64_t padded_dim = (head_dim + kHeadAlign - 1) / kHeadAlign * kHeadAlign;
-  return kAttendRows * (padded_keys + 2 * padded_dim);
+  return kAttendRows * (padded_keys + 2 * kv_value_stride(head_dim));
 }
+
+// What one page gives to the attention of a few rows, so that the pages of a long context are read in their order in
+// memory, by all threads: row i has largest[i · stride] = its largest score, sum[i · stride] = the sum of exp(score −
+// largest), and mixed[i · mixed_stride + d] = the sum of exp(score − largest) · value. `merge` puts pages together.
+// (Online softmax: Milakov and Gimelshein 2018.)
+struct AttendPage {
+  const float* q;  // rows head_dim apart
+  int rows;
+  int head_dim;
+  float scale;
+  DType kv;
+  KvPageView page;
+  int visible;  // 1…kKvPage keys, the first ones
+  float* largest;
+  float* sum;
+  int64_t stride;
+  float* mixed;  // kv_value_stride(head_dim) values a row
+  int64_t mixed_stride;
+};
 
 struct IntKernels;  // integer.h
 struct DotTiles;    // dot.h
@@ -67,6 +88,13 @@ struct KernelTable {
   void (*gemm_f32)(const GemmTile&);
   void (*gemm_bf16)(const GemmTile&);
   void (*attend)(const AttendBlock&);
+  void (*attend_page)(const AttendPage&);
+  // out[head_dim] of one row from what attend_page made of `pages` pages: largest, sum [pages], mixed [pages,
+  // kv_value_stride(head_dim)]. Overwrites `largest`.
+  void (*merge_pages)(float* largest, const float* sum, const float* mixed, int64_t pages, int64_t head_dim,
+                      float* out);
+  // Puts one row of one head, k and v [head_dim], at a position of a page; values are filled up with zeros.
+  void (*put_kv)(const float* k, const float* v, int64_t head_dim, DType kv, int position, void* keys, void* values);
   // y = (x − mean) / sqrt(variance + eps) · weight + bias, over n values. (Ba et al. 2016)
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y);
   // y = x / sqrt(mean(x²) + eps) · weight. (Zhang and Sennrich 2019)

@@ -61,31 +61,83 @@ TEST_P(Kernels, Gemm) {
   }
 }
 
+// The same numbers in the format of a page.
+std::vector<std::byte> in_format(DType kv, const std::vector<float>& x) {
+  std::vector<std::byte> out(static_cast<size_t>(bytes_of(kv, static_cast<int64_t>(x.size()))));
+  for (size_t i = 0; i < x.size(); ++i) {
+    const uint16_t half = to_f16(x[i]);
+    if (kv == DType::kF16)
+      std::memcpy(&out[2 * i], &half, 2);
+    else
+      std::memcpy(&out[4 * i], &x[i], 4);
+  }
+  return out;
+}
+
 TEST_P(Kernels, Attend) {
-  for (int head_dim : {2, 16, 24, 64, 72, 100}) {
-    for (int rows : {1, 5, 6, 12}) {
-      for (int keys : {1, 63, 64, 65, 300}) {
-        int64_t pages = (keys + kKvPage - 1) / kKvPage;
-        int64_t value_stride = (head_dim + kHeadAlign - 1) / kHeadAlign * kHeadAlign;
-        std::vector<float> k = random_floats(pages * kKvPage * head_dim, 5, 0.5f),
-                           v = random_floats(pages * kKvPage * value_stride, 6);
-        for (int64_t i = keys * value_stride; i < static_cast<int64_t>(v.size()); ++i) v[i] = NAN;  // must not be read
-        std::vector<KvPageView> views;
-        for (int64_t p = 0; p < pages; ++p)
-          views.push_back({k.data() + p * kKvPage * head_dim, v.data() + p * kKvPage * value_stride});
-        std::vector<float> q = random_floats(rows * 130, 7), out(rows * 130), expected(rows * 130);
-        std::vector<float> scratch(attend_scratch_floats(keys, head_dim));
-        std::vector<int32_t> visible;
-        for (int r = 0; r < rows; ++r) visible.push_back(std::max(1, keys - rows + 1 + r));
-        AttendBlock block = {q.data(),       130,        rows, head_dim,      0.3f, views.data(),
-                             visible.data(), out.data(), 130,  scratch.data()};
-        GetParam()->attend(block);
-        block.out = expected.data();
-        kScalarKernels.attend(block);
-        expect_close(out, expected, 2e-5f, "attend");
+  for (DType kv : {DType::kF32, DType::kF16})
+    for (int head_dim : {2, 16, 24, 64, 72, 100}) {
+      for (int rows : {1, 5, 6, 12}) {
+        for (int keys : {1, 63, 64, 65, 300}) {
+          int64_t pages = (keys + kKvPage - 1) / kKvPage;
+          int64_t value_stride = (head_dim + kHeadAlign - 1) / kHeadAlign * kHeadAlign;
+          std::vector<float> k = random_floats(pages * kKvPage * head_dim, 5, 0.5f),
+                             v = random_floats(pages * kKvPage * value_stride, 6);
+          const std::vector<std::byte> k_page = in_format(kv, k);
+          std::vector<std::byte> v_page = in_format(kv, v);
+          for (int64_t i = bytes_of(kv, keys * value_stride); i < static_cast<int64_t>(v_page.size()); ++i)
+            v_page[i] = std::byte{0xff};  // NaN: must not be read
+          std::vector<KvPageView> views;
+          for (int64_t p = 0; p < pages; ++p)
+            views.push_back({k_page.data() + bytes_of(kv, p * kKvPage * head_dim),
+                             v_page.data() + bytes_of(kv, p * kKvPage * value_stride)});
+          std::vector<float> q = random_floats(rows * 130, 7), out(rows * 130), expected(rows * 130);
+          std::vector<float> scratch(attend_scratch_floats(keys, head_dim));
+          std::vector<int32_t> visible;
+          for (int r = 0; r < rows; ++r) visible.push_back(std::max(1, keys - rows + 1 + r));
+          AttendBlock block = {q.data(),       130,        rows, head_dim,      0.3f, kv, views.data(),
+                               visible.data(), out.data(), 130,  scratch.data()};
+          GetParam()->attend(block);
+          block.out = expected.data();
+          kScalarKernels.attend(block);
+          expect_close(out, expected, 2e-5f, "attend");
+
+          // Page by page for one row of several heads: the same.
+          std::vector<float> close(static_cast<size_t>(rows * head_dim)), largest(static_cast<size_t>(rows * pages)),
+              sum(largest.size()), mixed(static_cast<size_t>(rows * pages * value_stride)), result(head_dim);
+          for (int r = 0; r < rows; ++r) std::copy_n(&q[r * 130], head_dim, &close[r * head_dim]);
+          for (int64_t p = 0; p < pages; ++p)
+            GetParam()->attend_page({close.data(), rows, head_dim, 0.3f, kv, views[p],
+                                     static_cast<int>(std::min<int64_t>(kKvPage, keys - p * kKvPage)), &largest[p],
+                                     &sum[p], pages, &mixed[p * value_stride], pages * value_stride});
+          std::fill(visible.begin(), visible.end(), keys);
+          kScalarKernels.attend(block);
+          for (int r = 0; r < rows; ++r) {
+            GetParam()->merge_pages(&largest[r * pages], &sum[r * pages], &mixed[r * pages * value_stride], pages,
+                                    head_dim, result.data());
+            expect_close(result, {&expected[r * 130], &expected[r * 130] + head_dim}, 2e-5f, "attend_page");
+          }
+        }
       }
     }
-  }
+}
+
+TEST_P(Kernels, PutKeysAndValues) {
+  for (DType kv : {DType::kF32, DType::kF16})
+    for (int head_dim : {2, 16, 24, 64, 72, 100}) {
+      const int64_t value_stride = kv_value_stride(head_dim);
+      const auto page = [&](int64_t row) {
+        return std::vector<std::byte>(static_cast<size_t>(bytes_of(kv, kKvPage * row)), std::byte{1});
+      };
+      std::vector<float> k = random_floats(head_dim, 11, 3.0f), v = random_floats(head_dim, 12, 3.0f);
+      k[1] = 1e6f, v[0] = -1e6f;  // beyond f16
+      std::vector<std::byte> keys = page(head_dim), values = page(value_stride), expected_keys = keys,
+                             expected_values = values;
+      GetParam()->put_kv(k.data(), v.data(), head_dim, kv, 37, keys.data(), values.data());
+      kScalarKernels.put_kv(k.data(), v.data(), head_dim, kv, 37, expected_keys.data(), expected_values.data());
+      EXPECT_EQ(keys, expected_keys);
+      EXPECT_EQ(values, expected_values);
+    }
 }
 
 TEST_P(Kernels, RowsOfAnyLength) {

@@ -46,16 +46,22 @@ void gemm(const GemmTile& t) {
   }
 }
 
+float element(DType kv, const void* page, int64_t i) {
+  float out = 0;
+  to_f32(kv, static_cast<const std::byte*>(page) + bytes_of(kv, i), &out, 1);
+  return out;
+}
+
 void attend(const AttendBlock& b) {
-  int64_t value_stride = (b.head_dim + kHeadAlign - 1) / kHeadAlign * kHeadAlign;
+  const int64_t value_stride = kv_value_stride(b.head_dim);
   for (int i = 0; i < b.rows; ++i) {
     float* p = b.scratch;
     const float* q = b.q + i * b.q_stride;
     double largest = -INFINITY;
     for (int n = 0; n < b.visible[i]; ++n) {
       double score = 0;
-      const float* keys = b.pages[n / kKvPage].keys + n % kKvPage;
-      for (int d = 0; d < b.head_dim; ++d) score += static_cast<double>(q[d]) * keys[d * kKvPage];
+      for (int d = 0; d < b.head_dim; ++d)
+        score += static_cast<double>(q[d]) * element(b.kv, b.pages[n / kKvPage].keys, d * kKvPage + n % kKvPage);
       p[n] = static_cast<float>(score * b.scale);
       largest = std::max<double>(largest, p[n]);
     }
@@ -64,10 +70,57 @@ void attend(const AttendBlock& b) {
     for (int d = 0; d < b.head_dim; ++d) {
       double out = 0;
       for (int n = 0; n < b.visible[i]; ++n)
-        out += static_cast<double>(p[n]) * b.pages[n / kKvPage].values[n % kKvPage * value_stride + d];
+        out += static_cast<double>(p[n]) * element(b.kv, b.pages[n / kKvPage].values, n % kKvPage * value_stride + d);
       b.out[i * b.out_stride + d] = static_cast<float>(out / sum);
     }
   }
+}
+
+void attend_page(const AttendPage& a) {
+  const int64_t value_stride = kv_value_stride(a.head_dim);
+  for (int i = 0; i < a.rows; ++i) {
+    double p[kKvPage], largest = -INFINITY, sum = 0;
+    for (int n = 0; n < a.visible; ++n) {
+      p[n] = 0;
+      for (int d = 0; d < a.head_dim; ++d)
+        p[n] += static_cast<double>(a.q[i * a.head_dim + d]) * element(a.kv, a.page.keys, d * kKvPage + n);
+      p[n] *= a.scale;
+      largest = std::max(largest, p[n]);
+    }
+    for (int n = 0; n < a.visible; ++n) sum += p[n] = std::exp(p[n] - largest);
+    a.largest[i * a.stride] = static_cast<float>(largest);
+    a.sum[i * a.stride] = static_cast<float>(sum);
+    for (int64_t d = 0; d < value_stride; ++d) {
+      double out = 0;
+      for (int n = 0; n < a.visible; ++n) out += p[n] * element(a.kv, a.page.values, n * value_stride + d);
+      a.mixed[i * a.mixed_stride + d] = static_cast<float>(out);
+    }
+  }
+}
+
+void merge_pages(float* largest, const float* sum, const float* mixed, int64_t pages, int64_t head_dim, float* out) {
+  const double most = *std::max_element(largest, largest + pages);
+  double total = 0;
+  for (int64_t p = 0; p < pages; ++p) total += std::exp(largest[p] - most) * sum[p];
+  for (int64_t d = 0; d < head_dim; ++d) {
+    double value = 0;
+    for (int64_t p = 0; p < pages; ++p) value += std::exp(largest[p] - most) * mixed[p * kv_value_stride(head_dim) + d];
+    out[d] = static_cast<float>(value / total);
+  }
+}
+
+void put(DType kv, void* page, int64_t i, float x) {
+  if (kv == DType::kF16) {
+    static_cast<uint16_t*>(page)[i] = to_f16(x);
+  } else {
+    static_cast<float*>(page)[i] = x;
+  }
+}
+
+void put_kv(const float* k, const float* v, int64_t head_dim, DType kv, int position, void* keys, void* values) {
+  const int64_t value_stride = kv_value_stride(head_dim);
+  for (int64_t d = 0; d < head_dim; ++d) put(kv, keys, d * kKvPage + position, k[d]);
+  for (int64_t d = 0; d < value_stride; ++d) put(kv, values, position * value_stride + d, d < head_dim ? v[d] : 0);
 }
 
 void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y) {
@@ -104,7 +157,8 @@ void add(const float* a, const float* b, int64_t n, float* y) {
 
 }  // namespace
 
-const KernelTable kScalarKernels = {"scalar", gemm<float>, gemm<uint16_t>, attend,     layer_norm, rms_norm, rope,
-                                    swiglu,   add,         &kScalarInt,    &kScalarDot};
+const KernelTable kScalarKernels = {"scalar",    gemm<float>, gemm<uint16_t>, attend,     attend_page,
+                                    merge_pages, put_kv,      layer_norm,     rms_norm,   rope,
+                                    swiglu,      add,         &kScalarInt,    &kScalarDot};
 
 }  // namespace onsight::compute

@@ -20,6 +20,8 @@ namespace onsight::compute {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+using hwy::float16_t;
+using DF16 = hn::Rebind<float16_t, DF>;
 using DU16 = hn::Rebind<uint16_t, DF>;
 using DU32 = hn::Rebind<uint32_t, DF>;
 
@@ -34,6 +36,7 @@ HWY_INLINE VF load(DF d, const float* p) { return hn::LoadU(d, p); }
 HWY_INLINE VF load(DF d, const uint16_t* p) {  // bf16 is the upper half of f32
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(DU32(), hn::LoadU(DU16(), p))));
 }
+HWY_INLINE VF load(DF d, const float16_t* p) { return hn::PromoteTo(d, hn::LoadU(DF16(), p)); }
 
 // acc[r][v] += sum over k of a[r, k] · b[k, v-th vector].
 template <int kRows, int kVectors, class T>
@@ -159,7 +162,7 @@ void gemm(const GemmTile& t) {
 }
 
 // Scores of kRows queries against `pages` pages of keys; s has one row of `keys` floats a query.
-template <int kRows>
+template <int kRows, class T>
 void score_rows(const AttendBlock& b, int row, int64_t pages, float* s, int64_t keys) {
   const DF d;
   constexpr int kVectors = 2;
@@ -169,8 +172,8 @@ void score_rows(const AttendBlock& b, int row, int64_t pages, float* s, int64_t 
     for (int column = 0; column < kKvPage; column += kVectors * lanes) {
       VF acc[kRows][kVectors];
       clear(acc);
-      accumulate<kRows, kVectors>(b.q + row * b.q_stride, b.q_stride, b.pages[p].keys + column, kKvPage, b.head_dim,
-                                  acc);
+      accumulate<kRows, kVectors>(b.q + row * b.q_stride, b.q_stride, static_cast<const T*>(b.pages[p].keys) + column,
+                                  kKvPage, b.head_dim, acc);
       for (int r = 0; r < kRows; ++r)
         for (int v = 0; v < kVectors; ++v)
           hn::StoreU(hn::Mul(acc[r][v], scale), d, s + (row + r) * keys + p * kKvPage + column + v * lanes);
@@ -178,7 +181,7 @@ void score_rows(const AttendBlock& b, int row, int64_t pages, float* s, int64_t 
   }
 }
 
-template <int kRows, int kVectors>
+template <int kRows, int kVectors, class T>
 void mix_columns(const AttendBlock& b, const float* p, int64_t keys, int total, int64_t value_stride, int64_t column,
                  float* out) {
   const DF d;
@@ -188,26 +191,28 @@ void mix_columns(const AttendBlock& b, const float* p, int64_t keys, int total, 
   for (int n = 0; n < total; n += kKvPage) {
     const int64_t count =
         total - n < kKvPage ? total - n : kKvPage;  // rows of values beyond the last key are never read
-    accumulate<kRows, kVectors>(p + n, keys, b.pages[n / kKvPage].values + column, value_stride, count, acc);
+    accumulate<kRows, kVectors>(p + n, keys, static_cast<const T*>(b.pages[n / kKvPage].values) + column, value_stride,
+                                count, acc);
   }
   for (int r = 0; r < kRows; ++r)
     for (int v = 0; v < kVectors; ++v) hn::StoreU(acc[r][v], d, out + r * value_stride + column + v * lanes);
 }
 
-void attend(const AttendBlock& b) {
+template <class T>
+void attend_in(const AttendBlock& b) {
   const DF d;
   const int lanes = static_cast<int>(hn::Lanes(d));
   int total = 0;
   for (int r = 0; r < b.rows; ++r) total = total > b.visible[r] ? total : b.visible[r];
   const int64_t pages = (total + kKvPage - 1) / kKvPage, keys = pages * kKvPage;
-  const int64_t value_stride = (b.head_dim + kHeadAlign - 1) / kHeadAlign * kHeadAlign;
+  const int64_t value_stride = kv_value_stride(b.head_dim);
   float* s = b.scratch;
   float* mixed = b.scratch + kAttendRows * keys;
   float inverse[kAttendRows];
 
   int row = 0;
-  for (; row + kTileRows <= b.rows; row += kTileRows) score_rows<kTileRows>(b, row, pages, s, keys);
-  with_rows<kTileRows>(b.rows - row, [&]<int kRows>() { score_rows<kRows>(b, row, pages, s, keys); });
+  for (; row + kTileRows <= b.rows; row += kTileRows) score_rows<kTileRows, T>(b, row, pages, s, keys);
+  with_rows<kTileRows>(b.rows - row, [&]<int kRows>() { score_rows<kRows, T>(b, row, pages, s, keys); });
 
   for (int r = 0; r < b.rows; ++r) {
     float* p = s + r * keys;
@@ -230,13 +235,146 @@ void attend(const AttendBlock& b) {
     float* out = mixed + row * value_stride;
     const float* p = s + row * keys;
     for (; column + 2 * lanes <= value_stride; column += 2 * lanes)
-      mix_columns<kRows, 2>(b, p, keys, total, value_stride, column, out);
-    for (; column < value_stride; column += lanes) mix_columns<kRows, 1>(b, p, keys, total, value_stride, column, out);
+      mix_columns<kRows, 2, T>(b, p, keys, total, value_stride, column, out);
+    for (; column < value_stride; column += lanes)
+      mix_columns<kRows, 1, T>(b, p, keys, total, value_stride, column, out);
   };
   for (; row + kTileRows <= b.rows; row += kTileRows) mix.template operator()<kTileRows>();
   with_rows<kTileRows>(b.rows - row, mix);
   for (int r = 0; r < b.rows; ++r)
     for (int64_t i = 0; i < b.head_dim; ++i) b.out[r * b.out_stride + i] = mixed[r * value_stride + i] * inverse[r];
+}
+
+void attend(const AttendBlock& b) { b.kv == DType::kF16 ? attend_in<float16_t>(b) : attend_in<float>(b); }
+
+// A page is read once from its beginning to its end, four vectors side by side.
+constexpr int kPageVectors = 4;
+constexpr int kPageRows = kTileRows / 2;
+
+template <int kRows, class T>
+void attend_page_rows(const AttendPage& a, int row) {
+  const DF d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), value_stride = kv_value_stride(a.head_dim);
+  const float* q = a.q + int64_t{row} * a.head_dim;
+  HWY_ALIGN float s[kRows * kKvPage];
+  const VF scale = hn::Set(d, a.scale);
+  for (int64_t column = 0; column < a.visible; column += kPageVectors * lanes) {
+    VF acc[kRows][kPageVectors];
+    clear(acc);
+    accumulate<kRows, kPageVectors>(q, a.head_dim, static_cast<const T*>(a.page.keys) + column, kKvPage, a.head_dim,
+                                    acc);
+    for (int r = 0; r < kRows; ++r)
+      for (int v = 0; v < kPageVectors; ++v)
+        hn::StoreU(hn::Mul(acc[r][v], scale), d, s + r * kKvPage + column + v * lanes);
+  }
+  for (int r = 0; r < kRows; ++r) {
+    float* p = s + r * kKvPage;
+    for (int n = a.visible; n < kKvPage; ++n) p[n] = -INFINITY;
+    VF largest = hn::LoadU(d, p);
+    for (int64_t n = lanes; n < kKvPage; n += lanes) largest = hn::Max(largest, hn::LoadU(d, p + n));
+    largest = hn::MaxOfLanes(d, largest);
+    VF sum = hn::Zero(d);
+    for (int64_t n = 0; n < kKvPage; n += lanes) {
+      const VF e = hn::Exp(d, hn::Max(hn::Sub(hn::LoadU(d, p + n), largest), hn::Set(d, -200.0f)));
+      hn::StoreU(e, d, p + n);
+      sum = hn::Add(sum, e);
+    }
+    a.largest[(row + r) * a.stride] = hn::GetLane(largest);
+    a.sum[(row + r) * a.stride] = hn::GetLane(hn::SumOfLanes(d, sum));
+  }
+  const auto mix = [&]<int kVectors>(int64_t column) {
+    VF acc[kRows][kVectors];
+    clear(acc);
+    accumulate<kRows, kVectors>(s, kKvPage, static_cast<const T*>(a.page.values) + column, value_stride, a.visible,
+                                acc);
+    for (int r = 0; r < kRows; ++r)
+      for (int v = 0; v < kVectors; ++v)
+        hn::StoreU(acc[r][v], d, a.mixed + (row + r) * a.mixed_stride + column + v * lanes);
+  };
+  int64_t column = 0;
+  for (; column + kPageVectors * lanes <= value_stride; column += kPageVectors * lanes)
+    mix.template operator()<kPageVectors>(column);
+  for (; column < value_stride; column += lanes) mix.template operator()<1>(column);
+}
+
+template <class T>
+void attend_page_in(const AttendPage& a) {
+  int row = 0;
+  for (; row + kPageRows <= a.rows; row += kPageRows) attend_page_rows<kPageRows, T>(a, row);
+  with_rows<kPageRows>(a.rows - row, [&]<int kRows>() { attend_page_rows<kRows, T>(a, row); });
+}
+
+void attend_page(const AttendPage& a) { a.kv == DType::kF16 ? attend_page_in<float16_t>(a) : attend_page_in<float>(a); }
+
+void merge_pages(float* largest, const float* sum, const float* mixed, int64_t pages, int64_t head_dim, float* out) {
+  const DF d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), value_stride = kv_value_stride(head_dim);
+  float most = largest[0], total = 0;
+  for (int64_t p = 1; p < pages; ++p) most = largest[p] > most ? largest[p] : most;
+  for (int64_t p = 0; p < pages; ++p) {
+    largest[p] = std::exp(largest[p] - most);
+    total += largest[p] * sum[p];
+  }
+  const VF inverse = hn::Set(d, 1.0f / total);
+  for (int64_t column = 0; column < head_dim; column += lanes) {
+    VF acc = hn::Zero(d);
+    for (int64_t p = 0; p < pages; ++p)
+      acc = hn::MulAdd(hn::Set(d, largest[p]), hn::LoadU(d, mixed + p * value_stride + column), acc);
+    acc = hn::Mul(acc, inverse);
+    if (column + lanes <= head_dim) {
+      hn::StoreU(acc, d, out + column);
+    } else {
+      HWY_ALIGN float edge[hn::MaxLanes(DF())];
+      hn::Store(acc, d, edge);
+      std::memcpy(out + column, edge, static_cast<size_t>(head_dim - column) * sizeof(float));
+    }
+  }
+}
+
+template <class T>
+HWY_INLINE void put_values(const float* x, int64_t n, int64_t filled, T* out) {
+  const DF d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  HWY_ALIGN float edge[hn::MaxLanes(DF())] = {};
+  for (int64_t i = 0; i < filled; i += lanes) {
+    const float* from = x + i;
+    if (i + lanes > n) {
+      for (int64_t j = 0; j < lanes; ++j) edge[j] = i + j < n ? x[i + j] : 0;
+      from = edge;
+    }
+    if constexpr (sizeof(T) == 4) {
+      hn::StoreU(hn::LoadU(d, from), d, out + i);
+    } else {
+#if HWY_TARGET == HWY_SSE4  // has no such instruction, and Highway's own steps do not round
+      for (int64_t j = 0; j < lanes; ++j) {
+        const uint16_t half = to_f16(from[j]);
+        std::memcpy(out + i + j, &half, sizeof half);
+      }
+#else
+      const VF largest = hn::Set(d, 65504.0f);
+      const VF v = hn::Min(hn::Max(hn::LoadU(d, from), hn::Neg(largest)), largest);
+      hn::StoreU(hn::DemoteTo(DF16(), v), DF16(), out + i);
+#endif
+    }
+  }
+}
+
+template <class T>
+void put_kv_in(const float* k, const float* v, int64_t head_dim, int position, T* keys, T* values) {
+  const int64_t value_stride = kv_value_stride(head_dim);
+  put_values(v, head_dim, value_stride, values + position * value_stride);
+  HWY_ALIGN T part[kHeadAlign];
+  for (int64_t i = 0; i < head_dim; i += kHeadAlign) {
+    const int64_t n = head_dim - i < kHeadAlign ? head_dim - i : kHeadAlign;
+    put_values(k + i, n, kHeadAlign, part);
+    for (int64_t j = 0; j < n; ++j) keys[(i + j) * kKvPage + position] = part[j];
+  }
+}
+
+void put_kv(const float* k, const float* v, int64_t head_dim, DType kv, int position, void* keys, void* values) {
+  if (kv == DType::kF16)
+    return put_kv_in(k, v, head_dim, position, static_cast<float16_t*>(keys), static_cast<float16_t*>(values));
+  put_kv_in(k, v, head_dim, position, static_cast<float*>(keys), static_cast<float*>(values));
 }
 
 // Applies `body` to whole vectors of [0, n), and to one last part through a padded buffer.
@@ -320,7 +458,18 @@ void add(const float* a, const float* b, int64_t n, float* y) {
 }
 
 KernelTable table() {
-  return {hwy::TargetName(HWY_TARGET), gemm<float>, gemm<uint16_t>, attend, layer_norm, rms_norm, rope, swiglu, add};
+  return {hwy::TargetName(HWY_TARGET),
+          gemm<float>,
+          gemm<uint16_t>,
+          attend,
+          attend_page,
+          merge_pages,
+          put_kv,
+          layer_norm,
+          rms_norm,
+          rope,
+          swiglu,
+          add};
 }
 
 }  // namespace HWY_NAMESPACE

@@ -38,6 +38,9 @@ ModelFacts make_facts(const Config& config, const formats::Checkpoint& checkpoin
     const int64_t n = spec.shape.elements();
     facts.weight_bytes += loaded_bytes(checkpoint, spec, formats);
     const bool is_embedding = spec.name == embedding;
+    // What rounds weights to codes bears keys and values in f16.
+    if (spec.quantisable() && !spec.vision && is_codes(loaded_format(checkpoint, spec, formats)))
+      facts.kv.dtype = compute::DType::kF16;
     if (is_embedding && std::exchange(embedding_counted, true)) continue;  // tied: counted once
     facts.parameters += n;
     (spec.name.starts_with("model.vision_model.") ? facts.vision_parameters : facts.text_parameters) += n;
@@ -55,7 +58,8 @@ ModelFacts make_facts(const Config& config, const formats::Checkpoint& checkpoin
   facts.text_width = static_cast<int>(t.hidden_size);
   facts.kv = {.layers = static_cast<int>(t.num_hidden_layers),
               .kv_heads = static_cast<int>(t.num_key_value_heads),
-              .head_dim = static_cast<int>(t.head_dim)};
+              .head_dim = static_cast<int>(t.head_dim),
+              .dtype = facts.kv.dtype};
   facts.end_tokens = config.generation.eos_token_ids;
   return facts;
 }
