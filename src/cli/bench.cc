@@ -95,12 +95,15 @@ class Bench : public Verb {
         TRY_STATUS(sweep_threads(context, report));
       } else {
         bench_.second_prompt = kSecondPrompt;
+        bench_.reading = true;
         TRY(report.figures, measured(context, "measuring", 0, 1));
       }
     }
     // After the peak of memory has been read: the ceilings need buffers of their own.
     report.ceilings =
         compute::measure_ceilings({.threads = report.threads, .available_bytes = engine::available_memory_bytes()});
+    if (!report.figures.read_bytes_per_s.runs.empty())
+      report.ceilings.read_bytes_per_s = report.figures.read_bytes_per_s.median;
     bar_.clear();
     if (json_) TRY_STATUS(write_file_atomically(*json_, to_json(report)));
     if (plot_) TRY_STATUS(write_file_atomically(*plot_, to_svg(report)));

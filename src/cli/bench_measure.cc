@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <atomic>
 
+#include "cli/machine.h"
 #include "cli/stats.h"
+#include "compute/ceilings.h"
+#include "engine/memory.h"
 
 namespace onsight::cli {
 namespace {
@@ -55,7 +58,7 @@ Spread spread_of(std::vector<double> runs) {
 Result<Figures> measure(const Services& services, const BenchRequest& bench,
                         const std::function<void(int done)>& done) {
   Figures figures;
-  std::vector<double> load, preprocess, vision, tile, prefill, first, second, rate;
+  std::vector<double> load, preprocess, vision, tile, prefill, first, second, rate, reading, of_read;
   for (int run = 0; run < bench.runs; ++run) {
     done(run);
     const Stopwatch loading;
@@ -80,8 +83,16 @@ Result<Figures> measure(const Services& services, const BenchRequest& bench,
     }
     figures.model = engine->info();
     figures.work = engine->work(figures.prompt_tokens, figures.prompt_tokens + figures.completion_tokens / 2);
+    figures.peak_memory_bytes = std::max(figures.peak_memory_bytes, engine::peak_memory_bytes());
+    if (!bench.reading) continue;
+    engine.reset();
+    const double bytes_per_s = compute::measure_reading(
+        {.threads = bench.engine.threads, .available_bytes = engine::available_memory_bytes()});
+    reset_peak_memory();  // its buffers are not the model's
+    if (bytes_per_s <= 0) continue;
+    reading.push_back(bytes_per_s);
+    if (rate.back() > 0) of_read.push_back(rate.back() * figures.work.token_bytes / bytes_per_s);
   }
-  figures.peak_memory_bytes = engine::peak_memory_bytes();
   figures.load_ms = spread_of(std::move(load));
   figures.preprocess_ms = spread_of(std::move(preprocess));
   figures.vision_ms = spread_of(std::move(vision));
@@ -90,6 +101,8 @@ Result<Figures> measure(const Services& services, const BenchRequest& bench,
   figures.first_token_ms = spread_of(std::move(first));
   figures.second_first_token_ms = spread_of(std::move(second));
   figures.decode_tokens_per_s = spread_of(std::move(rate));
+  figures.read_bytes_per_s = spread_of(std::move(reading));
+  figures.decode_of_read = spread_of(std::move(of_read));
   return figures;
 }
 

@@ -26,6 +26,7 @@ struct BenchRequest {
   std::function<Result<std::vector<engine::Message>>(const std::string& prompt)> messages;
   std::string prompt;
   std::string second_prompt;  // asked after it, of the same picture; empty: not
+  bool reading = false;       // measure the speed of memory after each run
   int runs = 1;
 };
 
@@ -39,6 +40,8 @@ struct Figures {
   // Milliseconds. preprocess and first_token begin with the picture's file; tile is vision for one tile.
   Spread load_ms, preprocess_ms, vision_ms, tile_ms, prefill_ms, first_token_ms, second_first_token_ms;
   Spread decode_tokens_per_s;  // 0: the answer was too short to tell
+  Spread read_bytes_per_s;     // right after each run; empty if it could not be measured
+  Spread decode_of_read;       // of each run, the bytes that decoding read a second by that
 };
 
 // `done` is called before each run with how many there have been.

@@ -90,7 +90,7 @@ std::string table_of_request(const BenchReport& report) {
   const Spread& rate = f.decode_tokens_per_s;
   if (rate.median > 0)
     out += row("decode", fmt::format("{:.1f} tok/s", rate.median), fmt::format("{:.1f} – {:.1f}", rate.min, rate.max),
-               readable_speed(speed.decode, "GB/s"), percent(speed.decode, c.read_bytes_per_s, "reading"));
+               readable_speed(speed.decode, "GB/s"), percent(f.decode_of_read.median, 1, "reading"));
   std::string reused = fmt::format("{} of {} tokens reused", readable_count(f.second_reused_tokens),
                                    readable_count(f.second_prompt_tokens));
   out += time_row("second question", f.second_first_token_ms, "", reused);
@@ -201,7 +201,8 @@ Object json_of(const Figures& f, const compute::Ceilings& c) {
             {"vision_of_int8", fraction(speed.vision, c.int8_ops_per_s)},
             {"prefill_of_f32", fraction(speed.prefill, c.f32_ops_per_s)},
             {"prefill_of_int8", fraction(speed.prefill, c.int8_ops_per_s)},
-            {"decode_of_read", fraction(speed.decode, c.read_bytes_per_s)}}},
+            {"decode_of_read", fraction(f.decode_of_read.median, 1)}}},
+          {"read_bytes_per_s", json_of(f.read_bytes_per_s)},
           {"peak_memory_bytes", f.peak_memory_bytes}};
 }
 

@@ -289,7 +289,7 @@ uint64_t sum_of(const uint64_t* words, size_t n) {
   return sum;
 }
 
-void measure_reading(const CeilingOptions& options, Ceilings& out) {
+void read_memory(const CeilingOptions& options, Ceilings& out) {
   int64_t cache = 0;
 #if defined(_SC_LEVEL3_CACHE_SIZE)
   cache = std::max<int64_t>(0, ::sysconf(_SC_LEVEL3_CACHE_SIZE));
@@ -338,8 +338,16 @@ Ceilings measure_ceilings(const CeilingOptions& wanted) {
   out.f32_ops_per_s = ops_per_s(probes.f32, options);
   out.int8_ops_per_s = ops_per_s(probes.int8, options);
   out.bf16_ops_per_s = ops_per_s(probes.bf16, options);
-  measure_reading(options, out);
+  read_memory(options, out);
   return out;
+}
+
+double measure_reading(const CeilingOptions& wanted) {
+  CeilingOptions options = wanted;
+  options.threads = std::max(1, options.threads);
+  Ceilings out;
+  read_memory(options, out);
+  return out.read_bytes_per_s;
 }
 
 }  // namespace onsight::compute

@@ -29,5 +29,7 @@ struct Ceilings {
   std::string read_refused;  // why reading was not measured, in one sentence
 };
 Ceilings measure_ceilings(const CeilingOptions& options);
+// read_bytes_per_s alone, or 0: other programs share the memory, so what it gives changes within seconds.
+double measure_reading(const CeilingOptions& options);
 
 }  // namespace onsight::compute

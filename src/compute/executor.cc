@@ -275,6 +275,7 @@ struct Executor::LinearTask {
   const float* residual;  // [rows, outputs] or nullptr
   float* y;
   Activation activation;
+  bool in_groups;
   int64_t row, rows, first_panel, last_panel;
 
   int columns(int64_t panel) const {
@@ -296,10 +297,21 @@ float* grow(Buffer& buffer, size_t bytes) {
 
 int64_t filled(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
+constexpr int64_t kMostPanels = 8;  // a task
+
+// Panels a task such that every thread gets as many, but for a fiftieth, in some tasks.
+int64_t even_block(int64_t panels, int threads) {
+  const int64_t share = (panels + threads - 1) / threads;
+  int64_t block = std::clamp<int64_t>(share / 3, 1, kMostPanels);
+  while ((filled(share, block) - share) * 50 > share) --block;
+  return block;
+}
+
 }  // namespace
 
 void Executor::linears(Run& run, std::span<const Op> ops) {
   std::vector<LinearCall> calls;
+  calls.reserve(ops.size());
   for (const Op& op : ops)
     calls.push_back(
         {&op, op.in[0], run.f32(op.in[0]), run.f32(op.in[1]), run.out(op), run.shape(op.output)[0], op.group});
@@ -324,17 +336,23 @@ void Executor::chain(Run& run, const Op& first, const Op& second) {
 void Executor::linears(std::span<const LinearCall> calls) {
   const int64_t rows = calls[0].rows;
   std::vector<LinearTask> tasks;
-  bool in_codes = false, in_groups = false;
+  tasks.reserve(64);
+  int64_t all_panels = 0;
+  for (const LinearCall& call : calls) all_panels += call.op->linear->weight.panels();
+  bool in_codes = false, in_groups = false, others = false;
   for (const LinearCall& call : calls) {
     const PackedMatrix& w = call.op->linear->weight;
     const bool grouped = w.format() == WeightFormat::kQ4 && rows <= 2 * kFourBitRows;
     (grouped ? in_groups : in_codes) |= w.in_codes();
+    others |= !grouped;
     // A block of rows stays in the second-level cache while the panels of weights pass by.
     const int64_t bytes = w.inputs() * (w.in_codes() ? 1 : 4), step = w.in_codes() ? kDotRows : 12;
     int64_t row_block = std::clamp<int64_t>((512 << 10) / bytes / step * step, step, 240);
     if (w.format() == WeightFormat::kQ4) row_block = rows;  // a panel is widened once for all
     const int64_t row_blocks = (rows + row_block - 1) / row_block, panels = w.panels();
-    const int64_t panel_block = std::max<int64_t>(1, std::min<int64_t>(8, row_blocks * panels / (4 * pool_.threads())));
+    const int64_t panel_block = row_blocks == 1
+                                    ? even_block(all_panels, pool_.threads())
+                                    : std::clamp<int64_t>(row_blocks * panels / (4 * pool_.threads()), 1, kMostPanels);
     const int64_t run_of_rows = call.group && w.in_codes() ? call.group : rows;  // a block has one centre
     for (int64_t row = 0; row < rows; row += std::min(row_block, run_of_rows - row % run_of_rows))
       for (int64_t p = 0; p < panels; p += panel_block)
@@ -343,6 +361,7 @@ void Executor::linears(std::span<const LinearCall> calls) {
                          .residual = call.residual,
                          .y = call.y,
                          .activation = call.op->activation,
+                         .in_groups = grouped,
                          .row = row,
                          .rows = std::min(row_block, run_of_rows - row % run_of_rows),
                          .first_panel = p,
@@ -350,13 +369,12 @@ void Executor::linears(std::span<const LinearCall> calls) {
   }
   // Layers in different formats may share an input: those that need it in the other kind of codes wait for their turn.
   for (const bool grouped : {false, true}) {
-    if (grouped && !in_groups) continue;
+    if (grouped ? !in_groups : !others) continue;
     if (grouped || in_codes) quantise(calls[0], calls[0].op->linear->weight.inputs(), grouped);
-    const auto is_mine = [&](const LinearTask& task) {
-      return (task.layer->weight.format() == WeightFormat::kQ4 && rows <= 2 * kFourBitRows) == grouped;
-    };
-    std::vector<LinearTask> mine;
-    std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(mine), is_mine);
+    std::vector<LinearTask> part;
+    const auto is_mine = [&](const LinearTask& task) { return task.in_groups == grouped; };
+    if (in_groups && others) std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(part), is_mine);
+    const std::vector<LinearTask>& mine = in_groups && others ? part : tasks;
     pool_.run(static_cast<int64_t>(mine.size()), [&](int64_t i, int thread) {
       const LinearTask& task = mine[static_cast<size_t>(i)];
       if (!task.layer->weight.in_codes()) return float_task(task);

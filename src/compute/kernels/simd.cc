@@ -311,9 +311,14 @@ void merge_pages(float* largest, const float* sum, const float* mixed, int64_t p
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), value_stride = kv_value_stride(head_dim);
   float most = largest[0], total = 0;
   for (int64_t p = 1; p < pages; ++p) most = largest[p] > most ? largest[p] : most;
-  for (int64_t p = 0; p < pages; ++p) {
-    largest[p] = std::exp(largest[p] - most);
-    total += largest[p] * sum[p];
+  for (int64_t p = 0; p < pages; p += lanes) {
+    HWY_ALIGN float share[hn::MaxLanes(DF())] = {};
+    const int64_t n = pages - p < lanes ? pages - p : lanes;
+    std::memcpy(share, largest + p, static_cast<size_t>(n) * sizeof(float));
+    const VF below = hn::Sub(hn::Load(d, share), hn::Set(d, most));
+    hn::Store(hn::Exp(d, hn::Max(below, hn::Set(d, -200.0f))), d, share);
+    std::memcpy(largest + p, share, static_cast<size_t>(n) * sizeof(float));
+    for (int64_t i = 0; i < n; ++i) total += share[i] * sum[p + i];
   }
   const VF inverse = hn::Set(d, 1.0f / total);
   for (int64_t column = 0; column < head_dim; column += lanes) {

@@ -97,7 +97,19 @@ void quantise_tile(const float* x, int64_t stride, int rows, const float* centre
   }
   const VI32 top = hn::Set(di, 255), bottom = hn::Zero(di), off = hn::Set(di, offset), byte = hn::Set(di, 255);
   HWY_ALIGN uint8_t part[kDotRows][kColumns];
-  for (int64_t i = 0; i < n; i += kColumns) {
+  int64_t done = 0;
+  if (rows == 1) {  // its quads lie side by side
+    const VF factor = hn::Set(d, inverse[0]);
+    const VI32 shift = hn::Set(di, zero[0]);
+    for (; done + kColumns <= n; done += kColumns)
+      for (int64_t j = 0; j < kColumns; j += lanes) {
+        const VI32 c = hn::Add(hn::NearestInt(hn::Mul(load(0, done + j), factor)), shift);
+        const VI32 code = hn::And(hn::Sub(hn::Min(hn::Max(c, bottom), top), off), byte);
+        hn::StoreU(hn::U8FromU32(hn::BitCast(hn::RebindToUnsigned<DI32>(), code)), hn::Rebind<uint8_t, DI32>(),
+                   reinterpret_cast<uint8_t*>(codes) + done + j);
+      }
+  }
+  for (int64_t i = done; i < n; i += kColumns) {
     for (int r = 0; r < rows; ++r) {
       const VF factor = hn::Set(d, inverse[r]);
       const VI32 shift = hn::Set(di, zero[r]);
