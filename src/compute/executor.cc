@@ -10,7 +10,9 @@
 namespace onsight::compute {
 
 namespace {
-constexpr int64_t kChainRows = 256;  // of a chain of two layers, so that what is between them stays in a cache
+constexpr int64_t kChainRows = 32;   // of a chain of two layers: what is between them stays in a second-level cache
+constexpr int64_t kCentreEvery = 8;  // rows: any point near the middle serves, since what is taken out comes back
+constexpr int64_t kCentreSamples = kDotRows;  // rows that the centre between the layers of a chain is found with
 
 // Two layers in codes, the second on what only the first makes, which nobody else sees.
 bool is_chain(const Graph& graph, size_t first) {
@@ -19,9 +21,7 @@ bool is_chain(const Graph& graph, size_t first) {
   const Op &a = ops[first], &b = ops[first + 1];
   if (a.kind != OpKind::kLinear || b.kind != OpKind::kLinear || b.in[0].id != a.output.id || b.in[1].id == a.output.id)
     return false;
-  if (!a.linear->weight.in_codes() || !b.linear->weight.in_codes() || graph.shape(a.output)[0] <= kChainRows ||
-      !a.group)
-    return false;
+  if (!a.linear->weight.in_codes() || !b.linear->weight.in_codes() || a.group <= kChainRows) return false;
   for (size_t i = first + 2; i < ops.size(); ++i)
     for (Value v : ops[i].in)
       if (v.id == a.output.id) return false;
@@ -56,7 +56,8 @@ MemoryPlan plan_memory(const Graph& graph) {
   for (size_t i = 0; i < graph.ops().size(); ++i) {
     const Op& op = graph.ops()[i];
     std::erase_if(alive, [&](const Block& b) { return b.last < i; });
-    if (op.kind == OpKind::kInput || op.kind == OpKind::kConstant) continue;
+    // What is between the layers of a chain is never there as a whole.
+    if (op.kind == OpKind::kInput || op.kind == OpKind::kConstant || is_chain(graph, i)) continue;
     const int64_t bytes = (bytes_of(graph.dtype(op.output), graph.shape(op.output).elements()) + 63) / 64 * 64;
     int64_t offset = 0;
     size_t at = 0;
@@ -276,6 +277,7 @@ struct Executor::LinearTask {
   float* y;
   Activation activation;
   bool in_groups;
+  const Buffer* offsets;  // what the centre of a group of rows adds, the bias included; or nullptr
   int64_t row, rows, first_panel, last_panel;
 
   int columns(int64_t panel) const {
@@ -319,22 +321,73 @@ void Executor::linears(Run& run, std::span<const Op> ops) {
 }
 
 void Executor::chain(Run& run, const Op& first, const Op& second) {
-  const int64_t rows = run.shape(first.output)[0], inputs = first.linear->weight.inputs(),
-                outputs = second.linear->weight.outputs();
-  for (int64_t r = 0; r < rows;) {
-    const int64_t n = std::min(kChainRows, first.group - r % first.group);  // alike, as parts of a group
-    LinearCall call = {&first, {}, run.f32(first.in[0]) + r * inputs, nullptr, run.out(first), n, n};
-    linears({&call, 1});
-    const float* residual = run.f32(second.in[1]);
-    call = {&second, {}, run.out(first), residual ? residual + r * outputs : nullptr, run.out(second) + r * outputs,
-            n,       n};
-    linears({&call, 1});
-    r += n;
-  }
+  const Linear &a = *first.linear, &b = *second.linear;
+  const int64_t rows = run.shape(first.output)[0], group = first.group, groups = rows / group;
+  const int64_t inputs = a.weight.inputs(), between = a.weight.outputs(), outputs = b.weight.outputs();
+  const float *x = run.f32(first.in[0]), *residual = run.f32(second.in[1]);
+  float* y = run.out(second);
+  chain_.resize(static_cast<size_t>(pool_.threads()));
+
+  find_centres(x, rows, inputs, group, chain_centres_[0]);
+  centre_offsets(chain_centres_[0], a, chain_offsets_[0]);
+  // The centre of what is between the layers, from a few rows of each group.
+  Centres& middle = chain_centres_[1];
+  middle.values.assign(static_cast<size_t>(groups * between), 0.0f);
+  std::vector<Codes> samples(static_cast<size_t>(groups));
+  const int64_t step = group / kCentreSamples;
+  for (int64_t g = 0; g < groups; ++g)
+    quantise_rows(x + g * group * inputs, step * inputs, kCentreSamples, inputs, chain_centres_[0].of(g, inputs),
+                  samples[static_cast<size_t>(g)]);
+  pool_.run(a.weight.panels(), [&](int64_t p, int thread) {
+    alignas(64) int32_t sums[kPanel];
+    alignas(64) float part[kCentreSamples * kPanel] = {};
+    const PanelCodes panel = panel_codes(a.weight, p, thread, sums);
+    const int columns = static_cast<int>(std::min<int64_t>(kPanel, between - p * kPanel));
+    for (int64_t g = 0; g < groups; ++g) {
+      code_rows(samples[static_cast<size_t>(g)], 0, kCentreSamples, panel,
+                {.y = part,
+                 .y_stride = kPanel,
+                 .columns = columns,
+                 .bias = offset_of(chain_offsets_[0], a, g, p),
+                 .residual = nullptr,
+                 .activation = first.activation});
+      for (int64_t r = 0; r < kCentreSamples; ++r)
+        for (int j = 0; j < columns; ++j)
+          middle.values[static_cast<size_t>(g * between + p * kPanel + j)] += part[r * kPanel + j] / kCentreSamples;
+    }
+  });
+  encode_centres(middle, groups, between);
+  centre_offsets(middle, b, chain_offsets_[1]);
+
+  const int64_t blocks = (group + kChainRows - 1) / kChainRows;
+  pool_.run(groups * blocks, [&](int64_t i, int thread) {
+    const int64_t g = i / blocks, row = g * group + i % blocks * kChainRows,
+                  n = std::min(kChainRows, group - i % blocks * kChainRows);
+    ChainScratch& scratch = chain_[static_cast<size_t>(thread)];
+    float* hidden = grow(scratch.between, static_cast<size_t>(kChainRows * between) * sizeof(float));
+    alignas(64) int32_t sums[kPanel];
+    const auto layer = [&](const Linear& linear, const Codes& codes, const Buffer& offsets, float* out,
+                           const float* add, Activation activation) {
+      for (int64_t p = 0; p < linear.weight.panels(); ++p)
+        code_rows(codes, 0, n, panel_codes(linear.weight, p, thread, sums),
+                  {.y = out + p * kPanel,
+                   .y_stride = linear.weight.outputs(),
+                   .columns = static_cast<int>(std::min<int64_t>(kPanel, linear.weight.outputs() - p * kPanel)),
+                   .bias = offset_of(offsets, linear, g, p),
+                   .residual = add ? add + p * kPanel : nullptr,
+                   .activation = activation});
+    };
+    quantise_rows(x + row * inputs, inputs, n, inputs, chain_centres_[0].of(g, inputs), scratch.codes);
+    layer(a, scratch.codes, chain_offsets_[0], hidden, nullptr, first.activation);
+    quantise_rows(hidden, between, n, between, middle.of(g, between), scratch.codes);
+    layer(b, scratch.codes, chain_offsets_[1], y + row * outputs, residual ? residual + row * outputs : nullptr,
+          second.activation);
+  });
 }
 
 void Executor::linears(std::span<const LinearCall> calls) {
   const int64_t rows = calls[0].rows;
+  offsets_.resize(std::max(offsets_.size(), calls.size()));
   std::vector<LinearTask> tasks;
   tasks.reserve(64);
   int64_t all_panels = 0;
@@ -356,16 +409,18 @@ void Executor::linears(std::span<const LinearCall> calls) {
     const int64_t run_of_rows = call.group && w.in_codes() ? call.group : rows;  // a block has one centre
     for (int64_t row = 0; row < rows; row += std::min(row_block, run_of_rows - row % run_of_rows))
       for (int64_t p = 0; p < panels; p += panel_block)
-        tasks.push_back({.layer = call.op->linear,
-                         .x = call.x,
-                         .residual = call.residual,
-                         .y = call.y,
-                         .activation = call.op->activation,
-                         .in_groups = grouped,
-                         .row = row,
-                         .rows = std::min(row_block, run_of_rows - row % run_of_rows),
-                         .first_panel = p,
-                         .last_panel = std::min(panels, p + panel_block)});
+        tasks.push_back(
+            {.layer = call.op->linear,
+             .x = call.x,
+             .residual = call.residual,
+             .y = call.y,
+             .activation = call.op->activation,
+             .in_groups = grouped,
+             .offsets = call.group && w.in_codes() ? &offsets_[static_cast<size_t>(&call - calls.data())] : nullptr,
+             .row = row,
+             .rows = std::min(row_block, run_of_rows - row % run_of_rows),
+             .first_panel = p,
+             .last_panel = std::min(panels, p + panel_block)});
   }
   // Layers in different formats may share an input: those that need it in the other kind of codes wait for their turn.
   for (const bool grouped : {false, true}) {
@@ -375,6 +430,9 @@ void Executor::linears(std::span<const LinearCall> calls) {
     const auto is_mine = [&](const LinearTask& task) { return task.in_groups == grouped; };
     if (in_groups && others) std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(part), is_mine);
     const std::vector<LinearTask>& mine = in_groups && others ? part : tasks;
+    for (size_t i = 0; i < calls.size(); ++i)
+      if (!grouped && calls[i].group && calls[i].op->linear->weight.in_codes())
+        centre_offsets(codes_.centres, *calls[i].op->linear, offsets_[i]);
     pool_.run(static_cast<int64_t>(mine.size()), [&](int64_t i, int thread) {
       const LinearTask& task = mine[static_cast<size_t>(i)];
       if (!task.layer->weight.in_codes()) return float_task(task);
@@ -400,63 +458,50 @@ void Executor::float_task(const LinearTask& t) {
           .activation = t.activation});
 }
 
+Executor::PanelCodes Executor::panel_codes(const PackedMatrix& w, int64_t p, int thread, int32_t* sums) {
+  if (w.format() != WeightFormat::kQ4) return {reinterpret_cast<const int8_t*>(w.panel(p)), w.scales(p), w.sums(p)};
+  const int64_t groups = filled(w.inputs(), kGroup) / kGroup;
+  auto* wide = reinterpret_cast<int8_t*>(
+      grow(scratch_[static_cast<size_t>(thread)], static_cast<size_t>(groups * kGroup * kPanel)));
+  kernels_.integer->widen(w.panel(p), groups, w.scales(p), wide, sums);
+  return {wide, w.scales(p), sums};
+}
+
+void Executor::code_rows(const Codes& codes, int64_t first, int64_t rows, const PanelCodes& panel,
+                         const PanelOutput& out) {
+  alignas(64) int32_t acc[kDotRows * kPanel];
+  for (int64_t r = 0; r < rows; r += kDotRows) {
+    const int n = static_cast<int>(std::min<int64_t>(kDotRows, rows - r));
+    const auto row = static_cast<size_t>(first + r);
+    kernels_.dot->signed_panel(codes.codes.data() + (first + r) * codes.row_bytes, n, codes.row_bytes / kQuad,
+                               panel.codes, acc);
+    kernels_.integer->finish({.acc = acc,
+                              .values = nullptr,
+                              .rows = n,
+                              .x_scale = &codes.scale[row],
+                              .x_zero = &codes.zero[row],
+                              .w_scale = panel.scales,
+                              .w_sum = panel.sums,
+                              .y = out.y + r * out.y_stride,
+                              .y_stride = out.y_stride,
+                              .columns = out.columns,
+                              .bias = out.bias,
+                              .residual = out.residual ? out.residual + r * out.y_stride : nullptr,
+                              .activation = out.activation});
+  }
+}
+
 void Executor::code_task(const LinearTask& t, int thread) {
   const PackedMatrix& w = t.layer->weight;
-  const int64_t quads = codes_.row_bytes / kQuad;
-  alignas(64) int32_t acc[kDotRows * kPanel], sums[kPanel];
-  alignas(64) float offset[2 * kPanel];
-  for (int64_t p = t.first_panel; p < t.last_panel; ++p) {
-    auto* panel = reinterpret_cast<const int8_t*>(w.panel(p));
-    const int32_t* w_sum = sums;
-    int64_t used = quads;
-    if (w.format() == WeightFormat::kQ4) {
-      const int64_t groups = filled(w.inputs(), kGroup) / kGroup;
-      auto* wide = reinterpret_cast<int8_t*>(
-          grow(scratch_[static_cast<size_t>(thread)], static_cast<size_t>(groups * kGroup * kPanel)));
-      kernels_.integer->widen(w.panel(p), groups, w.scales(p), wide, sums);
-      panel = wide;
-    } else {
-      w_sum = w.sums(p);
-    }
-    const float* bias = t.bias(p);
-    if (codes_.group) {
-      const int64_t g = t.row / codes_.group;
-      kernels_.dot->signed_panel(codes_.centres.data() + g * 2 * codes_.row_bytes, 2, used, panel, acc);
-      kernels_.integer->finish({.acc = acc,
-                                .values = nullptr,
-                                .rows = 2,
-                                .x_scale = &codes_.centre_scale[static_cast<size_t>(2 * g)],
-                                .x_zero = &codes_.centre_zero[static_cast<size_t>(2 * g)],
-                                .w_scale = w.scales(p),
-                                .w_sum = w_sum,
-                                .y = offset,
-                                .y_stride = kPanel,
-                                .columns = kPanel,
-                                .bias = nullptr,
-                                .residual = nullptr,
-                                .activation = Activation::kNone});
-      for (int j = 0; j < kPanel; ++j) offset[j] += offset[kPanel + j];
-      for (int j = 0; bias && j < t.columns(p); ++j) offset[j] += bias[j];
-      bias = offset;
-    }
-    for (int64_t r = t.row; r < t.row + t.rows; r += kDotRows) {
-      const int rows = static_cast<int>(std::min<int64_t>(kDotRows, t.row + t.rows - r));
-      kernels_.dot->signed_panel(codes_.codes.data() + r * codes_.row_bytes, rows, used, panel, acc);
-      kernels_.integer->finish({.acc = acc,
-                                .values = nullptr,
-                                .rows = rows,
-                                .x_scale = &codes_.scale[static_cast<size_t>(r)],
-                                .x_zero = &codes_.zero[static_cast<size_t>(r)],
-                                .w_scale = w.scales(p),
-                                .w_sum = w_sum,
-                                .y = t.y + t.at(r, p),
-                                .y_stride = w.outputs(),
-                                .columns = t.columns(p),
-                                .bias = bias,
-                                .residual = t.residual ? t.residual + t.at(r, p) : nullptr,
-                                .activation = t.activation});
-    }
-  }
+  alignas(64) int32_t sums[kPanel];
+  for (int64_t p = t.first_panel; p < t.last_panel; ++p)
+    code_rows(codes_, t.row, t.rows, panel_codes(w, p, thread, sums),
+              {.y = t.y + t.at(t.row, p),
+               .y_stride = w.outputs(),
+               .columns = t.columns(p),
+               .bias = t.offsets ? offset_of(*t.offsets, *t.layer, t.row / codes_.group, p) : t.bias(p),
+               .residual = t.residual ? t.residual + t.at(t.row, p) : nullptr,
+               .activation = t.activation});
 }
 
 void Executor::group_task(const LinearTask& t, int) {
@@ -497,8 +542,7 @@ void Executor::quantise(const LinearCall& call, int64_t width, bool in_groups) {
   grow(codes_.codes, static_cast<size_t>(rows * codes_.row_bytes));
   codes_.scale.resize(std::max(codes_.scale.size(), static_cast<size_t>(rows * groups)));
   codes_.zero.resize(codes_.scale.size());
-  std::vector<float> centres;
-  if (group) find_centres(x, rows, width, centres);
+  if (group) find_centres(x, rows, width, group, codes_.centres);
   // Tiles begin anew with each group, as its blocks of rows do.
   const int64_t run_of_rows = group ? group : rows, tiles = (run_of_rows + tile - 1) / tile;
   const auto one_tile = [&](int64_t i, int) {
@@ -507,7 +551,7 @@ void Executor::quantise(const LinearCall& call, int64_t width, bool in_groups) {
     std::byte* out = codes_.codes.data() + first * codes_.row_bytes;
     if (!in_groups)
       return kernels_.integer->quantise(x + first * width, width, static_cast<int>(n),
-                                        group ? &centres[static_cast<size_t>(first / group * width)] : nullptr, width,
+                                        group ? codes_.centres.of(first / group, width) : nullptr, width,
                                         kernels_.dot->x_offset, out, &codes_.scale[static_cast<size_t>(first)],
                                         &codes_.zero[static_cast<size_t>(first)]);
     for (int64_t r = 0; r < n; ++r) {
@@ -523,28 +567,45 @@ void Executor::quantise(const LinearCall& call, int64_t width, bool in_groups) {
     pool_.run(all, one_tile);
 }
 
-// The mean of some rows of each group: any point near the middle serves, since what is taken out comes back exactly.
-void Executor::find_centres(const float* x, int64_t rows, int64_t width, std::vector<float>& centres) {
-  constexpr int64_t kEvery = 8;
-  const int64_t groups = rows / codes_.group, used = (codes_.group + kEvery - 1) / kEvery;
-  centres.assign(static_cast<size_t>(groups * width), 0.0f);
-  grow(codes_.centres, static_cast<size_t>(groups * 2 * codes_.row_bytes));
-  codes_.centre_scale.resize(static_cast<size_t>(2 * groups));
-  codes_.centre_zero.resize(static_cast<size_t>(2 * groups));
-  std::vector<float> rest(static_cast<size_t>(width));
-  std::vector<std::byte> row(static_cast<size_t>(codes_.row_bytes));
+void Executor::quantise_rows(const float* x, int64_t stride, int64_t rows, int64_t width, const float* centre,
+                             Codes& out) const {
+  out.row_bytes = filled(width, kQuad);
+  grow(out.codes, static_cast<size_t>(rows * out.row_bytes));
+  out.scale.resize(std::max(out.scale.size(), static_cast<size_t>(rows)));
+  out.zero.resize(out.scale.size());
+  for (int64_t r = 0; r < rows; r += kDotRows)
+    kernels_.integer->quantise(x + r * stride, stride, static_cast<int>(std::min<int64_t>(kDotRows, rows - r)), centre,
+                               width, kernels_.dot->x_offset, out.codes.data() + r * out.row_bytes,
+                               &out.scale[static_cast<size_t>(r)], &out.zero[static_cast<size_t>(r)]);
+}
+
+void Executor::find_centres(const float* x, int64_t rows, int64_t width, int64_t group, Centres& out) {
+  const int64_t groups = rows / group, used = (group + kCentreEvery - 1) / kCentreEvery;
+  out.values.assign(static_cast<size_t>(groups * width), 0.0f);
   for (int64_t g = 0; g < groups; ++g) {
-    float* centre = &centres[static_cast<size_t>(g * width)];
-    for (int64_t r = 0; r < codes_.group; r += kEvery)
-      kernels_.add(centre, x + (g * codes_.group + r) * width, width, centre);
+    float* centre = &out.values[static_cast<size_t>(g * width)];
+    for (int64_t r = 0; r < group; r += kCentreEvery) kernels_.add(centre, x + (g * group + r) * width, width, centre);
     for (int64_t i = 0; i < width; ++i) centre[i] /= static_cast<float>(used);
-    std::copy(centre, centre + width, rest.begin());
+  }
+  encode_centres(out, groups, width);
+}
+
+void Executor::encode_centres(Centres& centres, int64_t groups, int64_t width) const {
+  centres.groups = groups;
+  centres.row_bytes = filled(width, kQuad);
+  grow(centres.codes, static_cast<size_t>(groups * 2 * centres.row_bytes));
+  centres.scale.resize(static_cast<size_t>(2 * groups));
+  centres.zero.resize(static_cast<size_t>(2 * groups));
+  std::vector<float> rest(static_cast<size_t>(width));
+  std::vector<std::byte> row(static_cast<size_t>(centres.row_bytes));
+  for (int64_t g = 0; g < groups; ++g) {
+    std::copy_n(centres.of(g, width), width, rest.begin());
     for (int pass = 0; pass < 2; ++pass) {
       const auto at = static_cast<size_t>(2 * g + pass);
       kernels_.integer->quantise(rest.data(), width, 1, nullptr, width, kernels_.dot->x_offset, row.data(),
-                                 &codes_.centre_scale[at], &codes_.centre_zero[at]);
-      std::byte* codes = codes_.centres.data() + g * 2 * codes_.row_bytes + pass * kQuad;
-      for (int64_t q = 0; q < codes_.row_bytes / kQuad; ++q)
+                                 &centres.scale[at], &centres.zero[at]);
+      std::byte* codes = centres.codes.data() + g * 2 * centres.row_bytes + pass * kQuad;
+      for (int64_t q = 0; q < centres.row_bytes / kQuad; ++q)
         std::memcpy(codes + q * 2 * kQuad, &row[static_cast<size_t>(q * kQuad)], kQuad);
       const auto code = [&](int64_t i) {
         const std::byte b = row[static_cast<size_t>(i)];
@@ -552,9 +613,45 @@ void Executor::find_centres(const float* x, int64_t rows, int64_t width, std::ve
                                       : static_cast<int32_t>(static_cast<uint8_t>(b));
       };
       for (int64_t i = 0; i < width; ++i)
-        rest[static_cast<size_t>(i)] -= codes_.centre_scale[at] * static_cast<float>(code(i) - codes_.centre_zero[at]);
+        rest[static_cast<size_t>(i)] -= centres.scale[at] * static_cast<float>(code(i) - centres.zero[at]);
     }
   }
+}
+
+void Executor::centre_offsets(const Centres& centres, const Linear& layer, Buffer& out) {
+  const PackedMatrix& w = layer.weight;
+  grow(out, static_cast<size_t>(centres.groups * w.panels() * kPanel) * sizeof(float));
+  pool_.run(w.panels(), [&](int64_t p, int thread) {
+    alignas(64) int32_t acc[2 * kPanel], sums[kPanel];
+    alignas(64) float both[2 * kPanel];
+    const PanelCodes panel = panel_codes(w, p, thread, sums);
+    for (int64_t g = 0; g < centres.groups; ++g) {
+      kernels_.dot->signed_panel(centres.codes.data() + g * 2 * centres.row_bytes, 2, centres.row_bytes / kQuad,
+                                 panel.codes, acc);
+      kernels_.integer->finish({.acc = acc,
+                                .values = nullptr,
+                                .rows = 2,
+                                .x_scale = &centres.scale[static_cast<size_t>(2 * g)],
+                                .x_zero = &centres.zero[static_cast<size_t>(2 * g)],
+                                .w_scale = panel.scales,
+                                .w_sum = panel.sums,
+                                .y = both,
+                                .y_stride = kPanel,
+                                .columns = kPanel,
+                                .bias = nullptr,
+                                .residual = nullptr,
+                                .activation = Activation::kNone});
+      float* offset = out.f32() + (g * w.panels() + p) * kPanel;
+      for (int64_t j = 0; j < kPanel; ++j) {
+        const bool has_bias = layer.bias.bytes() && p * kPanel + j < w.outputs();
+        offset[j] = both[j] + both[kPanel + j] + (has_bias ? layer.bias.f32()[p * kPanel + j] : 0);
+      }
+    }
+  });
+}
+
+const float* Executor::offset_of(const Buffer& offsets, const Linear& layer, int64_t group, int64_t panel) {
+  return offsets.f32() + (group * layer.weight.panels() + panel) * kPanel;
 }
 
 void Executor::attention_in_codes(Run& run, const Op& op) {

@@ -64,15 +64,57 @@ class Executor {
     int64_t rows, group;
   };
   void linears(std::span<const LinearCall> calls);
-  // Two layers, the second on what only the first makes: block by block of rows, so that what is between them stays in
-  // a cache.
+  // Two layers, the second on what only the first makes: each thread takes blocks of rows through both, so that what is
+  // between them stays in its cache.
   void chain(Run& run, const Op& first, const Op& second);
   struct LinearTask;
   void float_task(const LinearTask& task);
   void code_task(const LinearTask& task, int thread);
   void group_task(const LinearTask& task, int thread);
   void quantise(const LinearCall& call, int64_t width, bool in_groups);
-  void find_centres(const float* x, int64_t rows, int64_t width, std::vector<float>& centres);
+  // The mean of some rows of each group. It is rounded twice, the second time what the first has left.
+  struct Centres {
+    int64_t groups = 0, row_bytes = 0;
+    std::vector<float> values;  // [group][width]
+    Buffer codes;               // [group][quads][2][4]
+    std::vector<float> scale;   // [group][2]
+    std::vector<int32_t> zero;
+    const float* of(int64_t group, int64_t width) const { return &values[static_cast<size_t>(group * width)]; }
+  };
+  void find_centres(const float* x, int64_t rows, int64_t width, int64_t group, Centres& out);
+  void encode_centres(Centres& centres, int64_t groups, int64_t width) const;
+  // What a layer makes of the centres, and its bias: [group][outputs, filled up to whole panels].
+  void centre_offsets(const Centres& centres, const Linear& layer, Buffer& out);
+  static const float* offset_of(const Buffer& offsets, const Linear& layer, int64_t group, int64_t panel);
+  // Rows of one value in codes, in tiles of up to kDotRows rows, or of kFourBitRows rows in groups.
+  struct Codes {
+    int32_t value = -1;
+    bool in_groups = false;
+    int64_t row_bytes = 0;
+    int64_t group = 0;  // rows that share a centre, or 0
+    Buffer codes;
+    Centres centres;
+    std::vector<float> scale;   // of a row; in groups: of each group of a row, [tile][group][row]
+    std::vector<int32_t> zero;  // likewise; in groups: the sum of the codes
+  };
+  // By one thread, without groups.
+  void quantise_rows(const float* x, int64_t stride, int64_t rows, int64_t width, const float* centre,
+                     Codes& out) const;
+  struct PanelCodes {
+    const int8_t* codes;
+    const float* scales;
+    const int32_t* sums;
+  };
+  // 4-bit panels are widened into the thread's scratch memory, their sums into `sums` [kPanel].
+  PanelCodes panel_codes(const PackedMatrix& w, int64_t p, int thread, int32_t* sums);
+  struct PanelOutput {
+    float* y;
+    int64_t y_stride;
+    int columns;
+    const float *bias, *residual;
+    Activation activation;
+  };
+  void code_rows(const Codes& codes, int64_t first, int64_t rows, const PanelCodes& panel, const PanelOutput& out);
   void attention(Run& run, const Op& op);
   void attention_in_codes(Run& run, const Op& op);
   void cached_attention(Run& run, const Op& op);
@@ -89,22 +131,17 @@ class Executor {
   const KernelTable& kernels_;
   Buffer arena_;
   std::vector<Buffer> scratch_;  // one a thread
-  // Rows of one value in codes, in tiles of up to kDotRows rows, or of kFourBitRows rows in groups.
-  struct Codes {
-    int32_t value = -1;
-    bool in_groups = false;
-    int64_t row_bytes = 0;
-    int64_t group = 0;  // rows that share a centre, or 0
-    Buffer codes;
-    // A centre is the sum of two rows of codes, the second for what the first has rounded away: [group][quads][2][4].
-    Buffer centres;
-    std::vector<float> centre_scale;  // [group][2]
-    std::vector<int32_t> centre_zero;
-    std::vector<float> scale;   // of a row; in groups: of each group of a row, [tile][group][row]
-    std::vector<int32_t> zero;  // likewise; in groups: the sum of the codes
-  } codes_;
-  Buffer pages_;  // keys and values of full attention
-  Buffer parts_;  // of attend_by_pages
+  Codes codes_;
+  std::vector<Buffer> offsets_;  // of the layers that run as one
+  Centres chain_centres_[2];     // before each layer of a chain
+  Buffer chain_offsets_[2];
+  struct ChainScratch {
+    Codes codes;
+    Buffer between;
+  };
+  std::vector<ChainScratch> chain_;  // one a thread
+  Buffer pages_;                     // keys and values of full attention
+  Buffer parts_;                     // of attend_by_pages
   std::map<std::string, Tensor, std::less<>> outputs_;
 };
 
