@@ -113,6 +113,17 @@ def unlink(nano, stream, batches=4 * LINK, prior=4.0):
     return ((x @ w - y).pow(2).mean() / y.pow(2).mean()).item()
 
 
+class Clock:
+    """Minutes at work: a stop from outside, for a measurement or for the night, does not count."""
+
+    def __init__(self, longest_step=20.0):
+        self.minutes, self.last, self.longest = 0.0, time.time(), longest_step
+
+    def tick(self):
+        now = time.time()
+        self.minutes, self.last = self.minutes + min(now - self.last, self.longest) / 60, now
+
+
 def deaf(_):
     """Of the processes that draw: who is told to end is the one that trains, which then saves."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -153,10 +164,10 @@ def main():
     elif state["stage"] != "see":
         raise SystemExit(f"{a.checkpoint}: no checkpoint there, training starts with --stage see")
     log_file = open(a.log, "a", encoding="utf8")  # noqa: SIM115
-    start, began = time.time(), state["minutes"]
+    clock, began = Clock(), state["minutes"]
 
     def log(**what):
-        what = {"min": round(began + (time.time() - start) / 60, 2), "stage": stage, **what}
+        what = {"min": round(began + clock.minutes, 2), "stage": stage, **what}
         print(" ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in what.items()), flush=True)
         log_file.write(json.dumps(what) + "\n")
         log_file.flush()
@@ -182,13 +193,14 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
 
     def keep():
-        state.update(phase=int(phase), minutes=round(began + (time.time() - start) / 60, 2))
+        state.update(phase=int(phase), minutes=round(began + clock.minutes, 2))
         checkpoint.save(a.out, opt.master, state)
         checkpoint.save(a.ema, opt.ema, state)
 
     sums, kept, dice = {}, [], random.Random(state["batches"][stage])
     last_log = last_eval = time.time()
-    while not stop and (done := (time.time() - start) / 60 / a.minutes) < 1:
+    while not stop and (done := clock.minutes / a.minutes) < 1:
+        clock.tick()
         batch = next(batches)
         fall = 1.0 if not a.decay else max(a.floor, min(1.0, (1 - done) / a.decay))
         frozen = stage == "join" and done * a.minutes < a.frozen

@@ -1,0 +1,230 @@
+// The executor's attention: full, in floats or in codes, and causal over the caches of sequences.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "compute/executor_run.h"
+#include "compute/kernels/integer.h"
+
+namespace onsight::compute {
+
+void Executor::attention_in_codes(Run& run, const Op& op) {
+  const int64_t rows = run.shape(op.output)[0], width = run.shape(op.output)[1], group = op.group;
+  const int64_t heads = rows / group * op.heads;
+  const int64_t head_bytes = filled(IntHead::bytes(group, op.head_dim), 64);
+  grow(pages_, static_cast<size_t>(heads * head_bytes));
+  for (Buffer& scratch : scratch_) grow(scratch, static_cast<size_t>(attend_int_scratch_bytes(group, op.head_dim)));
+  std::vector<IntHead> prepared(static_cast<size_t>(heads));
+  const auto at = [&](int64_t head, int64_t row) {
+    return (head / op.heads * group + row) * width + head % op.heads * op.head_dim;
+  };
+  pool_.run(heads, [&](int64_t h, int thread) {
+    std::byte* memory = pages_.data() + h * head_bytes;
+    const int64_t codes = filled(group, kQuad) * op.head_dim;
+    IntHead& head = prepared[static_cast<size_t>(h)];
+    head = {.keys = group,
+            .head_dim = op.head_dim,
+            .k = memory,
+            .v = reinterpret_cast<int8_t*>(memory + codes),
+            .v_scale = reinterpret_cast<float*>(memory + 2 * codes),
+            .v_mean = reinterpret_cast<float*>(memory + 2 * codes) + std::max(op.head_dim, 8),
+            .k_scale = 1};
+    kernels_.integer->prepare_head(*kernels_.dot, run.f32(op.in[1]) + at(h, 0), run.f32(op.in[2]) + at(h, 0), width,
+                                   head, scratch_[static_cast<size_t>(thread)].data());
+  });
+  const int64_t blocks = (group + kAttendQueries - 1) / kAttendQueries;
+  pool_.run(heads * blocks, [&](int64_t i, int thread) {
+    const int64_t h = i / blocks, row = i % blocks * kAttendQueries;
+    kernels_.integer->attend(*kernels_.dot, prepared[static_cast<size_t>(h)], run.f32(op.in[0]) + at(h, row), width,
+                             static_cast<int>(std::min<int64_t>(kAttendQueries, group - row)),
+                             1.0f / std::sqrt(static_cast<float>(op.head_dim)), run.out(op) + at(h, row), width,
+                             scratch_[static_cast<size_t>(thread)].data());
+  });
+}
+
+void Executor::attend_all(std::vector<AttendBlock>& blocks, int64_t scratch_floats) {
+  for (Buffer& scratch : scratch_)
+    if (scratch.bytes() < static_cast<size_t>(scratch_floats) * sizeof(float))
+      scratch = Buffer(static_cast<size_t>(scratch_floats) * sizeof(float));
+  pool_.run(static_cast<int64_t>(blocks.size()), [&](int64_t i, int thread) {
+    AttendBlock& block = blocks[static_cast<size_t>(i)];
+    block.scratch = scratch_[static_cast<size_t>(thread)].f32();
+    kernels_.attend(block);
+  });
+}
+
+void Executor::attention(Run& run, const Op& op) {
+  const int64_t rows = run.shape(op.output)[0], width = run.shape(op.output)[1], group = op.group;
+  const int64_t pages = (group + kKvPage - 1) / kKvPage;
+  const KvLayout layout = {.layers = 1, .kv_heads = 1, .head_dim = op.head_dim};
+  const int64_t heads = rows / group * op.heads;  // one head of one group is independent of all others
+  const size_t bytes = static_cast<size_t>(heads * pages * layout.head_bytes());
+  if (pages_.bytes() < bytes) {
+    pages_ = Buffer();
+    pages_ = Buffer(bytes);
+    std::memset(pages_.data(), 0, bytes);  // keys beyond the last are read, then masked
+  }
+  std::vector<KvPageView> views(static_cast<size_t>(heads * pages));
+  pool_.run(heads, [&](int64_t head, int) {
+    for (int64_t p = 0; p < pages; ++p) {
+      std::byte* keys = pages_.data() + (head * pages + p) * layout.head_bytes();
+      std::byte* values = keys + layout.keys_bytes();
+      for (int64_t i = p * kKvPage; i < std::min(group, (p + 1) * kKvPage); ++i) {
+        const int64_t at = (head / op.heads * group + i) * width + head % op.heads * op.head_dim;
+        kernels_.put_kv(run.f32(op.in[1]) + at, run.f32(op.in[2]) + at, op.head_dim, DType::kF32,
+                        static_cast<int>(i % kKvPage), keys, values);
+      }
+      views[static_cast<size_t>(head * pages + p)] = {keys, values};
+    }
+  });
+  const std::vector<int32_t> visible(kAttendRows, static_cast<int32_t>(group));
+  std::vector<AttendBlock> blocks;
+  for (int64_t head = 0; head < heads; ++head) {
+    const int64_t first = head / op.heads * group, column = head % op.heads * op.head_dim;
+    for (int64_t r = 0; r < group; r += kAttendRows) {
+      const int64_t at = (first + r) * width + column;
+      blocks.push_back({.q = run.f32(op.in[0]) + at,
+                        .q_stride = width,
+                        .rows = static_cast<int>(std::min<int64_t>(kAttendRows, group - r)),
+                        .head_dim = op.head_dim,
+                        .scale = 1.0f / std::sqrt(static_cast<float>(op.head_dim)),
+                        .kv = DType::kF32,
+                        .pages = &views[static_cast<size_t>(head * pages)],
+                        .visible = visible.data(),
+                        .out = run.out(op) + at,
+                        .out_stride = width,
+                        .scratch = nullptr});
+    }
+  }
+  attend_all(blocks, attend_scratch_floats(group, op.head_dim));
+}
+
+void Executor::cached_attention(Run& run, const Op& op) {
+  const Bindings& b = run.bindings;
+  const int64_t rows = run.shape(op.output)[0], kv_width = int64_t{op.kv_heads} * op.head_dim;
+  ONSIGHT_CHECK(static_cast<int64_t>(b.positions.size()) == rows && static_cast<int64_t>(b.sequences.size()) == rows);
+  const auto put_head = [&](int64_t head, int) {
+    for (int64_t r = 0; r < rows; ++r) {
+      KvCache& cache = *b.caches[static_cast<size_t>(b.sequences[r])];
+      const int64_t page = b.positions[r] / kKvPage, at = r * kv_width + head * op.head_dim;
+      kernels_.put_kv(run.f32(op.in[1]) + at, run.f32(op.in[2]) + at, op.head_dim, cache.layout().dtype,
+                      b.positions[r] % kKvPage, cache.keys(op.layer, static_cast<int>(head), page),
+                      cache.values(op.layer, static_cast<int>(head), page));
+    }
+  };
+  if (rows <= kExactRows)
+    for (int64_t head = 0; head < op.kv_heads; ++head) put_head(head, 0);
+  else
+    pool_.run(op.kv_heads, put_head);
+
+  // Rows of one sequence that follow each other: a few are decoded, many are a prompt.
+  std::vector<RowRun> few, many;
+  for (int64_t first = 0; first < rows;) {
+    int64_t end = first + 1;
+    while (end < rows && b.sequences[end] == b.sequences[first]) ++end;
+    (end - first <= kExactRows ? few : many).push_back({first, end});
+    first = end;
+  }
+  if (!few.empty()) attend_by_pages(run, op, few);
+  if (!many.empty()) attend_by_rows(run, op, many);
+}
+
+void Executor::attend_by_pages(Run& run, const Op& op, std::span<const RowRun> runs) {
+  const Bindings& b = run.bindings;
+  const int64_t width = run.shape(op.output)[1], value_stride = kv_value_stride(op.head_dim);
+  const int queries = op.heads / op.kv_heads;  // query heads that share one key head
+  const auto pages_of = [&](int64_t row) { return b.positions[row] / kKvPage + 1; };
+  struct PageTask {
+    RowRun rows;
+    int64_t page, pages;
+    float* parts;  // [row][head]: largest [pages], sum [pages], mixed [pages, value_stride]
+  };
+  const int64_t part_floats = 2 + value_stride;
+  std::vector<PageTask> tasks;
+  int64_t floats = 0;
+  for (const RowRun& rows : runs) floats += (rows.end - rows.first) * op.heads * pages_of(rows.end - 1) * part_floats;
+  float* parts = grow(parts_, static_cast<size_t>(floats) * sizeof(float));
+  for (const RowRun& rows : runs) {
+    const int64_t pages = pages_of(rows.end - 1);
+    for (int64_t p = 0; p < pages; ++p) tasks.push_back({rows, p, pages, parts});
+    parts += (rows.end - rows.first) * op.heads * pages * part_floats;
+  }
+  // All heads of a page lie one after the other, and so do the pages that a thread begins with.
+  pool_.run(static_cast<int64_t>(tasks.size()), [&](int64_t i, int) {
+    const PageTask& task = tasks[static_cast<size_t>(i)];
+    const KvCache& cache = *b.caches[static_cast<size_t>(b.sequences[task.rows.first])];
+    for (int h = 0; h < op.kv_heads; ++h)
+      for (int64_t r = task.rows.first; r < task.rows.end; ++r) {
+        const int64_t visible = std::min<int64_t>(kKvPage, b.positions[r] + 1 - task.page * kKvPage);
+        if (visible <= 0) continue;
+        float* part = task.parts +
+                      ((r - task.rows.first) * op.heads + int64_t{h} * queries) * task.pages * part_floats + task.page;
+        kernels_.attend_page({.q = run.f32(op.in[0]) + r * width + int64_t{h} * queries * op.head_dim,
+                              .rows = queries,
+                              .head_dim = op.head_dim,
+                              .scale = 1.0f / std::sqrt(static_cast<float>(op.head_dim)),
+                              .kv = cache.layout().dtype,
+                              .page = cache.view(op.layer, h, task.page),
+                              .visible = static_cast<int>(visible),
+                              .largest = part,
+                              .sum = part + task.pages,
+                              .stride = task.pages * part_floats,
+                              .mixed = part - task.page + 2 * task.pages + task.page * value_stride,
+                              .mixed_stride = task.pages * part_floats});
+      }
+  });
+  for (size_t i = 0; i < tasks.size(); i += static_cast<size_t>(tasks[i].pages)) {
+    const PageTask& task = tasks[i];
+    const auto merge = [&](int64_t n, int) {
+      const int64_t r = task.rows.first + n / op.heads;
+      float* part = task.parts + n * task.pages * part_floats;
+      kernels_.merge_pages(part, part + task.pages, part + 2 * task.pages, pages_of(r), op.head_dim,
+                           run.out(op) + r * width + n % op.heads * op.head_dim);
+    };
+    const int64_t merges = (task.rows.end - task.rows.first) * op.heads;
+    constexpr int64_t kWorthSharing = 4096;  // pages: some ten microseconds
+    if (merges * task.pages >= kWorthSharing)
+      pool_.run(merges, merge);
+    else
+      for (int64_t n = 0; n < merges; ++n) merge(n, 0);
+  }
+}
+
+void Executor::attend_by_rows(Run& run, const Op& op, std::span<const RowRun> runs) {
+  const Bindings& b = run.bindings;
+  const int64_t width = run.shape(op.output)[1];
+  std::vector<int32_t> visible(b.positions.size());
+  int64_t longest = 1;
+  std::vector<std::vector<KvPageView>> views;  // [run, head]
+  std::vector<AttendBlock> blocks;
+  for (const RowRun& rows : runs) {
+    const KvCache& cache = *b.caches[static_cast<size_t>(b.sequences[rows.first])];
+    for (int64_t r = rows.first; r < rows.end; ++r) {
+      visible[static_cast<size_t>(r)] = b.positions[r] + 1;
+      longest = std::max<int64_t>(longest, b.positions[r] + 1);
+    }
+    for (int h = 0; h < op.kv_heads; ++h) {
+      std::vector<KvPageView>& list = views.emplace_back();
+      for (int64_t p = 0; p * kKvPage < cache.length(); ++p) list.push_back(cache.view(op.layer, h, p));
+    }
+    const size_t first_view = views.size() - static_cast<size_t>(op.kv_heads);
+    for (int64_t first = rows.first; first < rows.end; first += kAttendRows)
+      for (int h = 0; h < op.heads; ++h) {
+        const int64_t at = first * width + int64_t{h} * op.head_dim;
+        blocks.push_back({.q = run.f32(op.in[0]) + at,
+                          .q_stride = width,
+                          .rows = static_cast<int>(std::min<int64_t>(kAttendRows, rows.end - first)),
+                          .head_dim = op.head_dim,
+                          .scale = 1.0f / std::sqrt(static_cast<float>(op.head_dim)),
+                          .kv = cache.layout().dtype,
+                          .pages = views[first_view + static_cast<size_t>(h / (op.heads / op.kv_heads))].data(),
+                          .visible = &visible[static_cast<size_t>(first)],
+                          .out = run.out(op) + at,
+                          .out_stride = width,
+                          .scratch = nullptr});
+      }
+  }
+  attend_all(blocks, attend_scratch_floats(longest, op.head_dim));
+}
+
+}  // namespace onsight::compute

@@ -1,0 +1,404 @@
+// The executor's linear layers: in floats, in codes, and chains of two.
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+
+#include "compute/executor_run.h"
+#include "compute/kernels/integer.h"
+
+namespace onsight::compute {
+
+namespace {
+constexpr int64_t kChainRows = 32;   // of a chain of two layers: what is between them stays in a second-level cache
+constexpr int64_t kCentreEvery = 8;  // rows: any point near the middle serves, since what is taken out comes back
+constexpr int64_t kCentreSamples = kDotRows;  // rows that the centre between the layers of a chain is found with
+
+constexpr int64_t kMostPanels = 8;  // a task
+
+// Panels a task such that every thread gets as many, but for a fiftieth, in some tasks.
+int64_t even_block(int64_t panels, int threads) {
+  const int64_t share = (panels + threads - 1) / threads;
+  int64_t block = std::clamp<int64_t>(share / 3, 1, kMostPanels);
+  while ((filled(share, block) - share) * 50 > share) --block;
+  return block;
+}
+
+}  // namespace
+
+bool is_chain(const Graph& graph, size_t first) {
+  const std::span<const Op> ops = graph.ops();
+  if (first + 1 >= ops.size()) return false;
+  const Op &a = ops[first], &b = ops[first + 1];
+  if (a.kind != OpKind::kLinear || b.kind != OpKind::kLinear || b.in[0].id != a.output.id || b.in[1].id == a.output.id)
+    return false;
+  if (!a.linear->weight.in_codes() || !b.linear->weight.in_codes() || a.group <= kChainRows) return false;
+  for (size_t i = first + 2; i < ops.size(); ++i)
+    for (Value v : ops[i].in)
+      if (v.id == a.output.id) return false;
+  const auto is_named = [&](const Graph::Named& named) { return named.value.id == a.output.id; };
+  return std::none_of(graph.outputs().begin(), graph.outputs().end(), is_named) &&
+         std::none_of(graph.observed().begin(), graph.observed().end(), is_named);
+}
+
+// A block of rows times a block of panels of one layer.
+struct Executor::LinearTask {
+  const Linear* layer;
+  const float* x;         // of the first row; rows `inputs` apart
+  const float* residual;  // [rows, outputs] or nullptr
+  float* y;
+  Activation activation;
+  bool in_groups;
+  const Buffer* offsets;  // what the centre of a group of rows adds, the bias included; or nullptr
+  int64_t row, rows, first_panel, last_panel;
+
+  int columns(int64_t panel) const {
+    return static_cast<int>(std::min<int64_t>(kPanel, layer->weight.outputs() - panel * kPanel));
+  }
+  const float* bias(int64_t panel) const { return layer->bias.bytes() ? layer->bias.f32() + panel * kPanel : nullptr; }
+  int64_t at(int64_t r, int64_t panel) const { return r * layer->weight.outputs() + panel * kPanel; }
+};
+
+void Executor::linears(Run& run, std::span<const Op> ops) {
+  std::vector<LinearCall> calls;
+  calls.reserve(ops.size());
+  for (const Op& op : ops)
+    calls.push_back(
+        {&op, op.in[0], run.f32(op.in[0]), run.f32(op.in[1]), run.out(op), run.shape(op.output)[0], op.group});
+  linears(calls);
+}
+
+void Executor::chain(Run& run, const Op& first, const Op& second) {
+  const Linear &a = *first.linear, &b = *second.linear;
+  const int64_t rows = run.shape(first.output)[0], group = first.group, groups = rows / group;
+  const int64_t inputs = a.weight.inputs(), between = a.weight.outputs(), outputs = b.weight.outputs();
+  const float *x = run.f32(first.in[0]), *residual = run.f32(second.in[1]);
+  float* y = run.out(second);
+  chain_.resize(static_cast<size_t>(pool_.threads()));
+
+  find_centres(x, rows, inputs, group, chain_centres_[0]);
+  centre_offsets(chain_centres_[0], a, chain_offsets_[0]);
+  // The centre of what is between the layers, from a few rows of each group.
+  Centres& middle = chain_centres_[1];
+  middle.values.assign(static_cast<size_t>(groups * between), 0.0f);
+  std::vector<Codes> samples(static_cast<size_t>(groups));
+  const int64_t step = group / kCentreSamples;
+  for (int64_t g = 0; g < groups; ++g)
+    quantise_rows(x + g * group * inputs, step * inputs, kCentreSamples, inputs, chain_centres_[0].of(g, inputs),
+                  samples[static_cast<size_t>(g)]);
+  pool_.run(a.weight.panels(), [&](int64_t p, int thread) {
+    alignas(64) int32_t sums[kPanel];
+    alignas(64) float part[kCentreSamples * kPanel] = {};
+    const PanelCodes panel = panel_codes(a.weight, p, thread, sums);
+    const int columns = static_cast<int>(std::min<int64_t>(kPanel, between - p * kPanel));
+    for (int64_t g = 0; g < groups; ++g) {
+      code_rows(samples[static_cast<size_t>(g)], 0, kCentreSamples, panel,
+                {.y = part,
+                 .y_stride = kPanel,
+                 .columns = columns,
+                 .bias = offset_of(chain_offsets_[0], a, g, p),
+                 .residual = nullptr,
+                 .activation = first.activation});
+      for (int64_t r = 0; r < kCentreSamples; ++r)
+        for (int j = 0; j < columns; ++j)
+          middle.values[static_cast<size_t>(g * between + p * kPanel + j)] += part[r * kPanel + j] / kCentreSamples;
+    }
+  });
+  encode_centres(middle, groups, between);
+  centre_offsets(middle, b, chain_offsets_[1]);
+
+  const int64_t blocks = (group + kChainRows - 1) / kChainRows;
+  pool_.run(groups * blocks, [&](int64_t i, int thread) {
+    const int64_t g = i / blocks, row = g * group + i % blocks * kChainRows,
+                  n = std::min(kChainRows, group - i % blocks * kChainRows);
+    ChainScratch& scratch = chain_[static_cast<size_t>(thread)];
+    float* hidden = grow(scratch.between, static_cast<size_t>(kChainRows * between) * sizeof(float));
+    alignas(64) int32_t sums[kPanel];
+    const auto layer = [&](const Linear& linear, const Codes& codes, const Buffer& offsets, float* out,
+                           const float* add, Activation activation) {
+      for (int64_t p = 0; p < linear.weight.panels(); ++p)
+        code_rows(codes, 0, n, panel_codes(linear.weight, p, thread, sums),
+                  {.y = out + p * kPanel,
+                   .y_stride = linear.weight.outputs(),
+                   .columns = static_cast<int>(std::min<int64_t>(kPanel, linear.weight.outputs() - p * kPanel)),
+                   .bias = offset_of(offsets, linear, g, p),
+                   .residual = add ? add + p * kPanel : nullptr,
+                   .activation = activation});
+    };
+    quantise_rows(x + row * inputs, inputs, n, inputs, chain_centres_[0].of(g, inputs), scratch.codes);
+    layer(a, scratch.codes, chain_offsets_[0], hidden, nullptr, first.activation);
+    quantise_rows(hidden, between, n, between, middle.of(g, between), scratch.codes);
+    layer(b, scratch.codes, chain_offsets_[1], y + row * outputs, residual ? residual + row * outputs : nullptr,
+          second.activation);
+  });
+}
+
+void Executor::linears(std::span<const LinearCall> calls) {
+  const int64_t rows = calls[0].rows;
+  offsets_.resize(std::max(offsets_.size(), calls.size()));
+  std::vector<LinearTask> tasks;
+  tasks.reserve(64);
+  int64_t all_panels = 0;
+  for (const LinearCall& call : calls) all_panels += call.op->linear->weight.panels();
+  bool in_codes = false, in_groups = false, others = false;
+  for (const LinearCall& call : calls) {
+    const PackedMatrix& w = call.op->linear->weight;
+    const bool grouped = w.format() == WeightFormat::kQ4 && rows <= 2 * kFourBitRows;
+    (grouped ? in_groups : in_codes) |= w.in_codes();
+    others |= !grouped;
+    // A block of rows stays in the second-level cache while the panels of weights pass by.
+    const int64_t bytes = w.inputs() * (w.in_codes() ? 1 : 4), step = w.in_codes() ? kDotRows : 12;
+    int64_t row_block = std::clamp<int64_t>((512 << 10) / bytes / step * step, step, 240);
+    if (w.format() == WeightFormat::kQ4) row_block = rows;  // a panel is widened once for all
+    const int64_t row_blocks = (rows + row_block - 1) / row_block, panels = w.panels();
+    const int64_t panel_block = row_blocks == 1
+                                    ? even_block(all_panels, pool_.threads())
+                                    : std::clamp<int64_t>(row_blocks * panels / (4 * pool_.threads()), 1, kMostPanels);
+    const int64_t run_of_rows = call.group && w.in_codes() ? call.group : rows;  // a block has one centre
+    for (int64_t row = 0; row < rows; row += std::min(row_block, run_of_rows - row % run_of_rows))
+      for (int64_t p = 0; p < panels; p += panel_block)
+        tasks.push_back(
+            {.layer = call.op->linear,
+             .x = call.x,
+             .residual = call.residual,
+             .y = call.y,
+             .activation = call.op->activation,
+             .in_groups = grouped,
+             .offsets = call.group && w.in_codes() ? &offsets_[static_cast<size_t>(&call - calls.data())] : nullptr,
+             .row = row,
+             .rows = std::min(row_block, run_of_rows - row % run_of_rows),
+             .first_panel = p,
+             .last_panel = std::min(panels, p + panel_block)});
+  }
+  // Layers in different formats may share an input: those that need it in the other kind of codes wait for their turn.
+  for (const bool grouped : {false, true}) {
+    if (grouped ? !in_groups : !others) continue;
+    if (grouped || in_codes) quantise(calls[0], calls[0].op->linear->weight.inputs(), grouped);
+    std::vector<LinearTask> part;
+    const auto is_mine = [&](const LinearTask& task) { return task.in_groups == grouped; };
+    if (in_groups && others) std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(part), is_mine);
+    const std::vector<LinearTask>& mine = in_groups && others ? part : tasks;
+    for (size_t i = 0; i < calls.size(); ++i)
+      if (!grouped && calls[i].group && calls[i].op->linear->weight.in_codes())
+        centre_offsets(codes_.centres, *calls[i].op->linear, offsets_[i]);
+    pool_.run(static_cast<int64_t>(mine.size()), [&](int64_t i, int thread) {
+      const LinearTask& task = mine[static_cast<size_t>(i)];
+      if (!task.layer->weight.in_codes()) return float_task(task);
+      grouped ? group_task(task, thread) : code_task(task, thread);
+    });
+  }
+}
+
+void Executor::float_task(const LinearTask& t) {
+  const PackedMatrix& w = t.layer->weight;
+  const auto gemm = w.format() == WeightFormat::kBF16 ? kernels_.gemm_bf16 : kernels_.gemm_f32;
+  for (int64_t p = t.first_panel; p < t.last_panel; ++p)
+    gemm({.x = t.x + t.row * w.inputs(),
+          .x_stride = w.inputs(),
+          .rows = t.rows,
+          .depth = w.inputs(),
+          .panel = w.panel(p),
+          .y = t.y + t.at(t.row, p),
+          .y_stride = w.outputs(),
+          .columns = t.columns(p),
+          .bias = t.bias(p),
+          .residual = t.residual ? t.residual + t.at(t.row, p) : nullptr,
+          .activation = t.activation});
+}
+
+Executor::PanelCodes Executor::panel_codes(const PackedMatrix& w, int64_t p, int thread, int32_t* sums) {
+  if (w.format() != WeightFormat::kQ4) return {reinterpret_cast<const int8_t*>(w.panel(p)), w.scales(p), w.sums(p)};
+  const int64_t groups = filled(w.inputs(), kGroup) / kGroup;
+  auto* wide = reinterpret_cast<int8_t*>(
+      grow(scratch_[static_cast<size_t>(thread)], static_cast<size_t>(groups * kGroup * kPanel)));
+  kernels_.integer->widen(w.panel(p), groups, w.scales(p), wide, sums);
+  return {wide, w.scales(p), sums};
+}
+
+void Executor::code_rows(const Codes& codes, int64_t first, int64_t rows, const PanelCodes& panel,
+                         const PanelOutput& out) {
+  alignas(64) int32_t acc[kDotRows * kPanel];
+  for (int64_t r = 0; r < rows; r += kDotRows) {
+    const int n = static_cast<int>(std::min<int64_t>(kDotRows, rows - r));
+    const auto row = static_cast<size_t>(first + r);
+    kernels_.dot->signed_panel(codes.codes.data() + (first + r) * codes.row_bytes, n, codes.row_bytes / kQuad,
+                               panel.codes, acc);
+    kernels_.integer->finish({.acc = acc,
+                              .values = nullptr,
+                              .rows = n,
+                              .x_scale = &codes.scale[row],
+                              .x_zero = &codes.zero[row],
+                              .w_scale = panel.scales,
+                              .w_sum = panel.sums,
+                              .y = out.y + r * out.y_stride,
+                              .y_stride = out.y_stride,
+                              .columns = out.columns,
+                              .bias = out.bias,
+                              .residual = out.residual ? out.residual + r * out.y_stride : nullptr,
+                              .activation = out.activation});
+  }
+}
+
+void Executor::code_task(const LinearTask& t, int thread) {
+  const PackedMatrix& w = t.layer->weight;
+  alignas(64) int32_t sums[kPanel];
+  for (int64_t p = t.first_panel; p < t.last_panel; ++p)
+    code_rows(codes_, t.row, t.rows, panel_codes(w, p, thread, sums),
+              {.y = t.y + t.at(t.row, p),
+               .y_stride = w.outputs(),
+               .columns = t.columns(p),
+               .bias = t.offsets ? offset_of(*t.offsets, *t.layer, t.row / codes_.group, p) : t.bias(p),
+               .residual = t.residual ? t.residual + t.at(t.row, p) : nullptr,
+               .activation = t.activation});
+}
+
+void Executor::group_task(const LinearTask& t, int) {
+  const PackedMatrix& w = t.layer->weight;
+  const int64_t groups = codes_.row_bytes / kGroup;
+  alignas(64) float values[kFourBitRows * kPanel];
+  for (int64_t p = t.first_panel; p < t.last_panel; ++p)
+    for (int64_t r = t.row; r < t.row + t.rows; r += kFourBitRows) {
+      const int rows = static_cast<int>(std::min<int64_t>(kFourBitRows, t.row + t.rows - r));
+      const auto first = static_cast<size_t>(r * groups);
+      kernels_.dot->four_bit(reinterpret_cast<const int8_t*>(codes_.codes.data()) + r * codes_.row_bytes,
+                             &codes_.scale[first], &codes_.zero[first], rows, groups, w.panel(p), values);
+      kernels_.integer->finish({.acc = nullptr,
+                                .values = values,
+                                .rows = rows,
+                                .x_scale = nullptr,
+                                .x_zero = nullptr,
+                                .w_scale = nullptr,
+                                .w_sum = nullptr,
+                                .y = t.y + t.at(r, p),
+                                .y_stride = w.outputs(),
+                                .columns = t.columns(p),
+                                .bias = t.bias(p),
+                                .residual = t.residual ? t.residual + t.at(r, p) : nullptr,
+                                .activation = t.activation});
+    }
+}
+
+void Executor::quantise(const LinearCall& call, int64_t width, bool in_groups) {
+  const int64_t rows = call.rows, group = in_groups ? 0 : call.group, tile = in_groups ? kFourBitRows : kDotRows;
+  if (call.value && codes_.value == call.value.id && codes_.in_groups == in_groups && codes_.group == group) return;
+  const float* x = call.x;
+  codes_.value = call.value.id;
+  codes_.in_groups = in_groups;
+  codes_.group = group;
+  codes_.row_bytes = filled(width, in_groups ? kGroup : kQuad);
+  const int64_t groups = in_groups ? codes_.row_bytes / kGroup : 1;
+  grow(codes_.codes, static_cast<size_t>(rows * codes_.row_bytes));
+  codes_.scale.resize(std::max(codes_.scale.size(), static_cast<size_t>(rows * groups)));
+  codes_.zero.resize(codes_.scale.size());
+  if (group) find_centres(x, rows, width, group, codes_.centres);
+  // Tiles begin anew with each group, as its blocks of rows do.
+  const int64_t run_of_rows = group ? group : rows, tiles = (run_of_rows + tile - 1) / tile;
+  const auto one_tile = [&](int64_t i, int) {
+    const int64_t first = i / tiles * run_of_rows + i % tiles * tile,
+                  n = std::min(tile, run_of_rows - i % tiles * tile);
+    std::byte* out = codes_.codes.data() + first * codes_.row_bytes;
+    if (!in_groups)
+      return kernels_.integer->quantise(x + first * width, width, static_cast<int>(n),
+                                        group ? codes_.centres.of(first / group, width) : nullptr, width,
+                                        kernels_.dot->x_offset, out, &codes_.scale[static_cast<size_t>(first)],
+                                        &codes_.zero[static_cast<size_t>(first)]);
+    for (int64_t r = 0; r < n; ++r) {
+      const auto at = static_cast<size_t>(first * groups + r);
+      kernels_.integer->quantise_groups(x + (first + r) * width, width, reinterpret_cast<int8_t*>(out) + r * kQuad,
+                                        n * kQuad, &codes_.scale[at], &codes_.zero[at], static_cast<int>(n));
+    }
+  };
+  const int64_t all = rows / run_of_rows * tiles;
+  if (all <= 2)
+    for (int64_t t = 0; t < all; ++t) one_tile(t, 0);
+  else
+    pool_.run(all, one_tile);
+}
+
+void Executor::quantise_rows(const float* x, int64_t stride, int64_t rows, int64_t width, const float* centre,
+                             Codes& out) const {
+  out.row_bytes = filled(width, kQuad);
+  grow(out.codes, static_cast<size_t>(rows * out.row_bytes));
+  out.scale.resize(std::max(out.scale.size(), static_cast<size_t>(rows)));
+  out.zero.resize(out.scale.size());
+  for (int64_t r = 0; r < rows; r += kDotRows)
+    kernels_.integer->quantise(x + r * stride, stride, static_cast<int>(std::min<int64_t>(kDotRows, rows - r)), centre,
+                               width, kernels_.dot->x_offset, out.codes.data() + r * out.row_bytes,
+                               &out.scale[static_cast<size_t>(r)], &out.zero[static_cast<size_t>(r)]);
+}
+
+void Executor::find_centres(const float* x, int64_t rows, int64_t width, int64_t group, Centres& out) {
+  const int64_t groups = rows / group, used = (group + kCentreEvery - 1) / kCentreEvery;
+  out.values.assign(static_cast<size_t>(groups * width), 0.0f);
+  for (int64_t g = 0; g < groups; ++g) {
+    float* centre = &out.values[static_cast<size_t>(g * width)];
+    for (int64_t r = 0; r < group; r += kCentreEvery) kernels_.add(centre, x + (g * group + r) * width, width, centre);
+    for (int64_t i = 0; i < width; ++i) centre[i] /= static_cast<float>(used);
+  }
+  encode_centres(out, groups, width);
+}
+
+void Executor::encode_centres(Centres& centres, int64_t groups, int64_t width) const {
+  centres.groups = groups;
+  centres.row_bytes = filled(width, kQuad);
+  grow(centres.codes, static_cast<size_t>(groups * 2 * centres.row_bytes));
+  centres.scale.resize(static_cast<size_t>(2 * groups));
+  centres.zero.resize(static_cast<size_t>(2 * groups));
+  std::vector<float> rest(static_cast<size_t>(width));
+  std::vector<std::byte> row(static_cast<size_t>(centres.row_bytes));
+  for (int64_t g = 0; g < groups; ++g) {
+    std::copy_n(centres.of(g, width), width, rest.begin());
+    for (int pass = 0; pass < 2; ++pass) {
+      const auto at = static_cast<size_t>(2 * g + pass);
+      kernels_.integer->quantise(rest.data(), width, 1, nullptr, width, kernels_.dot->x_offset, row.data(),
+                                 &centres.scale[at], &centres.zero[at]);
+      std::byte* codes = centres.codes.data() + g * 2 * centres.row_bytes + pass * kQuad;
+      for (int64_t q = 0; q < centres.row_bytes / kQuad; ++q)
+        std::memcpy(codes + q * 2 * kQuad, &row[static_cast<size_t>(q * kQuad)], kQuad);
+      const auto code = [&](int64_t i) {
+        const std::byte b = row[static_cast<size_t>(i)];
+        return kernels_.dot->x_offset ? static_cast<int32_t>(static_cast<int8_t>(b))
+                                      : static_cast<int32_t>(static_cast<uint8_t>(b));
+      };
+      for (int64_t i = 0; i < width; ++i)
+        rest[static_cast<size_t>(i)] -= centres.scale[at] * static_cast<float>(code(i) - centres.zero[at]);
+    }
+  }
+}
+
+void Executor::centre_offsets(const Centres& centres, const Linear& layer, Buffer& out) {
+  const PackedMatrix& w = layer.weight;
+  grow(out, static_cast<size_t>(centres.groups * w.panels() * kPanel) * sizeof(float));
+  pool_.run(w.panels(), [&](int64_t p, int thread) {
+    alignas(64) int32_t acc[2 * kPanel], sums[kPanel];
+    alignas(64) float both[2 * kPanel];
+    const PanelCodes panel = panel_codes(w, p, thread, sums);
+    for (int64_t g = 0; g < centres.groups; ++g) {
+      kernels_.dot->signed_panel(centres.codes.data() + g * 2 * centres.row_bytes, 2, centres.row_bytes / kQuad,
+                                 panel.codes, acc);
+      kernels_.integer->finish({.acc = acc,
+                                .values = nullptr,
+                                .rows = 2,
+                                .x_scale = &centres.scale[static_cast<size_t>(2 * g)],
+                                .x_zero = &centres.zero[static_cast<size_t>(2 * g)],
+                                .w_scale = panel.scales,
+                                .w_sum = panel.sums,
+                                .y = both,
+                                .y_stride = kPanel,
+                                .columns = kPanel,
+                                .bias = nullptr,
+                                .residual = nullptr,
+                                .activation = Activation::kNone});
+      float* offset = out.f32() + (g * w.panels() + p) * kPanel;
+      for (int64_t j = 0; j < kPanel; ++j) {
+        const bool has_bias = layer.bias.bytes() && p * kPanel + j < w.outputs();
+        offset[j] = both[j] + both[kPanel + j] + (has_bias ? layer.bias.f32()[p * kPanel + j] : 0);
+      }
+    }
+  });
+}
+
+const float* Executor::offset_of(const Buffer& offsets, const Linear& layer, int64_t group, int64_t panel) {
+  return offsets.f32() + (group * layer.weight.panels() + panel) * kPanel;
+}
+
+}  // namespace onsight::compute
