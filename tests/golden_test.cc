@@ -77,7 +77,7 @@ class Golden : public testing::TestWithParam<const char*> {
 
 TEST_P(Golden, TraceEqualsTransformers) {
   std::map<std::string, Array> traced;
-  Status status = engine_->trace(request_, [&](std::string_view name, const Tensor& tensor) -> Status {
+  Status status = engine_->trace(request_, /*answer=*/{}, [&](std::string_view name, const Tensor& tensor) -> Status {
     traced[std::string(name)] = {tensor.shape, to_doubles(tensor)};
     return {};
   });

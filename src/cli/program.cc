@@ -64,7 +64,8 @@ Examples:
             R"(Writes NumPy files: input_ids.npy [n], pixel_values.npy [tiles, 3, T, T] (normalised f32),
 image_features.npy [tiles x N, d_text], logits.npy [n, vocabulary], and the activations after each
 layer: vision.layers.0.npy, ..., text.layers.0.npy, .... All files appear at the end, or none;
-those of an earlier trace in DIR are replaced.
+those of an earlier trace in DIR are replaced. n counts the tokens of the prompt and, with --answer,
+those of the answer after it; each row of logits.npy is the choice of the token that comes next.
 
 With --compare and neither PROMPT nor --image, DIR is not written but compared as it is. The table
 follows the forward pass; the relative error is |a - b| / |b| with b from OTHER_DIR. Exit code 0:

@@ -94,13 +94,14 @@ class Trace : public Verb {
                    "the relative error that is still equal (default 0.001)");
     options_.declare_inputs(options, "a picture, in order; - reads it from standard input");
     options_.declare_prompt(options);
+    options.text("--answer", "TEXT", answer_, "an answer as ask prints it, run through after the prompt");
     options_.quantisation = static_cast<int>(engine::Quantisation::kNone);  // what is compared is the checkpoint
     options_.declare_cost(options);
   }
 
   Status run(Context& context) override {
     if (!out_ || out_->empty()) return make_error(ErrorCode::kUsage, "expected --out DIR, the folder of the trace");
-    bool compare_only = other_ && options_.images.empty() && !options_.prompt;
+    bool compare_only = other_ && options_.images.empty() && !options_.prompt && !answer_;
     if (!compare_only) TRY_STATUS(write_trace(context));
     if (!other_) return {};
     TRY(Comparison comparison, compare_traces(*out_, *other_, tolerance_));
@@ -125,17 +126,18 @@ class Trace : public Verb {
       if (interrupted()) return make_error(ErrorCode::kInterrupted, "interrupted");
       return {};
     };
-    Status traced = engine->trace(request, [&](std::string_view name, const compute::Tensor& tensor) -> Status {
+    const auto write = [&](std::string_view name, const compute::Tensor& tensor) -> Status {
       TRY_STATUS(stopped());
       return staging.write(std::string(name), tensor);
-    });
+    };
+    Status traced = engine->trace(request, answer_.value_or(""), write);
     TRY_STATUS(std::move(traced));
     TRY_STATUS(stopped());
     return staging.commit();
   }
 
   RequestOptions options_;
-  std::optional<std::string> out_, other_;
+  std::optional<std::string> out_, other_, answer_;
   double tolerance_ = 1e-3;
 };
 

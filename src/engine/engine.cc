@@ -124,8 +124,8 @@ class ModelEngine : public Engine {
     return guarded([&] { return run(request, callbacks); });
   }
 
-  Status trace(const Request& request, const TraceSink& sink) override {
-    return guarded([&] { return run_trace(request, sink); });
+  Status trace(const Request& request, std::string_view answer, const TraceSink& sink) override {
+    return guarded([&] { return run_trace(request, answer, sink); });
   }
 
   RequestWork work(int64_t prompt_tokens, int64_t context) const override {
@@ -433,8 +433,19 @@ class ModelEngine : public Engine {
     return {};
   }
 
-  Status run_trace(const Request& request, const TraceSink& sink) {
+  // Appends what generate() would have sampled for this text: it begins with the space that TextStream leaves out.
+  Status append_answer(std::string_view answer, std::vector<int32_t>& ids) const {
+    if (answer.empty()) return {};
+    const std::vector<int32_t> more = model_->tokenizer().encode(fmt::format(" {}", answer));
+    ids.insert(ids.end(), more.begin(), more.end());
+    const auto context = static_cast<size_t>(model_->facts().context_length);
+    if (ids.size() <= context) return {};
+    return bad_input("prompt and answer: {} tokens, expected at most the model's context of {}", ids.size(), context);
+  }
+
+  Status run_trace(const Request& request, std::string_view answer, const TraceSink& sink) {
     TRY(models::Prompt prompt, prepare(request));
+    TRY_STATUS(append_answer(answer, prompt.ids));
     const models::ModelFacts& facts = model_->facts();
     const int64_t n = static_cast<int64_t>(prompt.ids.size()), tiles = static_cast<int64_t>(prompt.tiles.size());
     TRY_STATUS(sink("input_ids", view(DType::kI32, {n}, prompt.ids.data())));

@@ -103,7 +103,7 @@ struct Callbacks {
   std::function<void(Stage, int64_t done, int64_t total)> on_progress;  // tiles read; prompt tokens processed
 };
 
-// Receives named tensors of one forward pass over a prompt: "input_ids" [n] i32, "pixel_values" [tiles, 3, T, T],
+// Receives named tensors of one forward pass: "input_ids" [n] i32, "pixel_values" [tiles, 3, T, T],
 // "image_features" [tiles * N, d_text], "vision.embeddings", "vision.layers.<i>", "vision.post_layernorm" [tiles,
 // patches, d_vision], "text.embeddings", "text.layers.<i>", "text.norm" [n, d_text], "logits" [n, vocabulary]. The
 // tensor is valid during the call only.
@@ -144,8 +144,9 @@ class Engine {
   virtual const ModelInfo& info() const = 0;
   // Runs one request to its end. Consecutive requests that share a prefix (a chat) reuse its computed state.
   virtual Result<Reply> generate(const Request& request, const Callbacks& callbacks) = 0;
-  // One forward pass over the prompt of `request`; nothing is generated.
-  virtual Status trace(const Request& request, const TraceSink& sink) = 0;
+  // One forward pass over the prompt of `request` and `answer` after it, a text as in Reply, or nothing; nothing is
+  // generated.
+  virtual Status trace(const Request& request, std::string_view answer, const TraceSink& sink) = 0;
   // Of a request with so many tokens before the answer, of an answer token that stands behind `context` others.
   virtual RequestWork work(int64_t prompt_tokens, int64_t context) const = 0;
 };

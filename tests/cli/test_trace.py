@@ -1,4 +1,5 @@
 """trace: all files or none; and the comparison of two folders."""
+import json
 import os
 import resource
 import signal
@@ -6,6 +7,8 @@ import struct
 import time
 
 import pytest
+
+from conftest import NANO, ROOT
 
 NAMES = ["input_ids", "text.embeddings", *[f"text.layers.{i}" for i in range(11)], "logits"]
 
@@ -39,6 +42,33 @@ def test_writes_a_file_for_each_tensor(trace, tmp_path):
     assert ids.tolist() == [1, 2, 3] and ids.dtype == numpy.int32
     logits = numpy.load(tmp_path / "new" / "deep" / "logits.npy")
     assert logits.shape == (3, 4) and logits.dtype == numpy.float32 and logits[0, 1] == 2
+
+
+def test_an_answer_is_run_through_after_the_prompt(trace, tmp_path, refused):
+    numpy = pytest.importorskip("numpy")
+    assert trace(tmp_path / "a", "x", "--answer", "AB").returncode == 0
+    assert numpy.load(tmp_path / "a" / "input_ids.npy").tolist() == [1, 2, 3, ord("A"), ord("B")]
+    assert numpy.load(tmp_path / "a" / "logits.npy").shape == (5, 4)
+    refused(trace(tmp_path / "a", "--compare", tmp_path / "a", "--answer", "AB"), 2, "expected a question, a picture")
+
+
+def test_the_answer_that_ask_gives_is_what_each_position_chooses(onsight, tmp_path):
+    numpy = pytest.importorskip("numpy")
+    question = "--model", NANO, "--quant", "none", "--image", ROOT / "examples" / "receipt.jpg", "Read the text."
+    answer = json.loads(onsight("ask", "--json", *question).stdout)
+    for name, more in (("prompt", ()), ("both", ("--answer", answer["text"]))):
+        done = onsight("trace", "--out", tmp_path / name, *question, *more)
+        assert done.returncode == 0, done.stderr
+    prompt, both = (numpy.load(tmp_path / name / "input_ids.npy").tolist() for name in ("prompt", "both"))
+    assert len(prompt) == answer["prompt_tokens"] and both[: len(prompt)] == prompt
+    given = both[len(prompt) :]
+    assert len(given) == answer["completion_tokens"]
+    chosen = numpy.load(tmp_path / "both" / "logits.npy").argmax(-1).tolist()[len(prompt) - 1 :]
+    assert chosen[:-1] == given and chosen[-1] not in given  # then the end
+
+
+def test_an_answer_beyond_the_context_is_refused(onsight, tmp_path, refused):
+    refused(onsight("trace", "--model", NANO, "--out", tmp_path / "t", "x", "--answer", "y" * 1024), 3, "prompt and answer", "context of 1024")
 
 
 def test_an_earlier_trace_is_replaced_and_other_files_stay(trace, tmp_path):

@@ -71,18 +71,20 @@ class ScriptedEngine : public engine::Engine {
     return reply;
   }
 
-  Status trace(const engine::Request& request, const engine::TraceSink& sink) override {
+  Status trace(const engine::Request& request, std::string_view answer, const engine::TraceSink& sink) override {
     TRY_STATUS(begin(request));
     std::vector<int32_t> ids = {1, 2, 3};
-    TRY_STATUS(sink("input_ids", {compute::DType::kI32, {3}, reinterpret_cast<std::byte*>(ids.data())}));
-    std::vector<float> values(12);
+    for (const char c : answer) ids.push_back(c);
+    const auto n = static_cast<int64_t>(ids.size());
+    TRY_STATUS(sink("input_ids", {compute::DType::kI32, {n}, reinterpret_cast<std::byte*>(ids.data())}));
+    std::vector<float> values(4 * ids.size());
     for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) + 1 + script_.value("offset", 0.0f);
     std::vector<std::string> names = {"text.embeddings"};
     for (int i = 0; i < script_.value("layers", 11); ++i) names.push_back(fmt::format("text.layers.{}", i));
     names.push_back("logits");
     for (const std::string& name : names) {
       wait_ms(script_.value("delay_ms", 0));
-      TRY_STATUS(sink(name, {compute::DType::kF32, {3, 4}, reinterpret_cast<std::byte*>(values.data())}));
+      TRY_STATUS(sink(name, {compute::DType::kF32, {n, 4}, reinterpret_cast<std::byte*>(values.data())}));
     }
     return {};
   }
