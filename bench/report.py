@@ -124,9 +124,39 @@ def sweep_table(sweep):
 
 
 def fidelity_table(results):
+    if "pictures" in results:
+        return shipped_table(results)
     rows = [[f"`{row['options']}`", f"{100 * row['features']:.2f} %", f"{row['kl']:.5f}", f"{100 * row['top1']:.1f} %"] for row in results["rows"]]
     line = f"{results['model']}, {results['image']}, {results['rows'][0]['positions']} positions.\n\n"
     return line + table(["", "image features, relative error", "mean KL", "same first choice"], rows)
+
+
+SETS = {"read1": "reading, 1 line: character error rate", "read2": "2 lines", "read3": "3 lines", "scene": "scene questions answered rightly",
+        "gauge": "gauges within 5 % of full scale"}  # fmt: skip
+
+
+def shipped_table(results):
+    rows = []
+    for row in results["rows"]:
+        cells = [f"{row[part]['kl']:.5f}, {100 * row[part]['top1']:.1f} %" for part in ("answer", "all")]
+        rows.append([f"`{row['options']}`", f"{100 * row['features']:.2f} %", *cells])
+    answer, every = (results["rows"][0][part]["positions"] for part in ("answer", "all"))
+    text = f"{results['model']}, {results['pictures']} pictures; {answer} positions of the answers, {every} in all.\n\n"
+    text += table(["", "image features, relative error", "answer: mean KL, same first choice", "all positions: the same"], rows)
+    if "answers" not in results:
+        return text
+    rows = []
+    for row in results["answers"]:
+        cells = [f"{100 * row['figures']['none']:.2f} %"]
+        for q, drop in row["drops"].items():
+            cells += [f"{100 * row['figures'][q]:.2f} %", f"{100 * drop:+.2f} ± {100 * row['errors'][q]:.2f}"]
+        rows.append([SETS[row["name"]], row["n"], *cells])
+    rows.append(["the same answer as in floats", sum(row["n"] for row in results["answers"]), "", *(
+        cell for share in results["same_answers"].values() for cell in (f"{100 * share:.1f} %", ""))])  # fmt: skip
+    head = ["", "pictures", "floats"]
+    for q in results["same_answers"]:
+        head += [f"`--quant {q}`", "points worse"]
+    return text + "\n" + table(head, rows)
 
 
 def filled(page, folder):
