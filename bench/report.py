@@ -126,8 +126,19 @@ def sweep_table(sweep):
 def fidelity_table(results):
     if "pictures" in results:
         return shipped_table(results)
+    if "preset" in results:
+        return peers_fidelity_table(results)
     rows = [[f"`{row['options']}`", f"{100 * row['features']:.2f} %", f"{row['kl']:.5f}", f"{100 * row['top1']:.1f} %"] for row in results["rows"]]
     line = f"{results['model']}, {results['image']}, {results['rows'][0]['positions']} positions.\n\n"
+    return line + table(["", "image features, relative error", "mean KL", "same first choice"], rows)
+
+
+def peers_fidelity_table(results):
+    rows = []
+    for row in results["rows"]:
+        features = f"{100 * row['features']:.2f} %" if row["features"] else "–"
+        rows.append([row["name"], features, f"{row['kl']:.5f}", f"{100 * row['top1']:.1f} %"])
+    line = f"{results['preset']} shapes, {results['rows'][0]['positions']} tokens of text.\n\n"
     return line + table(["", "image features, relative error", "mean KL", "same first choice"], rows)
 
 
