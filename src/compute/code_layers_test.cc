@@ -13,6 +13,7 @@ namespace {
 struct Case {
   std::vector<float> x, w, bias, residual;
   int64_t rows, inputs, outputs;
+  bool fine = false;
 
   Case(int64_t n, int64_t from, int64_t to, float shared = 0) : rows(n), inputs(from), outputs(to) {
     std::mt19937 engine(static_cast<uint32_t>(rows * 7 + inputs));
@@ -39,6 +40,15 @@ struct Case {
     return one;
   }
 
+  // For the error of the inputs alone.
+  Case with_rounded_weights() const {
+    Case rounded = *this;
+    const PackedMatrix packed = PackedMatrix::pack(
+        {DType::kF32, {outputs, inputs}, reinterpret_cast<const std::byte*>(w.data())}, WeightFormat::kQ8);
+    for (int64_t j = 0; j < outputs; ++j) packed.row(j, &rounded.w[static_cast<size_t>(j * inputs)]);
+    return rounded;
+  }
+
   std::vector<float> run(WeightFormat format, const KernelTable& kernels, int64_t group = 0, int threads = 2) const {
     Linear layer, twin;
     const auto tensor = [](const std::vector<float>& v, Shape s) {
@@ -46,6 +56,7 @@ struct Case {
     };
     layer.weight = PackedMatrix::pack(tensor(w, {outputs, inputs}), format);
     twin.weight = PackedMatrix::pack(tensor(w, {outputs, inputs}), WeightFormat::kQ8);
+    layer.fine = twin.fine = fine;
     layer.bias = Buffer(static_cast<size_t>(outputs) * sizeof(float));
     std::copy(bias.begin(), bias.end(), layer.bias.f32());
     Graph g;
@@ -91,24 +102,37 @@ TEST(CodeLayers, AreNearTheFloatLayer) {
 TEST(CodeLayers, WhatAGroupOfRowsSharesCostsNoPrecision) {
   for (const KernelTable* table : available_kernels()) {
     const Case c(96, 128, 64, /*shared=*/30.0f);
-    std::vector<float> w = c.w;
     const std::vector<float> plain = c.run(WeightFormat::kQ8, *table), centred = c.run(WeightFormat::kQ8, *table, 32);
-    // Against the float layer of the rounded weights: the error of the activations alone.
-    Case rounded = c;
-    const PackedMatrix packed =
-        PackedMatrix::pack({DType::kF32, {64, 128}, reinterpret_cast<const std::byte*>(w.data())}, WeightFormat::kQ8);
-    for (int64_t j = 0; j < 64; ++j) packed.row(j, &rounded.w[static_cast<size_t>(j * 128)]);
-    const std::vector<float> exact = rounded.run(WeightFormat::kF32, kScalarKernels);
+    const std::vector<float> exact = c.with_rounded_weights().run(WeightFormat::kF32, kScalarKernels);
     EXPECT_LE(distance(centred, exact), 0.1 * distance(plain, exact)) << table->name;
   }
 }
 
+TEST(CodeLayers, FineInputsLeaveTheRoundingOfTheWeights) {
+  for (const KernelTable* table : available_kernels())
+    for (int64_t rows : {1, 8, 96}) {
+      Case c(rows, 130, 70, /*shared=*/3.0f);
+      const std::vector<float> exact = c.with_rounded_weights().run(WeightFormat::kF32, kScalarKernels);
+      const double plain = distance(c.run(WeightFormat::kQ8, *table), exact);
+      c.fine = true;
+      for (int64_t group : {int64_t{0}, rows})
+        EXPECT_LE(distance(c.run(WeightFormat::kQ8, *table, group), exact), 0.02 * plain) << table->name << " " << rows;
+    }
+}
+
 // What drafting rests on; for float layers too.
 TEST(CodeLayers, ARowOfFewHasTheBitsOfARowAlone) {
+  constexpr WeightFormat kQ8 = WeightFormat::kQ8, kQ4 = WeightFormat::kQ4;
   for (const KernelTable* table : available_kernels())
-    for (WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kQ8, WeightFormat::kQ4})
+    for (auto [format, fine] : {std::pair{WeightFormat::kF32, false},
+                                {WeightFormat::kBF16, false},
+                                {kQ8, false},
+                                {kQ8, true},
+                                {kQ4, false},
+                                {kQ4, true}})
       for (int64_t rows = 2; rows <= kExactRows; ++rows) {
-        const Case c(rows, 131, 70);
+        Case c(rows, 131, 70);
+        c.fine = fine;
         std::vector<float> among = c.run(format, *table);
         among.erase(among.begin(), among.end() - 70);
         EXPECT_EQ(among, c.last().run(format, *table)) << table->name << " " << to_string(format) << " " << rows;

@@ -73,9 +73,10 @@ Status Executor::run(const Graph& graph, const Bindings& bindings, const Observe
     // to the output of the next.
     size_t end = i + 1;
     const auto joins = [&](const Op& op) {
-      return op.kind == OpKind::kLinear && !op.in[1] && op.in[0].id == ops[i].in[0].id;
+      return op.kind == OpKind::kLinear && !op.in[1] && op.in[0].id == ops[i].in[0].id &&
+             op.linear->fine == ops[i].linear->fine;
     };
-    if (joins(ops[i]))
+    if (ops[i].kind == OpKind::kLinear && joins(ops[i]))
       while (end < ops.size() && joins(ops[end])) ++end;
     if (end == i + 1 && is_chain(graph, i)) {
       chain(run, ops[i], ops[i + 1]);

@@ -86,20 +86,25 @@ class Executor {
   // What a layer makes of the centres, and its bias: [group][outputs, filled up to whole panels].
   void centre_offsets(const Centres& centres, const Linear& layer, Buffer& out);
   static const float* offset_of(const Buffer& offsets, const Linear& layer, int64_t group, int64_t panel);
-  // Rows of one value in codes, in tiles of up to kDotRows rows, or of kFourBitRows rows in groups.
-  struct Codes {
-    int32_t value = -1;
-    bool in_groups = false;
+  // Rows in codes, in tiles of up to kDotRows rows, or of kFourBitRows rows in groups.
+  struct RowCodes {
     int64_t row_bytes = 0;
-    int64_t group = 0;  // rows that share a centre, or 0
     Buffer codes;
-    Centres centres;
     std::vector<float> scale;   // of a row; in groups: of each group of a row, [tile][group][row]
     std::vector<int32_t> zero;  // likewise; in groups: the sum of the codes
+    void reserve(int64_t rows, int64_t bytes_a_row, int64_t scales_a_row = 1);
+  };
+  // Those of one value.
+  struct Codes : RowCodes {
+    int32_t value = -1;
+    bool in_groups = false, fine = false;
+    int64_t group = 0;  // rows that share a centre, or 0
+    Centres centres;
+    RowCodes rest;  // where fine: what the codes have rounded away
   };
   // By one thread, without groups.
   void quantise_rows(const float* x, int64_t stride, int64_t rows, int64_t width, const float* centre,
-                     Codes& out) const;
+                     RowCodes& out) const;
   struct PanelCodes {
     const int8_t* codes;
     const float* scales;
@@ -114,7 +119,8 @@ class Executor {
     const float *bias, *residual;
     Activation activation;
   };
-  void code_rows(const Codes& codes, int64_t first, int64_t rows, const PanelCodes& panel, const PanelOutput& out);
+  void finish_values(const float* values, int64_t rows, int64_t first, const PanelOutput& out) const;
+  void code_rows(const RowCodes& codes, int64_t first, int64_t rows, const PanelCodes& panel, const PanelOutput& out);
   void attention(Run& run, const Op& op);
   void attention_in_codes(Run& run, const Op& op);
   void cached_attention(Run& run, const Op& op);
@@ -136,7 +142,7 @@ class Executor {
   Centres chain_centres_[2];     // before each layer of a chain
   Buffer chain_offsets_[2];
   struct ChainScratch {
-    Codes codes;
+    RowCodes codes;
     Buffer between;
   };
   std::vector<ChainScratch> chain_;  // one a thread

@@ -31,7 +31,9 @@ bool is_chain(const Graph& graph, size_t first) {
   const Op &a = ops[first], &b = ops[first + 1];
   if (a.kind != OpKind::kLinear || b.kind != OpKind::kLinear || b.in[0].id != a.output.id || b.in[1].id == a.output.id)
     return false;
-  if (!a.linear->weight.in_codes() || !b.linear->weight.in_codes() || a.group <= kChainRows) return false;
+  if (!a.linear->weight.in_codes() || !b.linear->weight.in_codes() || a.linear->fine || b.linear->fine ||
+      a.group <= kChainRows)
+    return false;
   for (size_t i = first + 2; i < ops.size(); ++i)
     for (Value v : ops[i].in)
       if (v.id == a.output.id) return false;
@@ -80,7 +82,7 @@ void Executor::chain(Run& run, const Op& first, const Op& second) {
   // The centre of what is between the layers, from a few rows of each group.
   Centres& middle = chain_centres_[1];
   middle.values.assign(static_cast<size_t>(groups * between), 0.0f);
-  std::vector<Codes> samples(static_cast<size_t>(groups));
+  std::vector<RowCodes> samples(static_cast<size_t>(groups));
   const int64_t step = group / kCentreSamples;
   for (int64_t g = 0; g < groups; ++g)
     quantise_rows(x + g * group * inputs, step * inputs, kCentreSamples, inputs, chain_centres_[0].of(g, inputs),
@@ -113,7 +115,7 @@ void Executor::chain(Run& run, const Op& first, const Op& second) {
     ChainScratch& scratch = chain_[static_cast<size_t>(thread)];
     float* hidden = grow(scratch.between, static_cast<size_t>(kChainRows * between) * sizeof(float));
     alignas(64) int32_t sums[kPanel];
-    const auto layer = [&](const Linear& linear, const Codes& codes, const Buffer& offsets, float* out,
+    const auto layer = [&](const Linear& linear, const RowCodes& codes, const Buffer& offsets, float* out,
                            const float* add, Activation activation) {
       for (int64_t p = 0; p < linear.weight.panels(); ++p)
         code_rows(codes, 0, n, panel_codes(linear.weight, p, thread, sums),
@@ -153,21 +155,21 @@ void Executor::linears(std::span<const LinearCall> calls) {
     const int64_t panel_block = row_blocks == 1
                                     ? even_block(all_panels, pool_.threads())
                                     : std::clamp<int64_t>(row_blocks * panels / (4 * pool_.threads()), 1, kMostPanels);
-    const int64_t run_of_rows = call.group && w.in_codes() ? call.group : rows;  // a block has one centre
+    const bool centred = call.group && w.in_codes() && !call.op->linear->fine;
+    const int64_t run_of_rows = centred ? call.group : rows;  // a block has one centre
     for (int64_t row = 0; row < rows; row += std::min(row_block, run_of_rows - row % run_of_rows))
       for (int64_t p = 0; p < panels; p += panel_block)
-        tasks.push_back(
-            {.layer = call.op->linear,
-             .x = call.x,
-             .residual = call.residual,
-             .y = call.y,
-             .activation = call.op->activation,
-             .in_groups = grouped,
-             .offsets = call.group && w.in_codes() ? &offsets_[static_cast<size_t>(&call - calls.data())] : nullptr,
-             .row = row,
-             .rows = std::min(row_block, run_of_rows - row % run_of_rows),
-             .first_panel = p,
-             .last_panel = std::min(panels, p + panel_block)});
+        tasks.push_back({.layer = call.op->linear,
+                         .x = call.x,
+                         .residual = call.residual,
+                         .y = call.y,
+                         .activation = call.op->activation,
+                         .in_groups = grouped,
+                         .offsets = centred ? &offsets_[static_cast<size_t>(&call - calls.data())] : nullptr,
+                         .row = row,
+                         .rows = std::min(row_block, run_of_rows - row % run_of_rows),
+                         .first_panel = p,
+                         .last_panel = std::min(panels, p + panel_block)});
   }
   // Layers in different formats may share an input: those that need it in the other kind of codes wait for their turn.
   for (const bool grouped : {false, true}) {
@@ -178,7 +180,7 @@ void Executor::linears(std::span<const LinearCall> calls) {
     if (in_groups && others) std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(part), is_mine);
     const std::vector<LinearTask>& mine = in_groups && others ? part : tasks;
     for (size_t i = 0; i < calls.size(); ++i)
-      if (!grouped && calls[i].group && calls[i].op->linear->weight.in_codes())
+      if (!grouped && codes_.group && calls[i].op->linear->weight.in_codes())
         centre_offsets(codes_.centres, *calls[i].op->linear, offsets_[i]);
     pool_.run(static_cast<int64_t>(mine.size()), [&](int64_t i, int thread) {
       const LinearTask& task = mine[static_cast<size_t>(i)];
@@ -214,7 +216,7 @@ Executor::PanelCodes Executor::panel_codes(const PackedMatrix& w, int64_t p, int
   return {wide, w.scales(p), sums};
 }
 
-void Executor::code_rows(const Codes& codes, int64_t first, int64_t rows, const PanelCodes& panel,
+void Executor::code_rows(const RowCodes& codes, int64_t first, int64_t rows, const PanelCodes& panel,
                          const PanelOutput& out) {
   alignas(64) int32_t acc[kDotRows * kPanel];
   for (int64_t r = 0; r < rows; r += kDotRows) {
@@ -241,14 +243,50 @@ void Executor::code_rows(const Codes& codes, int64_t first, int64_t rows, const 
 void Executor::code_task(const LinearTask& t, int thread) {
   const PackedMatrix& w = t.layer->weight;
   alignas(64) int32_t sums[kPanel];
-  for (int64_t p = t.first_panel; p < t.last_panel; ++p)
-    code_rows(codes_, t.row, t.rows, panel_codes(w, p, thread, sums),
-              {.y = t.y + t.at(t.row, p),
-               .y_stride = w.outputs(),
-               .columns = t.columns(p),
-               .bias = t.offsets ? offset_of(*t.offsets, *t.layer, t.row / codes_.group, p) : t.bias(p),
-               .residual = t.residual ? t.residual + t.at(t.row, p) : nullptr,
-               .activation = t.activation});
+  alignas(64) float values[kDotRows * kPanel];
+  for (int64_t p = t.first_panel; p < t.last_panel; ++p) {
+    const PanelCodes panel = panel_codes(w, p, thread, sums);
+    const PanelOutput out = {.y = t.y + t.at(t.row, p),
+                             .y_stride = w.outputs(),
+                             .columns = t.columns(p),
+                             .bias = t.offsets ? offset_of(*t.offsets, *t.layer, t.row / codes_.group, p) : t.bias(p),
+                             .residual = t.residual ? t.residual + t.at(t.row, p) : nullptr,
+                             .activation = t.activation};
+    if (!codes_.fine) {
+      code_rows(codes_, t.row, t.rows, panel, out);
+      continue;
+    }
+    for (int64_t r = 0; r < t.rows; r += kDotRows) {
+      const int64_t n = std::min<int64_t>(kDotRows, t.rows - r);
+      PanelOutput both = {.y = values,
+                          .y_stride = kPanel,
+                          .columns = kPanel,
+                          .bias = nullptr,
+                          .residual = nullptr,
+                          .activation = Activation::kNone};
+      code_rows(codes_, t.row + r, n, panel, both);
+      both.residual = values;
+      code_rows(codes_.rest, t.row + r, n, panel, both);
+      finish_values(values, n, r, out);
+    }
+  }
+}
+
+// Outputs [rows, kPanel] that lack bias, activation and residual only, to the rows from `first` on.
+void Executor::finish_values(const float* values, int64_t rows, int64_t first, const PanelOutput& out) const {
+  kernels_.integer->finish({.acc = nullptr,
+                            .values = values,
+                            .rows = static_cast<int>(rows),
+                            .x_scale = nullptr,
+                            .x_zero = nullptr,
+                            .w_scale = nullptr,
+                            .w_sum = nullptr,
+                            .y = out.y + first * out.y_stride,
+                            .y_stride = out.y_stride,
+                            .columns = out.columns,
+                            .bias = out.bias,
+                            .residual = out.residual ? out.residual + first * out.y_stride : nullptr,
+                            .activation = out.activation});
 }
 
 void Executor::group_task(const LinearTask& t, int) {
@@ -261,51 +299,80 @@ void Executor::group_task(const LinearTask& t, int) {
       const auto first = static_cast<size_t>(r * groups);
       kernels_.dot->four_bit(reinterpret_cast<const int8_t*>(codes_.codes.data()) + r * codes_.row_bytes,
                              &codes_.scale[first], &codes_.zero[first], rows, groups, w.panel(p), values);
-      kernels_.integer->finish({.acc = nullptr,
-                                .values = values,
-                                .rows = rows,
-                                .x_scale = nullptr,
-                                .x_zero = nullptr,
-                                .w_scale = nullptr,
-                                .w_sum = nullptr,
-                                .y = t.y + t.at(r, p),
-                                .y_stride = w.outputs(),
-                                .columns = t.columns(p),
-                                .bias = t.bias(p),
-                                .residual = t.residual ? t.residual + t.at(r, p) : nullptr,
-                                .activation = t.activation});
+      finish_values(values, rows, r - t.row,
+                    {.y = t.y + t.at(t.row, p),
+                     .y_stride = w.outputs(),
+                     .columns = t.columns(p),
+                     .bias = t.bias(p),
+                     .residual = t.residual ? t.residual + t.at(t.row, p) : nullptr,
+                     .activation = t.activation});
     }
 }
 
+namespace {
+
+// What is left of x [rows, width] where the codes of a tile stand for it. It may overwrite x.
+void subtract_codes(const DotTiles& dot, const float* x, int64_t width, int rows, const std::byte* codes,
+                    const float* scale, const int32_t* zero, float* rest) {
+  for (int r = 0; r < rows; ++r)
+    for (int64_t i = 0; i < width; ++i) {
+      const std::byte b = codes[(i / kQuad * rows + r) * kQuad + i % kQuad];
+      const int32_t code =
+          dot.x_offset ? static_cast<int32_t>(static_cast<int8_t>(b)) : static_cast<int32_t>(static_cast<uint8_t>(b));
+      rest[r * width + i] = x[r * width + i] - scale[r] * static_cast<float>(code - zero[r]);
+    }
+}
+
+}  // namespace
+
+void Executor::RowCodes::reserve(int64_t rows, int64_t bytes_a_row, int64_t scales_a_row) {
+  row_bytes = bytes_a_row;
+  grow(codes, static_cast<size_t>(rows * row_bytes));
+  scale.resize(std::max(scale.size(), static_cast<size_t>(rows * scales_a_row)));
+  zero.resize(scale.size());
+}
+
 void Executor::quantise(const LinearCall& call, int64_t width, bool in_groups) {
-  const int64_t rows = call.rows, group = in_groups ? 0 : call.group, tile = in_groups ? kFourBitRows : kDotRows;
-  if (call.value && codes_.value == call.value.id && codes_.in_groups == in_groups && codes_.group == group) return;
+  const bool fine = call.op->linear->fine && !in_groups;
+  const int64_t rows = call.rows, group = in_groups || fine ? 0 : call.group,
+                tile = in_groups ? kFourBitRows : kDotRows;
+  if (call.value && codes_.value == call.value.id && codes_.in_groups == in_groups && codes_.fine == fine &&
+      codes_.group == group)
+    return;
   const float* x = call.x;
   codes_.value = call.value.id;
   codes_.in_groups = in_groups;
+  codes_.fine = fine;
   codes_.group = group;
-  codes_.row_bytes = filled(width, in_groups ? kGroup : kQuad);
-  const int64_t groups = in_groups ? codes_.row_bytes / kGroup : 1;
-  grow(codes_.codes, static_cast<size_t>(rows * codes_.row_bytes));
-  codes_.scale.resize(std::max(codes_.scale.size(), static_cast<size_t>(rows * groups)));
-  codes_.zero.resize(codes_.scale.size());
+  const int64_t row_bytes = filled(width, in_groups ? kGroup : kQuad), groups = in_groups ? row_bytes / kGroup : 1;
+  codes_.reserve(rows, row_bytes, groups);
+  if (fine) codes_.rest.reserve(rows, row_bytes);
   if (group) find_centres(x, rows, width, group, codes_.centres);
   // Tiles begin anew with each group, as its blocks of rows do.
   const int64_t run_of_rows = group ? group : rows, tiles = (run_of_rows + tile - 1) / tile;
   const auto one_tile = [&](int64_t i, int) {
     const int64_t first = i / tiles * run_of_rows + i % tiles * tile,
                   n = std::min(tile, run_of_rows - i % tiles * tile);
-    std::byte* out = codes_.codes.data() + first * codes_.row_bytes;
-    if (!in_groups)
-      return kernels_.integer->quantise(x + first * width, width, static_cast<int>(n),
-                                        group ? codes_.centres.of(first / group, width) : nullptr, width,
-                                        kernels_.dot->x_offset, out, &codes_.scale[static_cast<size_t>(first)],
-                                        &codes_.zero[static_cast<size_t>(first)]);
-    for (int64_t r = 0; r < n; ++r) {
-      const auto at = static_cast<size_t>(first * groups + r);
-      kernels_.integer->quantise_groups(x + (first + r) * width, width, reinterpret_cast<int8_t*>(out) + r * kQuad,
-                                        n * kQuad, &codes_.scale[at], &codes_.zero[at], static_cast<int>(n));
+    std::byte* out = codes_.codes.data() + first * row_bytes;
+    if (in_groups) {
+      for (int64_t r = 0; r < n; ++r) {
+        const auto at = static_cast<size_t>(first * groups + r);
+        kernels_.integer->quantise_groups(x + (first + r) * width, width, reinterpret_cast<int8_t*>(out) + r * kQuad,
+                                          n * kQuad, &codes_.scale[at], &codes_.zero[at], static_cast<int>(n));
+      }
+      return;
     }
+    const auto at = static_cast<size_t>(first);
+    kernels_.integer->quantise(x + first * width, width, static_cast<int>(n),
+                               group ? codes_.centres.of(first / group, width) : nullptr, width, kernels_.dot->x_offset,
+                               out, &codes_.scale[at], &codes_.zero[at]);
+    if (!fine) return;
+    std::vector<float> rest(static_cast<size_t>(n * width));
+    subtract_codes(*kernels_.dot, x + first * width, width, static_cast<int>(n), out, &codes_.scale[at],
+                   &codes_.zero[at], rest.data());
+    kernels_.integer->quantise(rest.data(), width, static_cast<int>(n), nullptr, width, kernels_.dot->x_offset,
+                               codes_.rest.codes.data() + first * row_bytes, &codes_.rest.scale[at],
+                               &codes_.rest.zero[at]);
   };
   const int64_t all = rows / run_of_rows * tiles;
   if (all <= 2)
@@ -315,11 +382,8 @@ void Executor::quantise(const LinearCall& call, int64_t width, bool in_groups) {
 }
 
 void Executor::quantise_rows(const float* x, int64_t stride, int64_t rows, int64_t width, const float* centre,
-                             Codes& out) const {
-  out.row_bytes = filled(width, kQuad);
-  grow(out.codes, static_cast<size_t>(rows * out.row_bytes));
-  out.scale.resize(std::max(out.scale.size(), static_cast<size_t>(rows)));
-  out.zero.resize(out.scale.size());
+                             RowCodes& out) const {
+  out.reserve(rows, filled(width, kQuad));
   for (int64_t r = 0; r < rows; r += kDotRows)
     kernels_.integer->quantise(x + r * stride, stride, static_cast<int>(std::min<int64_t>(kDotRows, rows - r)), centre,
                                width, kernels_.dot->x_offset, out.codes.data() + r * out.row_bytes,
@@ -354,13 +418,8 @@ void Executor::encode_centres(Centres& centres, int64_t groups, int64_t width) c
       std::byte* codes = centres.codes.data() + g * 2 * centres.row_bytes + pass * kQuad;
       for (int64_t q = 0; q < centres.row_bytes / kQuad; ++q)
         std::memcpy(codes + q * 2 * kQuad, &row[static_cast<size_t>(q * kQuad)], kQuad);
-      const auto code = [&](int64_t i) {
-        const std::byte b = row[static_cast<size_t>(i)];
-        return kernels_.dot->x_offset ? static_cast<int32_t>(static_cast<int8_t>(b))
-                                      : static_cast<int32_t>(static_cast<uint8_t>(b));
-      };
-      for (int64_t i = 0; i < width; ++i)
-        rest[static_cast<size_t>(i)] -= centres.scale[at] * static_cast<float>(code(i) - centres.zero[at]);
+      subtract_codes(*kernels_.dot, rest.data(), width, 1, row.data(), &centres.scale[at], &centres.zero[at],
+                     rest.data());
     }
   }
 }

@@ -30,6 +30,9 @@ struct Value {
 struct Linear {
   PackedMatrix weight;  // [outputs, inputs]
   Buffer bias;          // [outputs] f32, or empty
+  // Of weights in codes: inputs become two codes each, the second for what the first has rounded away. Twice the work,
+  // and of the two roundings only that of the weights is left.
+  bool fine = false;
 };
 
 enum class OpKind : uint8_t {

@@ -44,11 +44,14 @@ Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const Tens
                      bool (*ignored)(std::string_view name));
 // What the weights of linear layers become in memory; nothing: the format that keeps the checkpoint's numbers.
 struct WeightFormats {
+  // Layers of fewer inputs have little to save in 4 bits, and each costs the answers as much as one of a large model.
+  static constexpr int64_t kFourBitInputs = 512;
   std::optional<compute::WeightFormat> vision, text;
   compute::WeightFormat of(const TensorSpec& spec, compute::DType source) const {
     const auto keeping = compute::PackedMatrix::keeping(source);
     const auto wanted = spec.kept ? keeping : (spec.vision ? vision : text).value_or(keeping);
-    return spec.head && wanted == compute::WeightFormat::kQ4 ? compute::WeightFormat::kQ8 : wanted;
+    const bool is_narrow = spec.shape.elements() < kFourBitInputs * spec.shape[0];
+    return (spec.head || is_narrow) && wanted == compute::WeightFormat::kQ4 ? compute::WeightFormat::kQ8 : wanted;
   }
 };
 

@@ -82,7 +82,7 @@ Value append_tower(Graph& g, Value pixels, const Config& config, const Weights& 
     Value h = g.layer_norm(x, layer.norm1.weight, layer.norm1.bias, epsilon);
     const Value q = g.linear(h, layer.q, none, {}, patches), k = g.linear(h, layer.k, none, {}, patches),
                 v = g.linear(h, layer.v, none, {}, patches);
-    const Value a = g.attention(q, k, v, heads, patches, layer.q.weight.in_codes());
+    const Value a = g.attention(q, k, v, heads, patches, layer.q.weight.in_codes() && !layer.q.fine);
     x = g.linear(a, layer.out, none, x, patches);
     h = g.layer_norm(x, layer.norm2.weight, layer.norm2.bias, epsilon);
     x = g.linear(g.linear(h, layer.fc1, activation, {}, patches), layer.fc2, none, x, patches);

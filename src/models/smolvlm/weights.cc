@@ -5,10 +5,17 @@ namespace {
 
 using compute::Linear;
 
+// A tower narrower than this rounds the inputs of its layers finely: its logits lie closer together, so that the
+// rounding of inputs moved more first choices than that of weights, and its time is short anyway.
+constexpr int64_t kNarrowTower = 512;
+
 class Specs {
  public:
+  void begin_tower(int64_t width) { fine_ = width < kNarrowTower; }
+  bool fine() const { return fine_; }
   void linear(const std::string& name, const std::string& gguf, Linear& layer, int64_t outputs, int64_t inputs,
               bool bias, int64_t rotary_heads = 0) {
+    layer.fine = fine_;
     rows_.push_back({name + ".weight", {outputs, inputs}, &layer.weight, gguf + ".weight", rotary_heads});
     if (bias) rows_.push_back({name + ".bias", {outputs}, &layer.bias, gguf + ".bias", rotary_heads});
   }
@@ -25,6 +32,7 @@ class Specs {
 
  private:
   std::vector<TensorSpec> rows_;
+  bool fine_ = false;
 };
 
 // Files that llama.cpp's converter wrote before May 2025 have the names of the tower's two FFN layers exchanged; the
@@ -42,6 +50,8 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
   const VisionConfig& v = config.vision;
   const int64_t d = v.hidden_size;
   const std::string vision = "model.vision_model.";
+  specs.begin_tower(d);
+  w.patch_embedding.fine = specs.fine();
   specs.add({vision + "embeddings.patch_embedding.weight",
              {d, v.num_channels, v.patch_size, v.patch_size},
              &w.patch_embedding.weight,
@@ -77,6 +87,8 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
   specs.mark_vision();
 
   const std::string text = "model.text_model.";
+  specs.begin_tower(t.hidden_size);
+  w.head.fine = specs.fine();
   // A tied checkpoint may hold the shared table under either name.
   const bool head_only =
       config.tie_word_embeddings && !checkpoint.has(text + "embed_tokens.weight") && checkpoint.has("lm_head.weight");
