@@ -158,7 +158,7 @@ void f32_neon() {
   float32x4_t x = vdupq_n_f32(1.0000001f), y = vdupq_n_f32(1e-7f);
   asm volatile("" : "+w"(x), "+w"(y));
   for (int64_t i = 0; i < kBlock; ++i)
-    for (float32x4_t& a : acc) a = vfmaq_f32(y, a, x);
+    for (float32x4_t& a : acc) a = vfmaq_f32(a, x, y);
   for (float32x4_t& a : acc) asm volatile("" : "+w"(a));
 }
 
@@ -173,6 +173,11 @@ void f32_neon() {
 void int8_neon_dot() {  // sdot vN.4s, v30.16b, v31.16b
   asm volatile("movi v30.16b, #3\nmovi v31.16b, #5\n" ::: "v30", "v31");
   for (int64_t i = 0; i < kBlock; ++i) asm volatile(ONSIGHT_TWELVE("0x4e9f97c0")::: ONSIGHT_TWELVE_CLOBBERS);
+}
+
+void int8_neon_matrix() {  // smmla vN.4s, v30.16b, v31.16b
+  asm volatile("movi v30.16b, #3\nmovi v31.16b, #5\n" ::: "v30", "v31");
+  for (int64_t i = 0; i < kBlock; ++i) asm volatile(ONSIGHT_TWELVE("0x4e9fa7c0")::: ONSIGHT_TWELVE_CLOBBERS);
 }
 
 void bf16_neon_dot() {  // bfdot vN.4s, v30.8h, v31.8h
@@ -194,9 +199,11 @@ void int8_neon() {  // smlal on halves, the pairs onto the sum
 }
 
 Probes probes_of_this_cpu() {
-  constexpr unsigned long kDotProduct = 1ul << 20, kBf16 = 1ul << 14;  // HWCAP_ASIMDDP, HWCAP2_BF16
+  constexpr unsigned long kDotProduct = 1ul << 20;                         // HWCAP_ASIMDDP
+  constexpr unsigned long kMatrixMultiply = 1ul << 13, kBf16 = 1ul << 14;  // HWCAP2_I8MM, HWCAP2_BF16
   Probes p{{f32_neon, 2.0 * 4, "NEON fmla"}, {int8_neon, 2.0 * 8, "NEON smull, sadalp"}, {}};
   if (::getauxval(AT_HWCAP) & kDotProduct) p.int8 = {int8_neon_dot, 2.0 * 16, "NEON sdot"};
+  if (::getauxval(AT_HWCAP2) & kMatrixMultiply) p.int8 = {int8_neon_matrix, 2.0 * 32, "NEON smmla"};
   if (::getauxval(AT_HWCAP2) & kBf16) p.bf16 = {bf16_neon_dot, 2.0 * 8, "NEON bfdot"};
   return p;
 }

@@ -110,7 +110,8 @@ struct KernelTable {
 };
 
 // The best table of this machine, or the one that the environment variable ONSIGHT_ISA names ("scalar", "AVX2",
-// "AVX3", "AVX3_VNNI", "NEON", …). A name that this machine or build does not have is an error that lists those it has.
+// "AVX3", "AVX3_VNNI", "NEON", "NEON_DOT", "NEON_I8MM", …). A name that this machine or build does not have is an error
+// that lists those it has.
 Result<const KernelTable*> select_kernels();
 // Every table that can run here, scalar first, best last.
 std::vector<const KernelTable*> available_kernels();

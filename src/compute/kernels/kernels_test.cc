@@ -5,6 +5,10 @@
 #include <cstdlib>
 #include <random>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 #include "compute/kernels/kernel_table.h"
 #include "compute/packed_matrix.h"
 
@@ -181,7 +185,16 @@ TEST(Select, ForcedIsaIsTheOneThatRuns) {
   EXPECT_EQ(select_kernels().value(), available_kernels().back());
 }
 
-#if defined(__x86_64__)
+#if defined(__aarch64__) && defined(__linux__)
+TEST(Select, UsesWhatTheCpuHas) {
+  constexpr unsigned long kDotProduct = 1ul << 20, kMatrixMultiply = 1ul << 13;  // HWCAP_ASIMDDP, HWCAP2_I8MM
+  std::vector<std::string> names = {"scalar", "NEON"}, found;
+  if (::getauxval(AT_HWCAP) & kDotProduct) names.push_back("NEON_DOT");
+  if (::getauxval(AT_HWCAP2) & kMatrixMultiply) names.push_back("NEON_I8MM");
+  for (const KernelTable* table : available_kernels()) found.push_back(table->name);
+  EXPECT_EQ(found, names);
+}
+#elif defined(__x86_64__)
 TEST(Select, UsesAvx512WhereThereIsAvx512) {
   if (__builtin_cpu_supports("avx512vnni")) {
     EXPECT_STREQ(available_kernels().back()->name, "AVX3_VNNI");

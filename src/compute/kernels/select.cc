@@ -7,28 +7,31 @@ namespace onsight::compute {
 
 namespace {
 
-// Float tables and dot tiles side by side: each table with the best tiles that come with its instruction set, and the
-// best table once more with tiles beyond it.
+// An instruction set: the float kernels of one name with the dot tiles of another, worst first.
+struct Isa {
+  std::string_view simd, tiles;
+  const char* name;
+};
+constexpr Isa kIsas[] = {
+    {"SSE4", "scalar", "SSE4"},    {"AVX2", "AVX2", "AVX2"}, {"AVX3", "AVX2", "AVX3"},
+    {"AVX3", "VNNI", "AVX3_VNNI"}, {"NEON", "NEON", "NEON"}, {"NEON", "DOT", "NEON_DOT"},
+    {"NEON", "I8MM", "NEON_I8MM"},
+};
+
 std::vector<KernelTable> make_tables() {
   std::vector<KernelTable> tables = {kScalarKernels};
+  const std::vector<SimdTable> simds = simd_kernels();
   const std::vector<const DotTiles*> tiles = dot_tiles();
-  for (const SimdTable& simd : simd_kernels()) {
-    KernelTable table = simd.kernels;
-    const std::string_view name = table.name;
-    table.integer = simd_integer(simd.target);
-    table.dot = &kScalarDot;
-    for (const DotTiles* t : tiles)
-      if (std::string_view(t->name) == "AVX2" && name != "SSE4") table.dot = t;
-    tables.push_back(table);
-    for (const DotTiles* t : tiles) {
-      const bool beyond = (name == "AVX3" && std::string_view(t->name) == "VNNI") ||
-                          (name == "NEON" && std::string_view(t->name) == "DOT");
-      if (!beyond) continue;
-      table.name = name == "AVX3" ? "AVX3_VNNI" : "NEON_DOT";
-      table.dot = t;
-      tables.push_back(table);
-    }
-  }
+  for (const Isa& isa : kIsas)
+    for (const SimdTable& simd : simds)
+      for (const DotTiles* t : tiles) {
+        if (simd.kernels.name != isa.simd || t->name != isa.tiles) continue;
+        KernelTable table = simd.kernels;
+        table.name = isa.name;
+        table.integer = simd_integer(simd.target);
+        table.dot = t;
+        tables.push_back(table);
+      }
   return tables;
 }
 

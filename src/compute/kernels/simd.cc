@@ -497,7 +497,8 @@ std::vector<SimdTable> simd_kernels() {
   if (supported & HWY_AVX3) tables.push_back({HWY_AVX3, N_AVX3::table()});
 #endif
 #if HWY_TARGETS & HWY_NEON
-  if (supported & HWY_NEON) tables.push_back({HWY_NEON, N_NEON::table()});
+  // Every aarch64 has NEON. Highway asks for AES too, which no kernel uses and the Raspberry Pi 4 lacks.
+  if (HWY_ARCH_ARM_A64 || (supported & HWY_NEON)) tables.push_back({HWY_NEON, N_NEON::table()});
 #endif
   return tables;
 }
