@@ -17,7 +17,8 @@ endif
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: build run test parity fuzz asan tsan format format-check tidy train install clean help setup setup-test setup-parity setup-ci
+.PHONY: build run test parity fuzz asan tsan aarch64 format format-check tidy train install clean help setup setup-test setup-parity setup-ci \
+  setup-aarch64
 
 build: setup ## build build/onsight (release); what plain `make` does
 	@scripts/build.sh release onsight
@@ -45,6 +46,10 @@ tsan: setup-test ## the unit tests under ThreadSanitizer
 	@scripts/build.sh tsan unit_tests
 	@ctest --preset tsan -L unit -j $(JOBS)
 
+aarch64: setup-aarch64 ## the program and its C++ tests built for aarch64; the tests run in QEMU
+	@scripts/build.sh aarch64 onsight unit_tests cross_test
+	@ctest --preset aarch64 -j $(JOBS)
+
 format: setup-ci ## rewrite the C++ files with clang-format
 	@scripts/format.sh
 
@@ -69,5 +74,5 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r goal text; do printf '  make %-13s %s\n' "$$goal" "$$text"; done
 
 # Set-up is skipped while its stamp is newer than the scripts and the libraries are still found.
-setup setup-test setup-parity setup-ci: setup%:
+setup setup-test setup-parity setup-ci setup-aarch64: setup%:
 	@scripts/setup_once.sh build $(subst -, ,$*)

@@ -2,19 +2,19 @@
 """Asks the shipped model about the pictures in examples/ and records its answers.
 
     scripts/examples.py            asks and writes examples/answers.json, the table in README.md, and docs/images/answers.png
-    scripts/examples.py --check    fails if the binary answers otherwise than README.md and examples/answers.json say
+    scripts/examples.py --check [COMMAND...]
+                                   fails if the program answers otherwise than README.md and examples/answers.json say
 
+COMMAND starts the program, build/onsight where it is missing; of another machine, an emulator comes before it.
 The picture needs Pillow (.venv has it); --check needs nothing beyond Python.
 """
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ONSIGHT = Path(os.environ.get("ONSIGHT_BINARY", ROOT / "build/onsight"))
 QUESTIONS = [
     ("receipt.jpg", "Read the text."),
     ("screenshot.png", "Read the text."),
@@ -23,8 +23,8 @@ QUESTIONS = [
 TABLE = re.compile(r"(<!-- answers -->\n).*?(<!-- /answers -->)", re.S)
 
 
-def ask(picture, question):
-    command = [ONSIGHT, "ask", "--json", "--image", ROOT / "examples" / picture, "--", question]
+def ask(program, picture, question):
+    command = [*program, "ask", "--json", "--image", ROOT / "examples" / picture, "--", question]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["text"]
 
 
@@ -70,8 +70,9 @@ def draw(answers, path):
 
 def main():
     record, readme = ROOT / "examples/answers.json", ROOT / "README.md"
-    answers = [{"picture": p, "question": q, "answer": ask(p, q)} for p, q in QUESTIONS]
-    if sys.argv[1:] == ["--check"]:
+    check, program = sys.argv[1:2] == ["--check"], sys.argv[2:] or [ROOT / "build/onsight"]
+    answers = [{"picture": p, "question": q, "answer": ask(program, p, q)} for p, q in QUESTIONS]
+    if check:
         shown = TABLE.search(readme.read_text())
         wrong = [a for a, b in zip(answers, json.loads(record.read_text())) if a != b]
         for a in wrong:

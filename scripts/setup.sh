@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Makes sure that this machine has what a task needs:  scripts/setup.sh [--check] [build] [test] [parity] [ci]     (default: build)
+# Makes sure that this machine has what a task needs:  scripts/setup.sh [--check] [build] [test] [parity] [ci] [aarch64]     (default: build)
 #
 # Looks for each tool and library itself and installs only what is not found: with apt, as root or through sudo. Without apt it names
-# what is missing and exits 1. --check looks and installs nothing.
+# what is missing and exits 1. --check looks and installs nothing. `aarch64` is a cross compiler, an emulator and Debian's libraries for
+# that machine, beside this one's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# group | what it is | how it is found | Debian package.   cmd: a program, pkg: pkg-config, header: the compiler sees it, python: a module, file: a path
+# group | what it is | how it is found | Debian package.   cmd: a program, pkg: pkg-config, header: the compiler sees it, python: a module, file: a path,
+# arm64: a library for aarch64
 needs='
 build | make                      | cmd:make                    | make
 build | a C++20 compiler (GCC 12) | cmd:c++                     | g++
@@ -37,6 +39,19 @@ ci    | clang 14                  | cmd:clang++-14              | clang-14
 ci    | libFuzzer and sanitizers  | libfuzzer                   | libclang-rt-14-dev
 ci    | clang-format 14           | cmd:clang-format-14         | clang-format-14
 ci    | clang-tidy 14             | cmd:run-clang-tidy-14       | clang-tidy-14
+aarch64 | a compiler for aarch64    | cmd:aarch64-linux-gnu-g++ | g++-aarch64-linux-gnu
+aarch64 | QEMU                      | cmd:qemu-aarch64          | qemu-user
+aarch64 | {fmt} for aarch64         | arm64:libfmt.so           | libfmt-dev:arm64
+aarch64 | Highway for aarch64       | arm64:libhwy.so           | libhwy-dev:arm64
+aarch64 | utf8proc for aarch64      | arm64:libutf8proc.so      | libutf8proc-dev:arm64
+aarch64 | libjpeg-turbo for aarch64 | arm64:libjpeg.so          | libjpeg-dev:arm64
+aarch64 | libpng for aarch64        | arm64:libpng.so           | libpng-dev:arm64
+aarch64 | libwebp for aarch64       | arm64:libwebpdemux.so     | libwebp-dev:arm64
+aarch64 | libtiff for aarch64       | arm64:libtiff.so          | libtiff-dev:arm64
+aarch64 | libheif for aarch64       | arm64:libheif.so          | libheif-dev:arm64
+aarch64 | giflib for aarch64        | arm64:libgif.so           | libgif-dev:arm64
+aarch64 | libedit for aarch64       | arm64:libedit.so          | libedit-dev:arm64
+aarch64 | GoogleTest for aarch64    | arm64:libgtest.a          | libgtest-dev:arm64
 '
 # Installed beside libheif where the distribution splits its decoders off.
 heif_plugins='libheif-plugin-libde265 libheif-plugin-dav1d libheif-plugin-aomdec'
@@ -48,8 +63,8 @@ groups=
 for argument in "$@"; do
   case $argument in
     --check) check_only=1 ;;
-    build | test | parity | ci) groups+=" $argument" ;;
-    *) say "unknown argument '$argument', expected --check, build, test, parity or ci"; exit 2 ;;
+    build | test | parity | ci | aarch64) groups+=" $argument" ;;
+    *) say "unknown argument '$argument', expected --check, build, test, parity, ci or aarch64"; exit 2 ;;
   esac
 done
 groups=${groups:- build}
@@ -63,6 +78,7 @@ found() {
 #endif" ;;
     python:*) scripts/python.sh "${1#python:}" >/dev/null 2>&1 ;;
     file:*) [ -e "${1#file:}" ] ;;
+    arm64:*) [ -e "/usr/lib/aarch64-linux-gnu/${1#arm64:}" ] ;;
     libfuzzer) [ -n "$(find /usr/lib/llvm-14/lib/clang /usr/lib/clang -name 'libclang_rt.fuzzer*' 2>/dev/null | head -n 1)" ] ;;
   esac
 }
@@ -93,11 +109,19 @@ if [ "$check_only" ]; then
   exit 1
 fi
 
+architecture=  # that apt has yet to be told of
+if [[ ${packages[*]} == *:arm64* ]] && ! { dpkg --print-architecture && dpkg --print-foreign-architectures; } | grep -x arm64 >/dev/null; then
+  architecture=arm64
+fi
+by_hand() {
+  printf '  %sapt-get update && apt-get install --no-install-recommends %s\n' \
+    "${architecture:+dpkg --add-architecture $architecture && }" "${packages[*]}" >&2
+}
 as_root=()
 if [ "$(id -u)" != 0 ]; then
   if ! command -v sudo >/dev/null; then
     say "${#packages[@]} packages are missing and only root can install them. As root, run:"
-    printf '  apt-get update && apt-get install --no-install-recommends %s\n' "${packages[*]}" >&2
+    by_hand
     exit 1
   fi
   as_root=(sudo)
@@ -143,10 +167,11 @@ update() {
 if [ ${#as_root[@]} != 0 ] && ! sudo -n true 2>/dev/null; then
   if ! sudo -v; then
     say "sudo was refused. As root, run:"
-    printf '  apt-get update && apt-get install --no-install-recommends %s\n' "${packages[*]}" >&2
+    by_hand
     exit 1
   fi
 fi
+if [ "$architecture" ]; then "${as_root[@]}" dpkg --add-architecture "$architecture"; fi
 for package in "${packages[@]}"; do
   if ! known "$package"; then update; break; fi
 done
