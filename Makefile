@@ -46,8 +46,8 @@ tsan: setup-test ## the unit tests under ThreadSanitizer
 	@scripts/build.sh tsan unit_tests
 	@ctest --preset tsan -L unit -j $(JOBS)
 
-aarch64: setup-aarch64 ## the program and its C++ tests built for aarch64; the tests run in QEMU
-	@scripts/build.sh aarch64 onsight unit_tests cross_test
+aarch64: setup-aarch64 ## the program built for 64-bit Arm; its kernels, goldens and answers tested in QEMU
+	@scripts/build.sh aarch64 onsight base_test compute_test cross_test
 	@ctest --preset aarch64 -j $(JOBS)
 
 format: setup-ci ## rewrite the C++ files with clang-format
