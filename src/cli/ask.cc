@@ -18,6 +18,7 @@ std::string to_json(const engine::Reply& reply) {
   nlohmann::ordered_json object = {
       {"text", reply.text},
       {"prompt_tokens", reply.prompt_tokens},
+      {"prompt_tokens_details", {{"cached_tokens", reply.reused_tokens}}},
       {"cached_tiles", reply.cached_tiles},
       {"completion_tokens", reply.completion_tokens},
       {"drafted_tokens", reply.drafted_tokens},

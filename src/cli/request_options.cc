@@ -71,7 +71,8 @@ void RequestOptions::declare_savings(Options& options) {
                "one token at a time: check no guesses from what was said (the same answer)",
                /*value=*/false);
   options.text("--cache", "DIR", cache,
-               "keep what was seen of pictures in this folder, for the next run (default: nothing is kept)");
+               "keep what was seen of pictures, and the decoder's state after them, in this folder, for the next run "
+               "(default: nothing is kept)");
   options.number("--cache-size", "MB", cache_megabytes, {.min = 1, .max = 1'000'000},
                  "keep at most so much, what was used last (default 1024)");
 }

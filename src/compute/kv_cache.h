@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "compute/kernels/kernel_table.h"
@@ -35,6 +36,13 @@ class KvCache {
   // memory is short.
   void reserve(int64_t length);
   void truncate(int64_t length);
+
+  // What the pages hold, for keeping it elsewhere: as many bytes each as the layout says. Positions of the last one
+  // behind length() are zero if it was never longer.
+  int64_t pages() const { return static_cast<int64_t>(pages_.size()); }
+  std::span<std::byte> page(int64_t i) const {
+    return {pages_[static_cast<size_t>(i)]->data(), pages_[static_cast<size_t>(i)]->bytes()};
+  }
 
   // One head of one page: keys [head_dim, kKvPage], then values [kKvPage, value_stride].
   std::byte* keys(int layer, int head, int64_t page) { return at(layer, head, page); }

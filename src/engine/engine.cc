@@ -11,8 +11,8 @@
 #include "base/thread_pool.h"
 #include "compute/executor.h"
 #include "engine/drafter.h"
-#include "engine/feature_store.h"
 #include "engine/memory.h"
+#include "engine/run_cache.h"
 #include "engine/sampler.h"
 #include "engine/session.h"
 #include "engine/text_stream.h"
@@ -32,6 +32,8 @@ using compute::Tensor;
 using compute::Value;
 
 constexpr int64_t kPrefillChunk = 256;  // rows a pass: bounds working memory and the wait for Ctrl-C
+static_assert(kPrefillChunk % compute::kKvPage == 0);
+constexpr int64_t kFewRows = 16;  // cost a pass hardly anything
 constexpr int64_t kFeatureCacheBytes = int64_t{256} << 20;
 
 class Stopwatch {
@@ -115,9 +117,10 @@ class ModelEngine : public Engine {
 
   const ModelInfo& info() const override { return info_; }
 
-  void keep_features_in(FeatureStore store, const Digest& model) {
-    store_ = std::move(store);
-    identity_ = model;
+  void keep_in(DiskCache disk, const Digest& model) {
+    std::string how =
+        fmt::format("{} {} {}", executor_.kernels().name, info_.vision_quantisation, info_.text_quantisation);
+    kept_.emplace(std::move(disk), model, std::move(how), *pool_);
   }
 
   Result<Reply> generate(const Request& request, const Callbacks& callbacks) override {
@@ -156,8 +159,6 @@ class ModelEngine : public Engine {
   }
 
  private:
-  using Tiles = std::vector<std::shared_ptr<FeatureCache::Entry>>;
-
   Result<models::Prompt> prepare(const Request& request) const {
     std::vector<text::ChatMessage> messages;
     std::vector<std::shared_ptr<const media::Image>> images;
@@ -242,38 +243,32 @@ class ModelEngine : public Engine {
     return request.cancelled && request.cancelled->load(std::memory_order_relaxed);
   }
 
-  // The features that this tile had in an earlier run; false if none are kept.
-  bool recall(const Digest& key, Buffer& keep) const {
-    const models::ModelFacts& facts = model_->facts();
-    Buffer copy(sizeof(float) * static_cast<size_t>(facts.tokens_per_tile) * static_cast<size_t>(facts.text_width));
-    if (!store_->load(key, {copy.data(), copy.bytes()})) return false;
-    keep = std::move(copy);
-    return true;
+  bool stands_before(const models::Prompt& prompt, int64_t tile, int64_t position) const {
+    return prompt.image_positions[static_cast<size_t>((tile + 1) * model_->facts().tokens_per_tile - 1)] < position;
   }
 
-  // Reads the tiles that have not been seen; false if the caller cancelled.
-  Result<bool> see_all(const models::Prompt& prompt, const Request& request, const Callbacks& callbacks, Tiles& tiles,
-                       Reply& reply) {
-    const std::string how =
-        fmt::format("{} {} {}", executor_.kernels().name, info_.vision_quantisation, info_.text_quantisation);
-    bool kept = false;
-    for (const media::Image& tile : prompt.tiles) tiles.push_back(features_.find_or_add(tile));
+  // Reads the tiles that have not been seen and stand behind the first `reused` tokens; false if the caller cancelled.
+  Result<bool> see_all(const models::Prompt& prompt, int64_t reused, const Request& request, const Callbacks& callbacks,
+                       const Tiles& tiles, Reply& reply) {
+    const models::ModelFacts& facts = model_->facts();
+    const size_t bytes =
+        sizeof(float) * static_cast<size_t>(facts.tokens_per_tile) * static_cast<size_t>(facts.text_width);
+    bool added = false;
     const int64_t total = static_cast<int64_t>(tiles.size());
     for (int64_t i = 0; i < total; ++i) {
       FeatureCache::Entry& tile = *tiles[static_cast<size_t>(i)];
       if (is_cancelled(request)) return false;
       if (callbacks.on_progress) callbacks.on_progress(Stage::kVision, i, total);
-      if (tile.features.bytes() > 0) continue;
-      const Digest key = store_ ? feature_key(identity_, how, tile.tile) : Digest{};
-      if (store_ && recall(key, tile.features)) {
+      if (stands_before(prompt, i, reused) || tile.features.bytes() > 0) continue;
+      if (kept_ && kept_->load_features(tile, bytes)) {
         ++reply.cached_tiles;
         continue;
       }
       TRY_STATUS(see(tile.tile, tile.features));
-      if (store_) store_->save(key, {tile.features.data(), tile.features.bytes()});
-      kept = true;
+      if (kept_) kept_->save_features(tile);
+      added = true;
     }
-    if (store_ && kept) store_->trim();
+    if (kept_ && added) kept_->trim();
     if (callbacks.on_progress && total) callbacks.on_progress(Stage::kVision, total, total);
     return true;
   }
@@ -315,19 +310,29 @@ class ModelEngine : public Engine {
     reply.timings_ms.preprocess = total.ms();
     reply.prompt_tokens = static_cast<int>(prompt.ids.size());
 
-    const Stopwatch vision;
+    const Stopwatch recalling;
     Tiles tiles;
-    TRY(bool seen, see_all(prompt, request, callbacks, tiles, reply));
+    for (const media::Image& tile : prompt.tiles) tiles.push_back(features_.find_or_add(tile));
+    const std::vector<PositionKey> keys = keys_of(prompt, tiles);
+    Fill fill = reuse(prompt, keys, tiles, reply);
+    reply.timings_ms.prefill = recalling.ms();
+
+    const Stopwatch vision;
+    TRY(bool seen, see_all(prompt, fill.begin, request, callbacks, tiles, reply));
     reply.timings_ms.vision = vision.ms();
     if (!seen) return cancelled(std::move(reply));
 
     const Stopwatch prefill;
-    TRY(bool filled, fill(prompt, tiles, request, callbacks, reply));
-    reply.timings_ms.prefill = prefill.ms();
+    TRY(bool filled, run_fill(fill, prompt, keys, tiles, request, callbacks));
+    reply.timings_ms.prefill += prefill.ms();
     features_.trim();
     if (!filled) return cancelled(std::move(reply));
 
     TRY_STATUS(decode(request, callbacks, prompt.ids, total, reply));
+    if (fill.prefix) {
+      kept_->save_prefix(fill.key, *fill.prefix);  // nobody waits for it before the answer
+      kept_->trim();
+    }
     return reply;
   }
 
@@ -337,26 +342,67 @@ class ModelEngine : public Engine {
     return reply;
   }
 
-  // Brings the cache to the whole prompt, reusing what the last request left; false if cancelled.
-  Result<bool> fill(const models::Prompt& prompt, const Tiles& tiles, const Request& request,
-                    const Callbacks& callbacks, Reply& reply) {
-    const std::vector<PositionKey> keys = keys_of(prompt, tiles);
-    const int64_t n = static_cast<int64_t>(keys.size());
+  // How the cache comes to hold a prompt. Its start, which ends with the pictures, runs in chunks of its own that end
+  // at multiples of kPrefillChunk: rows of another number in a pass may have other last bits, and so every request,
+  // whatever is reused for it, computes the same start.
+  struct Fill {
+    int64_t start = 0;  // where the pictures end; 0 without any
+    int64_t begin = 0;  // what is there already
+    // Of the start, to be kept for other runs; a fork, so that it stays as it is.
+    bool keep = false;
+    Digest key{};
+    std::optional<compute::KvCache> prefix = {};
+  };
+
+  // Takes what the last request left, or what an earlier run kept of the prompt's start if that is more.
+  Fill reuse(const models::Prompt& prompt, const std::vector<PositionKey>& keys, const Tiles& tiles, Reply& reply) {
+    const auto n = static_cast<int64_t>(keys.size());
+    const auto whole_chunks = [](int64_t positions) { return positions / kPrefillChunk * kPrefillChunk; };
+    Fill fill;
+    if (!prompt.image_positions.empty()) fill.start = prompt.image_positions.back() + int64_t{1};
+    if (fill.start == n) fill.start = whole_chunks(n - 1);
     // The last position is always computed: its logits are the answer's first.
-    const int64_t reused = std::min<int64_t>(static_cast<int64_t>(common_prefix(keys_, keys)), n - 1);
+    int64_t reused = std::min<int64_t>(static_cast<int64_t>(common_prefix(keys_, keys)), n - 1);
+    if (reused < fill.start) {
+      reused = whole_chunks(std::min(reused, start_));
+    } else if (reused - fill.start <= kFewRows) {
+      reused = fill.start;  // another question about the same pictures
+    }
+    if (kept_ && reused < fill.start) {
+      fill.key = kept_->prefix_key(prompt, fill.start, tiles);
+      fill.keep = !kept_->load_prefix(fill.key, fill.start, cache_);
+      if (!fill.keep) {
+        reused = fill.start;
+        keys_.assign(keys.begin(), keys.begin() + reused);
+        start_ = reused;
+        for (size_t i = 0; i < tiles.size(); ++i)
+          reply.cached_tiles += stands_before(prompt, static_cast<int64_t>(i), reused);
+      }
+    }
     keys_.resize(static_cast<size_t>(reused));
     cache_.truncate(reused);
+    start_ = std::min(start_, reused);
+    fill.begin = reused;
     reply.reused_tokens = static_cast<int>(reused);
-    for (int64_t begin = reused; begin < n;) {
+    return fill;
+  }
+
+  // Brings the cache to the whole prompt; false if cancelled.
+  Result<bool> run_fill(Fill& fill, const models::Prompt& prompt, const std::vector<PositionKey>& keys,
+                        const Tiles& tiles, const Request& request, const Callbacks& callbacks) {
+    const auto n = static_cast<int64_t>(keys.size());
+    for (int64_t begin = fill.begin; begin < n;) {
       if (is_cancelled(request)) return false;
       if (callbacks.on_progress) callbacks.on_progress(Stage::kPrefill, begin, n);
-      const int64_t end = std::min(n, begin + kPrefillChunk);
+      const int64_t end = std::min(begin < fill.start ? fill.start : n, begin + kPrefillChunk);
       const ImageRows rows = image_rows(prompt, tiles, begin, end);
       const std::span<const int32_t> ids =
           std::span(prompt.ids).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
       TRY_STATUS(forward(ids, begin, rows.at, rows.features.data(), end == n ? Logits::kLast : Logits::kNone));
       keys_.insert(keys_.end(), keys.begin() + begin, keys.begin() + end);
       begin = end;
+      if (end <= fill.start) start_ = end;
+      if (end == fill.start && fill.keep) fill.prefix = cache_;
     }
     if (callbacks.on_progress) callbacks.on_progress(Stage::kPrefill, n, n);
     return true;
@@ -484,6 +530,7 @@ class ModelEngine : public Engine {
                                              rows.features.data())));
     keys_.clear();
     cache_.truncate(0);
+    start_ = 0;
     TRY_STATUS(forward(prompt.ids, 0, rows.at, rows.features.data(), Logits::kAll, sink));
     Status logits = sink("logits", executor_.output("logits"));
     cache_.truncate(0);
@@ -497,9 +544,9 @@ class ModelEngine : public Engine {
   FeatureCache features_{kFeatureCacheBytes};
   compute::KvCache cache_;         // of the last request
   std::vector<PositionKey> keys_;  // what its positions hold
+  int64_t start_ = 0;              // so many of them were computed as of a prompt's start
   double load_ms_;
-  std::optional<FeatureStore> store_;
-  Digest identity_{};  // of the model, where features are kept
+  std::optional<RunCache> kept_;
 };
 
 }  // namespace
@@ -524,9 +571,9 @@ std::string kernels_name() {
 Result<std::unique_ptr<Engine>> Engine::load(const Path& path, const EngineOptions& options) {
   return guarded([&]() -> Result<std::unique_ptr<Engine>> {
     const Stopwatch since;
-    std::optional<FeatureStore> store;
+    std::optional<DiskCache> disk;
     if (!options.cache.empty()) {
-      TRY(store, FeatureStore::open(options.cache, options.cache_bytes));
+      TRY(disk, DiskCache::open(options.cache, options.cache_bytes));
     }
     TRY(const compute::KernelTable* kernels, compute::select_kernels());
     TRY(models::OpenModel opened, models::open_model(path));
@@ -543,7 +590,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const Path& path, const EngineOptio
     TRY(std::unique_ptr<models::Model> model,
         opened.def->load(path, std::move(opened.checkpoint), formats, *pool, accept));
     auto engine = std::make_unique<ModelEngine>(std::move(model), std::move(info), *kernels, std::move(pool), since);
-    if (store) engine->keep_features_in(*std::move(store), model_identity(path));
+    if (disk) engine->keep_in(*std::move(disk), model_identity(path));
     return engine;
   });
 }
@@ -555,35 +602,6 @@ Result<ModelInfo> Engine::inspect(const Path& path, const EngineOptions& options
     TRY(models::ModelFacts facts, opened.def->inspect(path, opened.checkpoint, formats));
     return describe(path, opened.checkpoint, facts, formats);
   });
-}
-
-Result<Message> user_message(const std::vector<std::shared_ptr<const media::Image>>& images, std::string_view prompt) {
-  constexpr std::string_view kPlace = "{image}";
-  std::vector<size_t> places;
-  if (!images.empty())
-    for (size_t at = prompt.find(kPlace); at != std::string_view::npos; at = prompt.find(kPlace, at + kPlace.size()))
-      places.push_back(at);
-  if (!places.empty() && places.size() != images.size())
-    return make_error(ErrorCode::kUsage,
-                      "prompt: {} times {{image}}, expected once for each of the {} pictures or not at all",
-                      places.size(), images.size());
-  Message message;
-  const auto add_text = [&](std::string_view text) {
-    if (!text.empty()) message.content.push_back({Part::Kind::kText, std::string(text), nullptr});
-  };
-  if (places.empty()) {
-    for (const auto& image : images) message.content.push_back({Part::Kind::kImage, {}, image});
-    add_text(prompt);
-    return message;
-  }
-  size_t at = 0;
-  for (size_t i = 0; i < places.size(); ++i) {
-    add_text(prompt.substr(at, places[i] - at));
-    message.content.push_back({Part::Kind::kImage, {}, images[i]});
-    at = places[i] + kPlace.size();
-  }
-  add_text(prompt.substr(at));
-  return message;
 }
 
 }  // namespace onsight::engine

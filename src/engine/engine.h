@@ -28,7 +28,8 @@ enum class Quantisation { kAuto, kNone, kQ8, kQ4, kF32 };
 struct EngineOptions {
   int threads = 0;  // 0: one for each core that this process may use
   Quantisation text = Quantisation::kAuto, vision = Quantisation::kAuto;
-  // A folder that keeps image features for other runs, up to so many bytes; empty: none does.
+  // A folder that keeps image features and the state of prompts' starts for other runs, up to so many bytes; empty:
+  // none does.
   Path cache = {};
   int64_t cache_bytes = int64_t{1} << 30;
 };
@@ -88,7 +89,7 @@ struct Reply {
       text;  // valid UTF-8, special tokens left out, and without the one space that the family's answers begin with
   std::vector<int32_t> tokens;  // of the answer, end token excluded
   int prompt_tokens = 0;
-  int reused_tokens = 0;  // of prompt_tokens: found in the cache of the previous request
+  int reused_tokens = 0;  // of prompt_tokens: their state was left by the previous request, or kept by an earlier run
   int cached_tiles = 0;   // that an earlier run had read: EngineOptions::cache
   int completion_tokens = 0;
   int drafted_tokens = 0, accepted_tokens = 0;  // guessed; and of these, in the answer

@@ -73,6 +73,18 @@ TEST(FeatureCache, EqualPixelsAreOneEntry) {
   EXPECT_NE(cache.find_or_add(b)->id, second->id);  // too large to keep
 }
 
+TEST(FeatureCache, KeepsNamesOfTilesThatAreInUse) {
+  const media::Image tile{2, 1, {1, 2, 3, 4, 5, 6}};
+  FeatureCache cache(1000);
+  auto entry = cache.find_or_add(tile);  // never read: an earlier run kept the state after it
+  cache.trim();
+  EXPECT_EQ(cache.find_or_add(tile), entry);
+  const uint64_t id = entry->id;
+  entry.reset();
+  cache.trim();
+  EXPECT_NE(cache.find_or_add(tile)->id, id);
+}
+
 TEST(Prefix, EndsAtTheFirstDifference) {
   const std::vector<PositionKey> a = {{1, 0}, {2, 0}, {0, 7}, {1, 7}}, b = {{1, 0}, {2, 0}, {0, 8}, {1, 8}};
   EXPECT_EQ(common_prefix(a, b), 2u);

@@ -49,8 +49,10 @@ void FeatureCache::trim() {
   int64_t bytes = 0;
   for (auto it = recent_.begin(); it != recent_.end();) {
     const Entry& entry = **it;
-    // Tiles that were never read (the request was cancelled) hold nothing worth keeping.
-    if (entry.features.bytes() > 0 && bytes + bytes_of_entry(entry) <= max_bytes_) {
+    // Tiles that were never read (the request was cancelled) hold nothing worth keeping, but those in use give the
+    // decoder's state their name.
+    const bool worth = entry.features.bytes() > 0 || it->use_count() > 1;
+    if (worth && bytes + bytes_of_entry(entry) <= max_bytes_) {
       bytes += bytes_of_entry(entry);
       ++it;
       continue;

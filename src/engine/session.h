@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
 
+#include "base/sha256.h"
 #include "compute/kv_cache.h"
 #include "compute/tensor.h"
 #include "media/image.h"
@@ -24,7 +26,8 @@ class FeatureCache {
   struct Entry {
     uint64_t id = 0;  // never reused: equal ids mean equal pixels
     media::Image tile;
-    compute::Buffer features;  // [tokens_per_tile, text_width]; empty until computed
+    compute::Buffer features;      // [tokens_per_tile, text_width]; empty until computed
+    std::optional<Digest> digest;  // of the pixels, where a RunCache asked for it
   };
   // The entry of these pixels, made if there is none. An entry in use stays alive even when the cache drops it.
   std::shared_ptr<Entry> find_or_add(const media::Image& tile);
@@ -37,6 +40,8 @@ class FeatureCache {
   std::list<std::shared_ptr<Entry>> recent_;  // most recent first
   std::unordered_multimap<uint64_t, std::list<std::shared_ptr<Entry>>::iterator> by_hash_;
 };
+
+using Tiles = std::vector<std::shared_ptr<FeatureCache::Entry>>;
 
 // What stands at a position of a sequence: a token, or a row of a tile's features.
 struct PositionKey {

@@ -113,7 +113,7 @@ def test_json_is_one_object(ask):
     done, _ = ask("--json", "x", script={"pieces": ["Grüße\n", '"']})
     assert done.stderr == "" and done.stdout.count("\n") == 1
     value = json.loads(done.stdout)
-    assert list(value) == ["text", "prompt_tokens", "cached_tiles", "completion_tokens", "drafted_tokens", "accepted_tokens",
+    assert list(value) == ["text", "prompt_tokens", "prompt_tokens_details", "cached_tiles", "completion_tokens", "drafted_tokens", "accepted_tokens",
                            "finish_reason", "timings_ms", "peak_memory_bytes"]  # fmt: skip
     assert list(value["timings_ms"]) == ["load", "preprocess", "vision", "prefill", "decode", "first_token"]
     assert value["text"] == 'Grüße\n"' and value["finish_reason"] == "stop" and value["completion_tokens"] == 2

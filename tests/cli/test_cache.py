@@ -20,17 +20,53 @@ def ask(onsight, tmp_path):
     return run
 
 
-def files(folder):
-    return sorted(path for path in folder.iterdir())
+def files(folder, suffix=""):
+    return sorted(path for path in folder.iterdir() if path.name.endswith(suffix))
+
+
+def cached(reply):
+    return reply["prompt_tokens_details"]["cached_tokens"]
 
 
 def test_a_second_run_sees_nothing_anew_and_answers_the_same(onsight, ask, tmp_path):
     plain = onsight("ask", "--model", NANO, "--image", RECEIPT, "Read the text.").stdout
     first, second = ask(), ask()
     assert first["text"] + "\n" == second["text"] + "\n" == plain
-    assert first["cached_tiles"] == 0 and second["cached_tiles"] == len(files(tmp_path / "cache")) > 0
-    assert ask(question="What is the total?")["cached_tiles"] == second["cached_tiles"]
-    assert ask("--quant", "q8")["cached_tiles"] == 0  # other weights see something else
+    assert first["cached_tiles"] == 0 and second["cached_tiles"] == len(files(tmp_path / "cache", ".features")) > 0
+    other = ask("--quant", "q8")  # other weights see something else
+    assert other["cached_tiles"] == cached(other) == 0
+
+
+@pytest.mark.parametrize("quant", ["none", "q8", "q4"])
+def test_another_question_begins_with_its_own_words(onsight, ask, tmp_path, quant):
+    image, question = ("--image", RECEIPT), "What is the total?"
+    plain = json.loads(onsight("ask", "--json", "--model", NANO, "--quant", quant, *image, question).stdout)
+    first, second = ask("--quant", quant), ask("--quant", quant, question=question)
+    assert second["text"] == plain["text"] and second["completion_tokens"] == plain["completion_tokens"]
+    assert cached(plain) == cached(first) == 0
+    assert second["prompt_tokens"] - 40 < cached(second) < second["prompt_tokens"] == plain["prompt_tokens"]
+    assert second["cached_tiles"] > 0 and second["timings_ms"]["vision"] < 1  # the tower had nothing to do
+    assert len(files(tmp_path / "cache", ".kv")) == 1
+    changed = ask("--quant", quant, "--system", "Be brief.", question=question)
+    assert cached(changed) == 0 and changed["cached_tiles"] == second["cached_tiles"]
+    assert len(files(tmp_path / "cache", ".kv")) == 2
+
+
+def test_a_conversation_goes_on_from_it(onsight, ask, tmp_path):
+    turns = [b"/image %s\n" % str(RECEIPT).encode(), b"Read the text.\n", b"What is the total?\n"]
+    chat = lambda *more: onsight("chat", "--model", NANO, *more, input=b"".join(turns))  # noqa: E731
+    ask()
+    assert chat("--cache", tmp_path / "cache").stdout == chat().stdout != ""
+    assert len(files(tmp_path / "cache", ".kv")) == 1
+
+
+def test_features_serve_where_the_state_is_gone(ask, tmp_path):
+    first = ask()
+    (state,) = files(tmp_path / "cache", ".kv")
+    bytes_, _ = state.read_bytes(), state.unlink()
+    again = ask()
+    assert again["text"] == first["text"] and cached(again) == 0 and again["cached_tiles"] > 0
+    assert state.read_bytes() == bytes_
 
 
 def test_nothing_is_kept_unless_asked(onsight, tmp_path):
@@ -52,14 +88,14 @@ def test_harmed_files_are_written_anew(ask, tmp_path, harm):
     for path, data in whole.items():
         path.write_bytes(harm(data))
     again = ask()
-    assert again["text"] == first["text"] and again["cached_tiles"] == 0
+    assert again["text"] == first["text"] and again["cached_tiles"] == cached(again) == 0
     assert {path: path.read_bytes() for path in files(tmp_path / "cache")} == whole
 
 
 def test_files_under_other_names_are_not_believed(ask, tmp_path):
     first = ask()
-    *_, last = paths = files(tmp_path / "cache")
-    for path in paths:
+    *_, last = paths = files(tmp_path / "cache", ".features")
+    for path in files(tmp_path / "cache"):
         if path != last:
             shutil.copy(last, path)
     again = ask()
@@ -81,9 +117,11 @@ def test_the_folder_stays_within_its_size(onsight, ask, tmp_path):
     for i in range(40):
         (folder / f"{i:064x}.features").write_bytes(b"x" * (1 << 16))
     assert ask("--cache-size", "1")["cached_tiles"] == 0
-    assert sum(path.stat().st_size for path in files(folder) if path.suffix == ".features") <= 1 << 20
+    assert sum(path.stat().st_size for path in files(folder) if path.suffix in (".features", ".kv")) <= 1 << 20
     assert (folder / "letter.txt").exists()
-    assert ask("--cache-size", "1")["cached_tiles"] > 0  # what was used last is what stays
+    last = ask("--cache-size", "1")
+    assert last["cached_tiles"] > 0  # what was used last is what stays
+    assert cached(last) == 0  # keys and values get half, and are larger
 
 
 def test_stats_say_what_came_from_it(onsight, tmp_path):
