@@ -23,9 +23,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!tokenizer) return 0;
   (void)tokenizer->encode("Hello 12 <image>", text::SpecialTokens::kParse);
   (void)models::gguf_chat_template(file->metadata, *tokenizer);
+  // What convert makes of them is read back as the same.
+  if (auto settings = models::gguf_tokenizer_files(file->metadata, *tokenizer)) {
+    auto again = text::Tokenizer::load(FileSource("fuzz", {settings->begin(), settings->end()}));
+    if (!again || again->vocabulary_size() != tokenizer->vocabulary_size()) std::abort();
+  }
   // One file stands for both of a pair.
   const auto has_tensor = [&](std::string_view name) { return file->tensors.contains(name); };
-  auto config = models::smolvlm::config_from_gguf(file->metadata, file->metadata, *tokenizer, has_tensor);
+  auto files = models::smolvlm::config_files_from_gguf(file->metadata, file->metadata, *tokenizer, has_tensor);
+  if (!files) return 0;
+  auto config = models::smolvlm::parse_config(*files);
   if (config && (config->tokens_per_tile() < 1 || config->image_token_id >= config->text.vocab_size)) std::abort();
   return 0;
 }

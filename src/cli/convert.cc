@@ -1,4 +1,4 @@
-// onsight convert: a checkpoint folder becomes one file, in the form in which the kernels read it.
+// onsight convert: a model becomes one file, in the form in which the kernels read it.
 #include "engine/convert.h"
 
 #include <unistd.h>
@@ -23,7 +23,10 @@ class Convert : public Verb {
   void declare(Options& options) override {
     std::vector<std::string> names;
     for (const auto& [name, format] : kFormats) names.emplace_back(name);
-    options.argument("SRC", source_, "a checkpoint folder, or the name of an installed model");
+    options.argument(
+        "SRC", source_,
+        "a checkpoint folder, a GGUF file with its mmproj beside it, TEXT.gguf,MMPROJ.gguf, or the name of "
+        "an installed model");
     options.argument("DST", target_, "the file to write, NAME.onsight; one that is there is replaced");
     options.choice("--quant", "FORMAT", names, text_,
                    "the text model's weights: q8; q4 (its last layer q8); none or f16, as they come (bf16 stays bf16, "
@@ -36,7 +39,7 @@ class Convert : public Verb {
   }
 
   Status run(Context&) override {
-    if (!source_ || !target_) return make_error(ErrorCode::kUsage, "expected SRC, a folder, and DST, a file to write");
+    if (!source_ || !target_) return make_error(ErrorCode::kUsage, "expected SRC, a model, and DST, a file to write");
     const Path target = *target_;
     if (!formats::is_native_name(target))
       return make_error(ErrorCode::kUsage, "{}: expected a name that ends in .onsight, by which it is known", *target_);

@@ -17,9 +17,8 @@ Status verify(const Path& file, ThreadPool& pool, const ConvertProgress& progres
 Status convert_with(const Path& source, const Path& target, const EngineOptions& options,
                     const Calibration& calibration, std::string program, const ConvertProgress& progress) {
   TRY(models::OpenModel opened, models::open_model(source));
-  if (opened.checkpoint.is_native() || !opened.checkpoint.gguf().empty())
-    return bad_input("{}: {}, expected a checkpoint folder in Hugging Face layout, whose weights are as they were made",
-                     source.string(), opened.checkpoint.is_native() ? "converted already" : "a GGUF model");
+  if (opened.checkpoint.is_native())
+    return bad_input("{}: converted already, expected a checkpoint folder or a GGUF file", source.string());
   TRY(const models::WeightFormats formats, choose_formats(opened.checkpoint, options, source));
   ThreadPool pool(options.threads);
   models::Conversion conversion{

@@ -1,4 +1,4 @@
-// A checkpoint folder becomes one native file, whose weights are mapped where they were packed.
+// A checkpoint folder or a GGUF pair becomes one native file, whose weights are mapped where they were packed.
 //
 //   TRY_STATUS(convert("SmolVLM-256M-Instruct", "model.onsight", {.text = Quantisation::kQ8}, {}, "onsight 0.1.0"));
 #pragma once

@@ -14,7 +14,7 @@ using formats::GgufMetadata;
 constexpr size_t kMaxAddedTokens = 65'536;
 constexpr uint64_t kMaxTextBytes = uint64_t{64} << 20;  // as tokenizer.json
 
-// tokenizer.ggml.token_type
+constexpr std::string_view kTypes = "tokenizer.ggml.token_type", kChatTemplate = "tokenizer.chat_template";
 constexpr int64_t kControl = 3, kUserDefined = 4, kUnused = 5;
 
 // What tokenizer.json says in "pre_tokenizer", by the name that llama.cpp's converter gives it.
@@ -78,7 +78,7 @@ Status read_merges(const GgufMetadata& metadata, text::TokenizerFile& file) {
 
 // The vocabulary, and the added tokens as tokenizer.json lists them.
 Result<Json> read_tokens(const GgufMetadata& metadata, text::TokenizerFile& file) {
-  constexpr std::string_view kKey = "tokenizer.ggml.tokens", kTypes = "tokenizer.ggml.token_type";
+  constexpr std::string_view kKey = "tokenizer.ggml.tokens";
   TRY(std::vector<std::string_view> tokens, read_texts(metadata, kKey));
   TRY(std::vector<int64_t> types, metadata.integers(kTypes));
   if (tokens.empty() || tokens.size() >= static_cast<size_t>(text::kMaxTokenId))
@@ -116,9 +116,7 @@ Json template_with(std::string_view token, int64_t id) {
           {"special_tokens", {{token, {{"ids", Json::array({id})}}}}}};
 }
 
-}  // namespace
-
-Result<text::Tokenizer> gguf_tokenizer(const GgufMetadata& metadata) {
+Result<text::TokenizerFile> read_tokenizer(const GgufMetadata& metadata) {
   TRY(const PreTokenizer* pre, find_pre_tokenizer(metadata));
   text::TokenizerFile file;
   TRY(Json added, read_tokens(metadata, file));
@@ -134,26 +132,88 @@ Result<text::Tokenizer> gguf_tokenizer(const GgufMetadata& metadata) {
     TRY(int64_t bos, metadata.integer("tokenizer.ggml.bos_token_id", 0, static_cast<int64_t>(tokens.size()) - 1));
     file.rest["post_processor"] = template_with(tokens[static_cast<size_t>(bos)], bos);
   }
+  return file;
+}
+
+std::string place_of(const GgufMetadata& metadata, std::string_view key) {
+  return fmt::format("{}: {}", metadata.where(), key);
+}
+
+Result<std::string_view> read_chat_template(const GgufMetadata& metadata) {
+  TRY(std::string_view source, metadata.string_or(kChatTemplate, text::ChatTemplate::built_in_source()));
+  if (!text::is_utf8(source)) return bad_input("{}: expected UTF-8", place_of(metadata, kChatTemplate));
+  return source;
+}
+
+// The tokens that a template knows by name.
+struct Variable {
+  std::string_view name, key;
+  int32_t id;
+};
+Result<std::vector<Variable>> read_variables(const GgufMetadata& metadata, const text::Tokenizer& tokenizer) {
+  std::vector<Variable> out;
+  for (auto [name, key] : {std::pair<std::string_view, std::string_view>{"bos_token", "tokenizer.ggml.bos_token_id"},
+                           {"eos_token", "tokenizer.ggml.eos_token_id"},
+                           {"unk_token", "tokenizer.ggml.unknown_token_id"},
+                           {"pad_token", "tokenizer.ggml.padding_token_id"}}) {
+    if (!metadata.has(key)) continue;
+    TRY(int64_t id, metadata.integer(key, 0, tokenizer.vocabulary_size() - 1));
+    out.push_back({name, key, static_cast<int32_t>(id)});
+  }
+  return out;
+}
+
+// tokenizer.json
+std::string to_json(text::TokenizerFile file) {
+  Json vocabulary = Json::object(), merges = Json::array();
+  for (size_t i = 0; i < file.vocabulary.size(); ++i)
+    vocabulary[std::string(file.vocabulary.string(i))] = file.vocabulary.id(i);
+  std::string_view rest = file.merge_text;
+  for (const auto [left, right] : file.merges) {
+    merges.push_back(Json::array({rest.substr(0, left), rest.substr(left, right)}));
+    rest.remove_prefix(left + right);
+  }
+  file.rest["model"]["vocab"] = std::move(vocabulary);
+  file.rest["model"]["merges"] = std::move(merges);
+  return file.rest.dump();
+}
+
+}  // namespace
+
+Result<text::Tokenizer> gguf_tokenizer(const GgufMetadata& metadata) {
+  TRY(text::TokenizerFile file, read_tokenizer(metadata));
   return text::Tokenizer::from_file(std::move(file), metadata.where() + ": tokenizer");
 }
 
 Result<text::ChatTemplate> gguf_chat_template(const GgufMetadata& metadata, const text::Tokenizer& tokenizer) {
-  constexpr std::string_view kKey = "tokenizer.chat_template";
-  if (!metadata.has(kKey)) return text::ChatTemplate::built_in();
-  TRY(std::string_view source, metadata.string(kKey));
-  const std::string where = fmt::format("{}: {}", metadata.where(), kKey);
-  if (!text::is_utf8(source)) return bad_input("{}: expected UTF-8", where);
+  if (!metadata.has(kChatTemplate)) return text::ChatTemplate::built_in();
+  TRY(std::string_view source, read_chat_template(metadata));
+  TRY(std::vector<Variable> known, read_variables(metadata, tokenizer));
   std::vector<std::pair<std::string, std::string>> variables;
-  for (auto [variable, key] :
-       {std::pair<std::string_view, std::string_view>{"bos_token", "tokenizer.ggml.bos_token_id"},
-        {"eos_token", "tokenizer.ggml.eos_token_id"},
-        {"unk_token", "tokenizer.ggml.unknown_token_id"},
-        {"pad_token", "tokenizer.ggml.padding_token_id"}}) {
-    if (!metadata.has(key)) continue;
-    TRY(int64_t id, metadata.integer(key, 0, tokenizer.vocabulary_size() - 1));
-    variables.emplace_back(variable, tokenizer.token_bytes(static_cast<int32_t>(id)));
+  for (const Variable& variable : known) variables.emplace_back(variable.name, tokenizer.token_bytes(variable.id));
+  return text::ChatTemplate::parse(source, place_of(metadata, kChatTemplate), variables);
+}
+
+Result<std::map<std::string, std::string>> gguf_tokenizer_files(const GgufMetadata& metadata,
+                                                                const text::Tokenizer& tokenizer) {
+  TRY(text::TokenizerFile file, read_tokenizer(metadata));
+  TRY(std::string_view chat, read_chat_template(metadata));
+  TRY(std::vector<Variable> variables, read_variables(metadata, tokenizer));
+  TRY(std::vector<int64_t> types, metadata.integers(kTypes));
+  Json config = Json::object();
+  for (const Variable& variable : variables) {
+    // A folder's named tokens are added ones: another can be named only where nobody asks for it.
+    const int64_t type = types[static_cast<size_t>(variable.id)];
+    if (type != kControl && type != kUserDefined) {
+      if (chat.find(variable.name) == std::string_view::npos) continue;
+      return bad_input("{}: expected a control token, as which a native file would keep it",
+                       place_of(metadata, variable.key));
+    }
+    config[std::string(variable.name)] = tokenizer.token_bytes(variable.id);
   }
-  return text::ChatTemplate::parse(source, where, variables);
+  return std::map<std::string, std::string>{{"tokenizer.json", to_json(std::move(file))},
+                                            {"tokenizer_config.json", config.dump()},
+                                            {"chat_template.jinja", std::string(chat)}};
 }
 
 }  // namespace onsight::models

@@ -51,14 +51,18 @@ std::vector<Row> order_rows(const formats::Checkpoint& checkpoint, std::span<con
     for (const TensorSpec& spec : specs) {
       if (matrices.contains(spec.name) || std::holds_alternative<Buffer*>(spec.target) != widened) continue;
       const Tensor* stored = checkpoint.find(spec.name_in(checkpoint));
+      // Blocks of ggml's have no name in safetensors.
+      const bool is_plain = !widened && !compute::info(stored->dtype).safetensors.empty();
       rows.push_back(
-          {&spec, stored, {.name = spec.name, .shape = spec.shape, .dtype = widened ? DType::kF32 : stored->dtype}});
+          {&spec, stored, {.name = spec.name, .shape = spec.shape, .dtype = is_plain ? stored->dtype : DType::kF32}});
     }
   return rows;
 }
 
-Status append_row(formats::NativeWriter& writer, const Row& row, const BiasCorrections& corrections, ThreadPool& pool) {
-  const Tensor& stored = *row.stored;
+Status append_row(formats::NativeWriter& writer, const formats::Checkpoint& checkpoint, const Row& row,
+                  const BiasCorrections& corrections, ThreadPool& pool) {
+  Buffer reordered;
+  const Tensor stored = with_halves_apart(checkpoint, *row.spec, reordered);
   const int64_t n = stored.shape.elements();
   if (row.entry.packed) {
     Tensor flat = stored;
@@ -66,7 +70,7 @@ Status append_row(formats::NativeWriter& writer, const Row& row, const BiasCorre
     const PackedMatrix matrix =
         PackedMatrix::pack(flat, *row.entry.packed, row.spec->evening ? row.spec->evening->data() : nullptr, &pool);
     TRY_STATUS(writer.append({matrix.data(), static_cast<size_t>(matrix.bytes())}));
-  } else if (std::holds_alternative<Buffer*>(row.spec->target)) {
+  } else if (row.entry.dtype != stored.dtype || std::holds_alternative<Buffer*>(row.spec->target)) {
     std::vector<float> wide(static_cast<size_t>(n));
     compute::to_f32(stored.dtype, stored.data, wide.data(), n);
     for (size_t i = 0; row.spec->evening && i < wide.size(); ++i) wide[i] /= (*row.spec->evening)[i];
@@ -76,7 +80,7 @@ Status append_row(formats::NativeWriter& writer, const Row& row, const BiasCorre
   } else {
     TRY_STATUS(writer.append({stored.data, static_cast<size_t>(stored.bytes())}));
   }
-  release_pages({stored.data, static_cast<size_t>(stored.bytes())});
+  release_pages({row.stored->data, static_cast<size_t>(stored.bytes())});
   return {};
 }
 
@@ -86,7 +90,7 @@ std::string name_of(const std::optional<compute::WeightFormat>& format) {
 
 }  // namespace
 
-Status write_native(const Path& folder, const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
+Status write_native(const FileSource& files, const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
                     const ModelFacts& facts, const Conversion& conversion, const BiasCorrections& corrections,
                     ThreadPool& pool) {
   const std::vector<Row> rows = order_rows(checkpoint, specs, conversion.formats);
@@ -96,7 +100,6 @@ Status write_native(const Path& folder, const formats::Checkpoint& checkpoint, s
     entries.push_back(row.entry);
     total += row.entry.bytes();
   }
-  const FileSource files = checkpoint.settings(folder);
   std::vector<std::string> settings;
   for (std::string_view name : kSettings) {
     if (!files.has(name)) continue;
@@ -105,7 +108,7 @@ Status write_native(const Path& folder, const formats::Checkpoint& checkpoint, s
     settings.push_back(std::move(bytes));
   }
   std::error_code ignored;
-  const Path canonical = std::filesystem::weakly_canonical(folder, ignored);
+  const Path canonical = std::filesystem::weakly_canonical(files.where(), ignored);
   const std::map<std::string, std::string> metadata = {
       {"architecture", facts.architecture},
       {"calibrated", corrections.empty() ? "no" : "vision"},
@@ -122,7 +125,7 @@ Status write_native(const Path& folder, const formats::Checkpoint& checkpoint, s
   TRY(formats::NativeWriter writer, formats::NativeWriter::create(conversion.target, metadata, std::move(entries)));
   for (const Row& row : rows) {
     TRY_STATUS(go_on());
-    TRY_STATUS(append_row(writer, row, corrections, pool));
+    TRY_STATUS(append_row(writer, checkpoint, row, corrections, pool));
     done += row.entry.bytes();
   }
   for (const std::string& bytes : settings) TRY_STATUS(writer.append(std::as_bytes(std::span(bytes))));

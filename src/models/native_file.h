@@ -1,4 +1,4 @@
-// A checkpoint folder becomes one native file.
+// A checkpoint becomes one native file.
 #pragma once
 
 #include <span>
@@ -8,9 +8,9 @@
 
 namespace onsight::models {
 
-// Writes the settings of `folder` and every tensor of checked rows; the file appears when all is written.
-Status write_native(const Path& folder, const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
-                    const ModelFacts& facts, const Conversion& conversion, const BiasCorrections& corrections,
-                    ThreadPool& pool);
+// Writes the settings and every tensor of checked rows; the file appears when all is written.
+Status write_native(const FileSource& settings, const formats::Checkpoint& checkpoint,
+                    std::span<const TensorSpec> specs, const ModelFacts& facts, const Conversion& conversion,
+                    const BiasCorrections& corrections, ThreadPool& pool);
 
 }  // namespace onsight::models

@@ -11,18 +11,6 @@ using compute::Tensor;
 
 namespace {
 
-// A copy of `source` with each head's rows in the order of a Hugging Face checkpoint: the first half, then the second.
-Buffer with_halves_apart(const Tensor& source, int64_t heads) {
-  const int64_t rows = source.shape[0], row_bytes = source.bytes() / rows, half = rows / heads / 2;
-  Buffer out(static_cast<size_t>(source.bytes()));
-  for (int64_t row = 0; row < rows; ++row) {
-    const int64_t head = row / (2 * half), part = row / half % 2, i = row % half;
-    std::memcpy(out.data() + row * row_bytes, source.data + (head * 2 * half + 2 * i + part) * row_bytes,
-                static_cast<size_t>(row_bytes));
-  }
-  return out;
-}
-
 // A tied checkpoint names its table in two rows, of which one is a matrix.
 bool is_table_of(std::span<const TensorSpec> specs, std::string_view name) {
   bool matrix = false, table = false;
@@ -75,6 +63,20 @@ compute::WeightFormat loaded_format(const formats::Checkpoint& checkpoint, const
   return packed ? packed->format : formats.of(spec, checkpoint.find(name)->dtype);
 }
 
+Tensor with_halves_apart(const formats::Checkpoint& checkpoint, const TensorSpec& spec, Buffer& copy) {
+  Tensor source = *checkpoint.find(spec.name_in(checkpoint));
+  if (spec.rotary_heads == 0 || checkpoint.gguf().empty()) return source;
+  const int64_t rows = source.shape[0], row_bytes = source.bytes() / rows, half = rows / spec.rotary_heads / 2;
+  copy = Buffer(static_cast<size_t>(source.bytes()));
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t head = row / (2 * half), part = row / half % 2, i = row % half;
+    std::memcpy(copy.data() + row * row_bytes, source.data + (head * 2 * half + 2 * i + part) * row_bytes,
+                static_cast<size_t>(row_bytes));
+  }
+  source.data = copy.data();
+  return source;
+}
+
 int64_t loaded_bytes(const formats::Checkpoint& checkpoint, const TensorSpec& spec, const WeightFormats& formats) {
   const int64_t elements = spec.shape.elements();
   if (const formats::PackedTensor* packed = checkpoint.find_packed(spec.name_in(checkpoint)))
@@ -94,12 +96,8 @@ void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorS
       continue;
     }
     const Tensor& stored = *checkpoint.find(spec.name_in(checkpoint));
-    Tensor source = stored;
     Buffer reordered;
-    if (spec.rotary_heads > 0 && !checkpoint.gguf().empty()) {
-      reordered = with_halves_apart(stored, spec.rotary_heads);
-      source.data = reordered.data();
-    }
+    const Tensor source = with_halves_apart(checkpoint, spec, reordered);
     const int64_t elements = source.shape.elements();
     if (auto* matrix = std::get_if<PackedMatrix*>(&spec.target)) {
       Tensor flat = source;

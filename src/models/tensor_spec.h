@@ -58,6 +58,9 @@ struct WeightFormats {
 // The format of a checked row's matrix once it is loaded.
 compute::WeightFormat loaded_format(const formats::Checkpoint& checkpoint, const TensorSpec& spec,
                                     const WeightFormats& formats);
+// A checked row's tensor with its rows in the order of a Hugging Face checkpoint, each head's first half, then the
+// second; in `copy` where the file has another.
+compute::Tensor with_halves_apart(const formats::Checkpoint& checkpoint, const TensorSpec& spec, compute::Buffer& copy);
 // What a checked row's tensor takes in memory once it is loaded.
 int64_t loaded_bytes(const formats::Checkpoint& checkpoint, const TensorSpec& spec, const WeightFormats& formats);
 // Fills every target. The rows must have been checked. Of a native file matrices are views, in its own formats; a table

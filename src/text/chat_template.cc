@@ -139,6 +139,8 @@ ChatTemplate ChatTemplate::built_in() {
   return *std::move(parsed);
 }
 
+std::string_view ChatTemplate::built_in_source() { return kBuiltIn; }
+
 Result<RenderedPrompt> ChatTemplate::render(const std::vector<ChatMessage>& messages,
                                             bool add_generation_prompt) const {
   List list;

@@ -42,6 +42,7 @@ class ChatTemplate {
 
   // The family's own template: for a model that comes without one, and for any conversation with a video.
   static ChatTemplate built_in();
+  static std::string_view built_in_source();
 
   // Refuses a role with other characters than letters, digits, '_' and '-': it must not be able to spell a control
   // token.

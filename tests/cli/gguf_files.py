@@ -20,7 +20,7 @@ def string(text):
 
 
 def value(v):
-    """bool, whole number (u32), float (f32), string, or a list of whole numbers (i32), floats (f32) or strings."""
+    """bool, whole number (u32), float (f32), string, or a list of whole numbers (i32), floats (f32) or strings (as an empty one)."""
     if isinstance(v, bool):
         return struct.pack("<I?", BOOL, v)
     if isinstance(v, int):
@@ -29,7 +29,7 @@ def value(v):
         return struct.pack("<If", F32, v)
     if isinstance(v, (str, bytes)):
         return struct.pack("<I", STRING) + string(v)
-    kind = STRING if isinstance(v[0], (str, bytes)) else F32 if isinstance(v[0], float) else I32
+    kind = STRING if not v or isinstance(v[0], (str, bytes)) else F32 if isinstance(v[0], float) else I32
     body = b"".join(string(x) if kind == STRING else struct.pack("<f" if kind == F32 else "<i", x) for x in v)
     return struct.pack("<IIQ", ARRAY, kind, len(v)) + body
 

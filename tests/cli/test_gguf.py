@@ -1,12 +1,13 @@
 """GGUF pairs: the same numbers as the folder that they were made from, and one sentence for each way to be broken."""
 import json
 import shutil
+import struct
 
 import pytest
 
 from checkpoints import change_json
-from conftest import ROOT
-from gguf_files import convert, write_gguf, write_pair
+from conftest import NANO, ROOT
+from gguf_files import TYPES, convert, write_gguf, write_pair
 
 GOLDEN = ROOT / "tests" / "golden"
 TILES = GOLDEN / "tiles" / "model"
@@ -66,6 +67,87 @@ def test_tokenize_needs_no_projector(onsight, tmp_path):
 def test_chat(onsight, pair):
     done = onsight("chat", "--model", pair, "--max-tokens", "4", input="Hello\nAgain\n".encode())
     assert done.returncode == 0 and done.stdout.strip()
+
+
+@pytest.mark.parametrize("case", ["tiles", "text", "idefics3"])
+@pytest.mark.parametrize("quant", ["none", "q8", "q4"])
+def test_converted_it_answers_the_same(onsight, tmp_path, case, quant):
+    model, target = write_pair(tmp_path / "gguf", GOLDEN / case / "model"), tmp_path / "m.onsight"
+    done = onsight("convert", model, target, "--quant", quant)
+    assert done.returncode == 0 and done.stdout == done.stderr == "", done.stderr
+    assert onsight("inspect", "--verify", target).returncode == 0
+    arguments = ["--image", PICTURE, "What 12 is this?"]
+    for name, path in (("a", model), ("b", target)):
+        done = onsight("trace", "--out", tmp_path / name, "--model", path, "--quant", quant, *arguments)
+        assert done.returncode == 0, done.stderr
+    for tensor in ("input_ids", "pixel_values", "image_features", "logits"):
+        assert (tmp_path / "a" / f"{tensor}.npy").read_bytes() == (tmp_path / "b" / f"{tensor}.npy").read_bytes(), tensor
+    ask = lambda path: json.loads(onsight("ask", "--json", "--max-tokens", "40", "--model", path, "--quant", quant, *arguments).stdout)  # noqa: E731
+    gguf, native = ask(model), ask(target)
+    assert gguf["text"] == native["text"] and gguf["finish_reason"] == native["finish_reason"]
+
+
+def in_blocks(tensor):
+    """A tensor of bf16 or f32 in Q8_0: blocks of 32 codes behind a scale in f16."""
+    kind, shape, raw = tensor
+    numbers = struct.unpack(f"<{len(raw) // 4}f", raw) if kind == TYPES["F32"] else [struct.unpack("<f", b"\0\0" + raw[i : i + 2])[0] for i in range(0, len(raw), 2)]
+    out = b""
+    for i in range(0, len(numbers), 32):
+        (scale,) = struct.unpack("<e", struct.pack("<e", max(map(abs, numbers[i : i + 32])) / 127 or 1.0))
+        out += struct.pack("<e32b", scale, *(max(-127, min(127, round(x / scale))) for x in numbers[i : i + 32]))
+    return 8, shape, out
+
+
+@pytest.mark.parametrize("quant", ["none", "q8"])
+def test_converted_from_blocks(onsight, tmp_path, quant):
+    """Safetensors has no name for ggml's blocks: a table of them becomes f32."""
+    text, projector = convert(NANO)  # 32 divides its widths
+    for name in ("token_embd.weight", "blk.0.attn_q.weight", "blk.0.attn_k.weight"):
+        text["tensors"][name] = in_blocks(text["tensors"][name])
+    write_gguf(tmp_path / "m.gguf", **text)
+    write_gguf(tmp_path / "mmproj.gguf", **projector)
+    done = onsight("convert", tmp_path / "m.gguf", tmp_path / "m.onsight", "--quant", quant)
+    assert done.returncode == 0, done.stderr
+    for model in ("m.gguf", "m.onsight"):
+        done = onsight("trace", "--out", tmp_path / f"{model}.d", "--model", tmp_path / model, "--quant", quant, "What 12?")
+        assert done.returncode == 0, done.stderr
+    want, got = ((tmp_path / f"{model}.d" / "logits.npy").read_bytes() for model in ("m.gguf", "m.onsight"))
+    assert want == got
+
+
+def test_converted_it_has_the_same_tokenizer(onsight, pair, tmp_path):
+    assert onsight("convert", pair, tmp_path / "m.onsight").returncode == 0
+    assert onsight("convert", pair.parent, tmp_path / "n.onsight", "--quant", "q8", "--calibrate").returncode == 0
+    strings = ["Hello <image> 123 <|im_start|>", "  \n\n\tÄöü 你好 🙂", "User: <row_1_col_2><end_of_utterance>", ""]
+    lines = "".join(json.dumps(s) + "\n" for s in strings).encode()
+    for special in ([], ["--special"]):
+        want, *got = (onsight("tokenize", "--model", m, *special, input=lines).stdout for m in (pair, tmp_path / "m.onsight", tmp_path / "n.onsight"))
+        assert got == [want, want] and want
+    facts = [json.loads(onsight("inspect", "--json", m).stdout) for m in (pair, tmp_path / "m.onsight")]
+    same = ("architecture", "parameters", "tile_size", "max_tiles", "tokens_per_tile", "context_length", "vocabulary_size", "vision_shape", "text_shape")
+    assert {key: facts[0][key] for key in same} == {key: facts[1][key] for key in same}
+
+
+def test_converted_without_a_template_the_familys_own(onsight, tmp_path):
+    text, projector = convert(TILES)
+    del text["metadata"]["tokenizer.chat_template"]
+    write_gguf(tmp_path / "m.gguf", **text)
+    write_gguf(tmp_path / "mmproj.gguf", **projector)
+    assert onsight("convert", tmp_path / "m.gguf", tmp_path / "m.onsight").returncode == 0
+    want, got = (onsight("ask", "--model", tmp_path / m, "--max-tokens", "8", "Hi") for m in ("m.gguf", "m.onsight"))
+    assert got.returncode == 0 and got.stdout == want.stdout
+
+
+def test_converting_what_is_broken(onsight, refused, tmp_path):
+    text, projector = convert(TILES)
+    text["metadata"]["tokenizer.ggml.bos_token_id"] = text["metadata"]["tokenizer.ggml.token_type"].index(1)
+    text["metadata"]["tokenizer.chat_template"] = "{{ bos_token }}" + text["metadata"]["tokenizer.chat_template"]
+    write_gguf(tmp_path / "m.gguf", **text)
+    write_gguf(tmp_path / "mmproj.gguf", **projector)
+    refused(onsight("convert", tmp_path / "m.gguf", tmp_path / "m.onsight"), 3, "tokenizer.ggml.bos_token_id", "control token")
+    (tmp_path / "mmproj.gguf").unlink()
+    refused(onsight("convert", tmp_path / "m.gguf", tmp_path / "m.onsight"), 3, "no projector")
+    assert not list(tmp_path.glob("m.onsight*"))
 
 
 def test_without_a_template_the_familys_own(onsight, tmp_path):

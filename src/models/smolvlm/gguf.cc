@@ -108,9 +108,9 @@ bool is_gguf_pair(const GgufMetadata& text, const GgufMetadata& projector) {
   return architecture && *architecture == "llama" && projector_type(projector) == "idefics3";
 }
 
-Result<Config> config_from_gguf(const GgufMetadata& text, const GgufMetadata& projector,
-                                const text::Tokenizer& tokenizer,
-                                const std::function<bool(std::string_view)>& has_tensor) {
+Result<ConfigFiles> config_files_from_gguf(const GgufMetadata& text, const GgufMetadata& projector,
+                                           const text::Tokenizer& tokenizer,
+                                           const std::function<bool(std::string_view)>& has_tensor) {
   ConfigFiles files;
   files.where = text.where();
   files.from_gguf = true;
@@ -136,7 +136,7 @@ Result<Config> config_from_gguf(const GgufMetadata& text, const GgufMetadata& pr
                   {"scale_factor", scale},
                   {"image_token_id", *image},
                   {"tie_word_embeddings", !has_tensor("output.weight")}};
-  return parse_config(files);
+  return files;
 }
 
 }  // namespace onsight::models::smolvlm

@@ -14,8 +14,8 @@ bool is_gguf_pair(const formats::GgufMetadata& text, const formats::GgufMetadata
 // What GGUF does not keep is as in the published folders: pictures are split, resized with Lanczos and scaled by 1/255;
 // the longest edge is four tiles where clip.vision.preproc_image_size is missing; <end_of_utterance> ends an answer.
 // `has_tensor` tells a head of its own and biases, for which there are no keys.
-Result<Config> config_from_gguf(const formats::GgufMetadata& text, const formats::GgufMetadata& projector,
-                                const text::Tokenizer& tokenizer,
-                                const std::function<bool(std::string_view)>& has_tensor);
+Result<ConfigFiles> config_files_from_gguf(const formats::GgufMetadata& text, const formats::GgufMetadata& projector,
+                                           const text::Tokenizer& tokenizer,
+                                           const std::function<bool(std::string_view)>& has_tensor);
 
 }  // namespace onsight::models::smolvlm

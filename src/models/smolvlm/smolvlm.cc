@@ -173,21 +173,40 @@ struct Settings {
   PromptBuilder prompts;
 };
 
-Result<Settings> read_settings(const Path& path, const formats::Checkpoint& checkpoint) {
-  if (checkpoint.gguf().empty()) {
-    const FileSource files = checkpoint.settings(path);
-    TRY(Config config, load_config(files));
-    TRY(PromptBuilder prompts, PromptBuilder::load(files, config));
-    return Settings{std::move(config), std::move(prompts)};
-  }
-  const formats::GgufMetadata &text = checkpoint.gguf()[0], &projector = checkpoint.gguf()[1];
-  TRY(text::Tokenizer tokenizer, gguf_tokenizer(text));
+Result<Settings> read_settings(const FileSource& files) {
+  TRY(Config config, load_config(files));
+  TRY(PromptBuilder prompts, PromptBuilder::load(files, config));
+  return Settings{std::move(config), std::move(prompts)};
+}
+
+Result<ConfigFiles> gguf_config_files(const formats::Checkpoint& checkpoint, const text::Tokenizer& tokenizer) {
   const auto has_tensor = [&](std::string_view name) { return checkpoint.find(name) != nullptr; };
-  TRY(Config config, config_from_gguf(text, projector, tokenizer, has_tensor));
+  return config_files_from_gguf(checkpoint.gguf()[0], checkpoint.gguf()[1], tokenizer, has_tensor);
+}
+
+Result<Settings> read_settings(const Path& path, const formats::Checkpoint& checkpoint) {
+  if (checkpoint.gguf().empty()) return read_settings(checkpoint.settings(path));
+  const formats::GgufMetadata& text = checkpoint.gguf()[0];
+  TRY(text::Tokenizer tokenizer, gguf_tokenizer(text));
+  TRY(ConfigFiles files, gguf_config_files(checkpoint, tokenizer));
+  TRY(Config config, parse_config(files));
   TRY(text::ChatTemplate chat, gguf_chat_template(text, tokenizer));
   TRY(PromptBuilder prompts,
       PromptBuilder::make(std::move(tokenizer), std::move(chat), config, text.where() + ": tokenizer"));
   return Settings{std::move(config), std::move(prompts)};
+}
+
+// The files of a folder that says what the metadata of GGUF files say.
+Result<std::map<std::string, std::string>> settings_from_gguf(const formats::Checkpoint& checkpoint) {
+  const formats::GgufMetadata& text = checkpoint.gguf()[0];
+  TRY(text::Tokenizer tokenizer, gguf_tokenizer(text));
+  TRY(auto out, gguf_tokenizer_files(text, tokenizer));
+  TRY(const ConfigFiles files, gguf_config_files(checkpoint, tokenizer));
+  out["config.json"] = files.config.dump();
+  out["generation_config.json"] = files.generation_config->dump();
+  out["preprocessor_config.json"] = files.preprocessor_config->dump();
+  out["processor_config.json"] = files.processor_config->dump();
+  return out;
 }
 
 Result<ModelFacts> inspect(const Path& path, const formats::Checkpoint& checkpoint, const WeightFormats& formats) {
@@ -278,7 +297,13 @@ Result<BiasCorrections> calibrate(const formats::Checkpoint& checkpoint, const C
 
 Status convert(const Path& path, const formats::Checkpoint& checkpoint, const Conversion& conversion,
                ThreadPool& pool) {
-  TRY(Settings settings, read_settings(path, checkpoint));  // also says whether all of them will do
+  std::map<std::string, std::string> made;
+  FileSource files = checkpoint.settings(path);
+  if (!checkpoint.gguf().empty()) {
+    TRY(made, settings_from_gguf(checkpoint));
+    files = FileSource(checkpoint.gguf()[0].where(), {made.begin(), made.end()});
+  }
+  TRY(Settings settings, read_settings(files));  // also says whether all of them will do
   Weights weights;
   std::vector<TensorSpec> specs = tensor_specs(settings.config, checkpoint, weights);
   TRY_STATUS(check_tensors(checkpoint, specs, path.string(), is_ignored_tensor));
@@ -288,7 +313,7 @@ Status convert(const Path& path, const formats::Checkpoint& checkpoint, const Co
   if (conversion.calibrate) {
     TRY(corrections, calibrate(checkpoint, settings.config, conversion.formats, pool));
   }
-  return write_native(path, checkpoint, specs, facts, conversion, corrections, pool);
+  return write_native(files, checkpoint, specs, facts, conversion, corrections, pool);
 }
 
 }  // namespace
