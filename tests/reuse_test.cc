@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/json.h"
 #include "engine/engine.h"
@@ -140,7 +141,10 @@ TEST_P(Reuse, WithoutPicturesNothingIsKept) {
   EXPECT_TRUE(fs::is_empty(folder_ / "a"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, Reuse, testing::Values(Quantisation::kNone, Quantisation::kQ8, Quantisation::kQ4));
+INSTANTIATE_TEST_SUITE_P(
+    Formats, Reuse, testing::Values(Quantisation::kNone, Quantisation::kQ8, Quantisation::kQ4), [](const auto& format) {
+      return std::string(format.param == Quantisation::kQ8 ? "q8" : format.param == Quantisation::kQ4 ? "q4" : "none");
+    });
 
 }  // namespace
 }  // namespace onsight
