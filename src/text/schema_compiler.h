@@ -1,0 +1,16 @@
+// From a checked schema to a grammar.
+//
+//   TRY(SchemaDocument document, SchemaDocument::open(json, where));
+//   TRY(std::shared_ptr<const ByteGrammar> grammar, compile_schema(document));
+#pragma once
+
+#include <memory>
+
+#include "text/byte_grammar.h"
+#include "text/schema_document.h"
+
+namespace onsight::text {
+
+Result<std::shared_ptr<const ByteGrammar>> compile_schema(const SchemaDocument& document);
+
+}  // namespace onsight::text
