@@ -42,6 +42,7 @@ class Ask : public Verb {
     options_.declare_inputs(options, "a picture, in order; - reads it from standard input");
     options_.declare_prompt(options);
     options_.declare_answer(options);
+    options_.declare_form(options);
     options_.declare_cost(options);
     options_.declare_savings(options);
     options.heading("What is printed");
@@ -52,6 +53,7 @@ class Ask : public Verb {
   Status run(Context& context) override {
     TRY_STATUS(options_.check());
     TRY(Path folder, find_model(options_.model));
+    TRY(options_.request.schema, load_schema(options_));
     Stopwatch decoding;
     TRY(options_.request.messages, make_messages(options_));
     double decode_ms = decoding.ms();

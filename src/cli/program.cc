@@ -24,11 +24,16 @@ A PROMPT that begins with - goes after --.
 The answer goes to standard output as it is made, and nothing else does. Ctrl-C stops it; what
 was printed stays. A reader that closes early, as `| head` does, ends the program quietly.
 
+With --json-schema the answer is one value of JSON that the schema allows, on one line, whatever the
+model would rather say. A schema that is not supported, or needs more than --max-tokens, is refused
+before anything is computed.
+
 Examples:
   onsight ask --image receipt.jpg "What is the total?"
   onsight ask --image before.png --image after.png "What changed?"
   grim - | onsight ask --image - --stats "Read the text."
   onsight ask --model ~/SmolVLM-256M-Instruct --image photo.heic --json
+  onsight ask --image receipt.jpg --json-schema receipt.schema.json "Read the text."
   onsight ask --model SmolVLM-500M-Instruct-Q8_0.gguf --image photo.jpg)",
             make_ask},
     VerbRow{"chat", "[--model MODEL] [--image FILE]...", "talk about pictures in the terminal",

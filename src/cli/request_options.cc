@@ -7,6 +7,7 @@ namespace {
 
 constexpr uint64_t kMaxPictureBytes = uint64_t{1} << 30;
 constexpr uint64_t kMaxPromptBytes = uint64_t{16} << 20;
+constexpr uint64_t kMaxSchemaBytes = uint64_t{4} << 20;
 
 // FNV-1a: tells a changed file from an unchanged one, and protects against nothing else.
 std::string hash_of(std::string_view bytes) {
@@ -51,6 +52,11 @@ void RequestOptions::declare_answer(Options& options) {
   options.number("--seed", "N", sampling.seed, "the same seed gives the same answer (default 0)");
 }
 
+void RequestOptions::declare_form(Options& options) {
+  options.text("--json-schema", "FILE", json_schema,
+               "the answer is JSON that this schema allows, whole even if --max-tokens ends it");
+}
+
 void RequestOptions::declare_cost(Options& options) {
   options.heading("What it may cost");
   options.number("--max-tiles", "N", request.picture.max_tiles, {.min = 1, .max = 10'000},
@@ -93,6 +99,9 @@ Status RequestOptions::check_values() const {
   if (cache == "") return make_error(ErrorCode::kUsage, "--cache: expected a folder, found nothing");
   if (std::count(request.stop.begin(), request.stop.end(), "") > 0)
     return make_error(ErrorCode::kUsage, "--stop: expected a text, found nothing");
+  if (json_schema == "") return make_error(ErrorCode::kUsage, "--json-schema: expected a file, found nothing");
+  if (json_schema && !request.stop.empty())
+    return make_error(ErrorCode::kUsage, "--stop and --json-schema exclude each other: a stop would cut the JSON");
   return {};
 }
 
@@ -104,6 +113,13 @@ Status RequestOptions::check() const {
   if (images.empty() && (!prompt || prompt->empty()))
     return make_error(ErrorCode::kUsage, "expected a question, a picture (--image FILE) or both");
   return check_values();
+}
+
+Result<std::shared_ptr<const text::JsonSchema>> load_schema(const RequestOptions& options) {
+  if (!options.json_schema) return nullptr;
+  TRY(std::string json, read_file(*options.json_schema, kMaxSchemaBytes));
+  TRY(text::JsonSchema schema, text::JsonSchema::compile(json, *options.json_schema));
+  return std::make_shared<const text::JsonSchema>(std::move(schema));
 }
 
 Result<Picture> load_picture(const std::string& path) {

@@ -19,6 +19,7 @@ struct RequestOptions {
   int quantisation = 0, vision_quantisation = -1;  // places in engine::Quantisation; −1: as the text model
   int threads = 0;
   std::optional<std::string> cache;
+  std::optional<std::string> json_schema;
   int cache_megabytes = 1024;
   engine::EngineOptions engine_options() const;
   engine::Request request;  // all but the messages
@@ -26,6 +27,7 @@ struct RequestOptions {
   void declare_inputs(Options& options, std::string image_help);
   void declare_prompt(Options& options);
   void declare_answer(Options& options);   // sampling, length, stops
+  void declare_form(Options& options);     // the schema of the answer
   void declare_cost(Options& options);     // tiles, threads
   void declare_savings(Options& options);  // what makes an answer come sooner and does not change it
 
@@ -39,6 +41,9 @@ struct Picture {
   std::string path;       // "-": standard input
   std::string file_hash;  // of the undecoded bytes
 };
+
+// The schema that --json-schema names, or null without it.
+Result<std::shared_ptr<const text::JsonSchema>> load_schema(const RequestOptions& options);
 
 // Reads and decodes one picture; "-" is standard input.
 Result<Picture> load_picture(const std::string& path);

@@ -19,6 +19,7 @@
 #include "engine/weight_choice.h"
 #include "engine/work.h"
 #include "models/model.h"
+#include "text/token_mask.h"
 
 namespace onsight::engine {
 namespace {
@@ -310,6 +311,8 @@ class ModelEngine : public Engine {
     reply.timings_ms.preprocess = total.ms();
     reply.prompt_tokens = static_cast<int>(prompt.ids.size());
 
+    TRY(text::TokenMask * mask, constrain(request, reply.prompt_tokens));
+
     const Stopwatch recalling;
     Tiles tiles;
     for (const media::Image& tile : prompt.tiles) tiles.push_back(features_.find_or_add(tile));
@@ -328,12 +331,36 @@ class ModelEngine : public Engine {
     features_.trim();
     if (!filled) return cancelled(std::move(reply));
 
-    TRY_STATUS(decode(request, callbacks, prompt.ids, total, reply));
+    TRY_STATUS(decode(request, callbacks, prompt.ids, mask, total, reply));
     if (fill.prefix) {
       kept_->save_prefix(fill.key, *fill.prefix);  // nobody waits for it before the answer
       kept_->trim();
     }
     return reply;
+  }
+
+  int64_t budget(const Request& request, int64_t prompt_tokens) const {
+    return std::min<int64_t>(request.max_tokens, model_->facts().context_length - prompt_tokens);
+  }
+
+  // The mask of the request's schema at the begin of an answer; null without one.
+  Result<text::TokenMask*> constrain(const Request& request, int64_t prompt_tokens) {
+    if (!request.schema) return nullptr;
+    if (!request.stop.empty())
+      return make_error(ErrorCode::kUsage, "stop: '{}', expected none beside a schema", request.stop[0]);
+    const models::ModelFacts& facts = model_->facts();
+    if (!trie_)
+      trie_ = std::make_shared<const text::TokenTrie>(model_->tokenizer(), facts.vocabulary_size, facts.end_tokens);
+    if (!mask_ || schema_ != request.schema) {
+      TRY(mask_, text::TokenMask::make(*request.schema, trie_));
+      schema_ = request.schema;
+    }
+    mask_->restart();
+    const int64_t left = budget(request, prompt_tokens), least = mask_->least_tokens();
+    if (least > left)
+      return bad_input("schema: its shortest value takes {} tokens, {} allows {}", least,
+                       left < request.max_tokens ? "the model's context" : "max_tokens", left);
+    return &*mask_;
   }
 
   Reply cancelled(Reply reply) {
@@ -409,7 +436,7 @@ class ModelEngine : public Engine {
   }
 
   Status decode(const Request& request, const Callbacks& callbacks, std::vector<int32_t> sequence,
-                const Stopwatch& total, Reply& reply) {
+                text::TokenMask* mask, const Stopwatch& total, Reply& reply) {
     const models::ModelFacts& facts = model_->facts();
     Sampler sampler(request.sampling);
     TextStream stream(request.stop);
@@ -422,10 +449,13 @@ class ModelEngine : public Engine {
     Drafter drafter;
     std::vector<int32_t> guessed, pass;  // pass: the last token and those of the guessed that ran with it
     size_t row = 0;                      // of the last pass
+    const int64_t most = budget(request, reply.prompt_tokens);
     reply.finish_reason = FinishReason::kLength;
     while (static_cast<int>(reply.tokens.size()) < request.max_tokens) {
       const std::span<const float> logits = executor_.output("logits").f32().subspan(row * vocabulary, vocabulary);
-      const int32_t token = sampler.next(logits, sequence);
+      const int32_t token =
+          mask ? sampler.next(logits, sequence, mask->allowed(most - static_cast<int64_t>(reply.tokens.size())))
+               : sampler.next(logits, sequence);
       if (reply.tokens.empty()) reply.timings_ms.first_token = total.ms();
       const bool right = row < guessed.size() && guessed[row] == token;
       if (row < guessed.size()) drafter.judge(right);
@@ -438,7 +468,8 @@ class ModelEngine : public Engine {
       reply.tokens.push_back(token);
       sequence.push_back(token);
       if (!model_->tokenizer().is_special(token)) emit(stream.push(model_->tokenizer().token_bytes(token)));
-      if (stream.stopped()) {
+      if (mask) mask->accept(token);
+      if (stream.stopped() || (mask && mask->ended())) {
         reply.finish_reason = FinishReason::kStop;
         break;
       }
@@ -472,6 +503,8 @@ class ModelEngine : public Engine {
       reply.drafted_tokens += static_cast<int>(drafted);
       row = 0;
     }
+    if (mask && mask->complete() && reply.finish_reason == FinishReason::kLength)
+      reply.finish_reason = FinishReason::kStop;
     if (!stream.stopped()) emit(stream.finish());
     reply.text = stream.text();
     reply.completion_tokens = static_cast<int>(reply.tokens.size());
@@ -547,6 +580,9 @@ class ModelEngine : public Engine {
   int64_t start_ = 0;              // so many of them were computed as of a prompt's start
   double load_ms_;
   std::optional<RunCache> kept_;
+  std::shared_ptr<const text::TokenTrie> trie_;
+  std::optional<text::TokenMask> mask_;  // of the last schema that was asked for
+  std::shared_ptr<const text::JsonSchema> schema_;
 };
 
 }  // namespace

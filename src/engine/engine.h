@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "compute/tensor.h"
 #include "media/image.h"
+#include "text/json_schema.h"
 
 namespace onsight::engine {
 
@@ -68,7 +69,10 @@ struct Request {
   PictureOptions picture;
   int max_tokens = 1024;
   bool draft = true;  // guess tokens from what was said before and check several at once; the answer is the same
-  std::vector<std::string> stop;                 // the answer ends before the first of these
+  std::vector<std::string> stop;  // the answer ends before the first of these
+  // The answer is a value of this schema, whole even where max_tokens ends it; refused if max_tokens is too few for any
+  // value, or if there are stops.
+  std::shared_ptr<const text::JsonSchema> schema;
   const std::atomic<bool>* cancelled = nullptr;  // checked between tokens and tiles
 };
 

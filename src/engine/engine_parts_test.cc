@@ -16,6 +16,17 @@ TEST(Sampler, GreedyTakesTheFirstOfEqualBest) {
   EXPECT_EQ(Sampler({.repetition_penalty = 2}).next(logits, std::vector<int32_t>{1}), 2);
 }
 
+TEST(Sampler, TakesNothingThatIsNotAllowed) {
+  const std::vector<float> logits = {0, 3, 3, -1};
+  const uint64_t allowed[] = {0b1001};
+  EXPECT_EQ(Sampler({}).next(logits, {}, allowed), 0);
+  Sampler sampler({.temperature = 5, .seed = 2});
+  std::map<int32_t, int> n;
+  for (int i = 0; i < 2000; ++i) n[sampler.next(logits, {}, allowed)]++;
+  EXPECT_EQ(n.size(), 2u);
+  EXPECT_GT(n[3], 500);
+}
+
 TEST(Sampler, DrawsWithTheRightFrequencies) {
   const std::vector<float> logits = {std::log(0.6f), std::log(0.3f), std::log(0.1f)};
   const auto counts = [&](Sampling options) {

@@ -1,11 +1,28 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 namespace onsight::engine {
+namespace {
 
-int32_t Sampler::next(std::span<const float> logits, std::span<const int32_t> seen) {
+template <class Use>
+void for_each_allowed(std::span<const uint64_t> allowed, size_t size, const Use& use) {
+  if (allowed.empty()) {
+    for (size_t i = 0; i < size; ++i) use(i);
+    return;
+  }
+  for (size_t word = 0; word < allowed.size(); ++word)
+    for (uint64_t bits = allowed[word]; bits != 0; bits &= bits - 1) {
+      const size_t i = word * 64 + static_cast<size_t>(std::countr_zero(bits));
+      if (i < size) use(i);
+    }
+}
+
+}  // namespace
+
+int32_t Sampler::next(std::span<const float> logits, std::span<const int32_t> seen, std::span<const uint64_t> allowed) {
   if (options_.repetition_penalty != 1) {
     scores_.assign(logits.begin(), logits.end());
     std::vector<int32_t> once(seen.begin(), seen.end());
@@ -18,12 +35,19 @@ int32_t Sampler::next(std::span<const float> logits, std::span<const int32_t> se
     }
     logits = scores_;
   }
-  if (options_.temperature <= 0)
-    return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  if (options_.temperature <= 0) {
+    if (allowed.empty()) return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    size_t best = logits.size();
+    for_each_allowed(allowed, logits.size(), [&](size_t i) {
+      if (best == logits.size() || logits[i] > logits[best]) best = i;
+    });
+    return static_cast<int32_t>(best);
+  }
 
   candidates_.clear();
-  for (size_t i = 0; i < logits.size(); ++i)
+  for_each_allowed(allowed, logits.size(), [&](size_t i) {
     candidates_.push_back({logits[i] / options_.temperature, static_cast<int32_t>(i)});
+  });
   const auto better = [](const Candidate& a, const Candidate& b) {
     return a.score > b.score || (a.score == b.score && a.token < b.token);
   };

@@ -17,9 +17,9 @@ namespace onsight::engine {
 class Sampler {
  public:
   explicit Sampler(const Sampling& options) : options_(options), random_(options.seed) {}
-  // logits [vocabulary]; `seen` holds prompt and answer. The same seed and logits give the same tokens on every
-  // machine.
-  int32_t next(std::span<const float> logits, std::span<const int32_t> seen);
+  // logits [vocabulary]; `seen` holds prompt and answer; `allowed` has a bit for each token (text::TokenMask), at least
+  // one of them set, or is empty: all are allowed. The same seed and logits give the same tokens on every machine.
+  int32_t next(std::span<const float> logits, std::span<const int32_t> seen, std::span<const uint64_t> allowed = {});
 
  private:
   Sampling options_;

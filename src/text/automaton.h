@@ -8,6 +8,7 @@
 
 #include <map>
 #include <memory>
+#include <tuple>
 #include <unordered_map>
 
 #include "text/byte_grammar.h"
@@ -50,7 +51,8 @@ class Automaton {
   struct Place {
     ByteGrammar::State state;
     int32_t frame;
-    auto operator<=>(const Place&) const = default;
+    bool operator==(const Place& other) const = default;
+    bool operator<(const Place& other) const { return std::tie(state, frame) < std::tie(other.state, other.frame); }
   };
   struct Key {
     bool accepts = false;

@@ -23,7 +23,7 @@ void add_all_but(CharDfa::State& state, int32_t to, std::vector<uint32_t> exclud
 
 struct ByteRangeOf {
   uint8_t first, last;
-  auto operator<=>(const ByteRangeOf&) const = default;
+  bool operator<(const ByteRangeOf& o) const { return std::tie(first, last) < std::tie(o.first, o.last); }
 };
 using Sequence = std::vector<ByteRangeOf>;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <numeric>
+#include <tuple>
 
 #include "text/number_grammar.h"
 #include "text/pattern.h"
@@ -23,7 +24,8 @@ constexpr uint64_t kMaxLength = 20'000;  // longer strings and lists are not wri
 struct Term {
   Schema schema;
   bool alone;
-  auto operator<=>(const Term&) const = default;
+  bool operator==(const Term& other) const = default;
+  bool operator<(const Term& o) const { return std::tie(schema, alone) < std::tie(o.schema, o.alone); }
 };
 // Schemas that all hold of one value; each stands once.
 using Terms = std::vector<Term>;
