@@ -30,6 +30,7 @@ build | giflib                    | header:gif_lib.h            | libgif-dev
 build | libedit                   | pkg:libedit                 | libedit-dev
 build | GoogleTest                | header:gtest/gtest.h        | libgtest-dev
 test  | pytest                    | python:pytest               | python3-pytest
+test  | jsonschema for Python     | python:jsonschema           | python3-jsonschema
 parity| venv for Python 3         | python:ensurepip            | python3-venv
 ci    | fontconfig                | cmd:fc-list                 | fontconfig
 ci    | DejaVu fonts              | file:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf | fonts-dejavu-core

@@ -6,4 +6,4 @@ ctest --preset release -j "${JOBS:-$(nproc)}"
 # A shell that starts a job in the background makes it ignore Ctrl-C, and its children too; the tests of Ctrl-C need it back.
 reset=()
 if env --default-signal=INT,QUIT true 2>/dev/null; then reset=(env --default-signal=INT,QUIT); fi
-"${reset[@]}" "$(scripts/python.sh pytest)" -m pytest -q -p no:cacheprovider tests/cli
+"${reset[@]}" "$(scripts/python.sh pytest jsonschema)" -m pytest -q -p no:cacheprovider tests/cli
