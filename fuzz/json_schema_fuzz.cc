@@ -1,4 +1,5 @@
 // A JSON schema, a zero byte, and a seed: what is compiled must write values that parse, whatever bytes are chosen.
+#include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <random>

@@ -30,11 +30,18 @@ Tokenizer tokenizer_of(const std::vector<std::string>& words, const std::string&
     for (const char c : word) spelled += alphabet(static_cast<unsigned char>(c));
     vocabulary[spelled] = vocabulary.size();
   }
-  const nlohmann::json file = {
-      {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", nlohmann::json::array()}}},
-      {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
-      {"decoder", {{"type", "ByteLevel"}}},
-      {"added_tokens", {{{"id", vocabulary.size()}, {"content", "<end>"}, {"special", true}}}}};
+  nlohmann::json file;
+  file["model"] = {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", nlohmann::json::array()}};
+  file["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  file["decoder"] = {{"type", "ByteLevel"}};
+  file["added_tokens"] = nlohmann::json::array();
+  file["added_tokens"].push_back({{"id", vocabulary.size()},
+                                  {"content", "<end>"},
+                                  {"single_word", false},
+                                  {"lstrip", false},
+                                  {"rstrip", false},
+                                  {"normalized", false},
+                                  {"special", true}});
   auto tokenizer = Tokenizer::from_json(file.dump(), "t");
   EXPECT_TRUE(tokenizer) << tokenizer.error().message;
   return *tokenizer;

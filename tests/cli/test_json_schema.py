@@ -78,7 +78,7 @@ def test_refused_before_anything_runs(ask, refused, onsight, tmp_path):
     refused(ask("{"), 3, "answer.schema.json", "JSON")
     refused(ask(TOTAL, "--stop", "x"), 2, "--stop", "--json-schema")
     refused(onsight("ask", "--json-schema", tmp_path / "none.json", "x"), 3, "none.json")
-    refused(onsight("ask", "--json-schema=", "x"), 2, "--json-schema")
+    refused(onsight("ask", "--json-schema", "", "x"), 2, "--json-schema")
 
 
 def random_schema(r, depth=3, references=()):
