@@ -157,12 +157,17 @@ std::optional<CharDfa> intersect(const CharDfa& a, const CharDfa& b) {
     return entry->second;
   };
   id_of(0, 0);
+  // What one of the two looks like, the pair looks like beside the same other.
+  std::map<std::pair<int32_t, int32_t>, int32_t> like_a, like_b;
   for (size_t i = 0; i < pairs.size(); ++i) {
     if (pairs.size() > CharDfa::kMaxStates) return std::nullopt;
     const CharDfa::State &x = a.states[static_cast<size_t>(pairs[i].first)],
                          &y = b.states[static_cast<size_t>(pairs[i].second)];
     CharDfa::State state;
     state.accepts = x.accepts && y.accepts;
+    const auto id = static_cast<int32_t>(i);
+    if (x.like >= 0) state.like = like_a.try_emplace({x.like, pairs[i].second}, id).first->second;
+    if (x.like < 0 && y.like >= 0) state.like = like_b.try_emplace({pairs[i].first, y.like}, id).first->second;
     for (const CharDfa::Edge& p : x.edges)
       for (const CharDfa::Edge& q : y.edges)
         if (p.first <= q.last && q.first <= p.last)
