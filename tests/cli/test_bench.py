@@ -48,7 +48,7 @@ def test_the_table(measured):
 def test_the_json(measured):
     _, result, _ = measured
     assert set(result) == {"onsight", "machine", "ceilings", "model", "threads", "runs", "picture", "tiles", "prompt_tokens",
-                           "completion_tokens", "stages", "second_question", "work", "speeds", "reached", "peak_memory_bytes"}  # fmt: skip
+                           "completion_tokens", "stages", "second_question", "work", "speeds", "reached", "read_bytes_per_s", "peak_memory_bytes"}  # fmt: skip
     assert set(result["machine"]) == {"cpu", "cores", "memory_bytes", "isa"} and result["machine"]["cores"] >= 1
     assert result["runs"] == 3 and result["threads"] == 1 and result["ceilings"]["threads"] == 1
     assert result["picture"] == {"file": "receipt.jpg", "width": 320, "height": 230} and result["tiles"] == 1
