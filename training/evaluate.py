@@ -1,5 +1,5 @@
 """Measures the exported model and prints the table: python evaluate.py [--model ../models/onsight-nano] [--n 200] [--threads 1].
-Writes evaluation.md, evaluation.json and curve.png beside this file. tesseract reads the same pictures, at the better of two sizes."""
+Writes evaluation.md, evaluation.json and curve.png beside this file, and the table of the model's card. tesseract reads the same pictures, at the better of two sizes."""
 import argparse
 import concurrent.futures
 import hashlib
@@ -189,8 +189,16 @@ def main():
     report(a.model, a.out, model, rows, examples, time.time() - start)
 
 
+def write_card(card, text, note):
+    """Puts the table into the model's card, between its marks."""
+    with open(card, encoding="utf8") as f:
+        before, _, rest = f.read().partition("<!-- measured -->\n")
+    with open(card, "w", encoding="utf8") as f:
+        f.write(f"{before}<!-- measured -->\n{text}\n\n{note}\n<!-- /measured -->\n{rest.partition('<!-- /measured -->\n')[2]}")
+
+
 def report(folder, out, model, rows, examples, seconds):
-    """Writes evaluation.md, evaluation.json and curve.png."""
+    """Writes evaluation.md, evaluation.json and curve.png, and the table of the model's card."""
     same, asked = spot_check(folder, model)
     with open(f"{HERE}/checkpoint/state.json", encoding="utf8") as f:
         state = json.load(f)
@@ -202,6 +210,7 @@ def report(folder, out, model, rows, examples, seconds):
     with open(f"{out}/evaluation.md", "w", encoding="utf8") as f:
         kinds = ", ".join(f"{k} {100 * v:.0f}%" for k, v in by.items())
         f.write(f"# onsight-nano, measured\n\n{note}\n\n{text}\n\nScene questions by kind: {kinds}.\n\n![learning curve](curve.png)\n")
+    write_card(f"{folder}/README.md", text, note)
     with open(f"{out}/evaluation.json", "w", encoding="utf8") as f:
         json.dump(dict(rows=rows, examples=examples, state=state, note=note), f, indent=1)
         f.write("\n")
