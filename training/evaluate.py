@@ -192,9 +192,10 @@ def main():
 def write_card(card, text, note):
     """Puts the table into the model's card, between its marks."""
     with open(card, encoding="utf8") as f:
-        before, _, rest = f.read().partition("<!-- measured -->\n")
+        before, begin, rest = f.read().partition("<!-- measured -->\n")
+    _, end, after = rest.partition("<!-- /measured -->\n")
     with open(card, "w", encoding="utf8") as f:
-        f.write(f"{before}<!-- measured -->\n{text}\n\n{note}\n<!-- /measured -->\n{rest.partition('<!-- /measured -->\n')[2]}")
+        f.write(f"{before}{begin}{text}\n\n{note}\n{end}{after}")
 
 
 def report(folder, out, model, rows, examples, seconds):
