@@ -198,6 +198,27 @@ void mix_columns(const AttendBlock& b, const float* p, int64_t keys, int total, 
     for (int v = 0; v < kVectors; ++v) hn::StoreU(acc[r][v], d, out + r * value_stride + column + v * lanes);
 }
 
+struct Exponentials {
+  float largest, sum;
+};
+
+// Scores p[keys], whole vectors, of which the first `visible` count, to exp(score − largest), the others to nothing.
+HWY_INLINE Exponentials exponentials(float* p, int64_t visible, int64_t keys) {
+  const DF d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t n = visible; n < keys; ++n) p[n] = -INFINITY;
+  VF largest = hn::LoadU(d, p);
+  for (int64_t n = lanes; n < keys; n += lanes) largest = hn::Max(largest, hn::LoadU(d, p + n));
+  largest = hn::MaxOfLanes(d, largest);
+  VF sum = hn::Zero(d);
+  for (int64_t n = 0; n < keys; n += lanes) {
+    const VF e = hn::Exp(d, hn::Max(hn::Sub(hn::LoadU(d, p + n), largest), hn::Set(d, -200.0f)));
+    hn::StoreU(e, d, p + n);
+    sum = hn::Add(sum, e);
+  }
+  return {hn::GetLane(largest), hn::GetLane(hn::SumOfLanes(d, sum))};
+}
+
 template <class T>
 void attend_in(const AttendBlock& b) {
   const DF d;
@@ -215,18 +236,7 @@ void attend_in(const AttendBlock& b) {
   with_rows<kTileRows>(b.rows - row, [&]<int kRows>() { score_rows<kRows, T>(b, row, pages, s, keys); });
 
   for (int r = 0; r < b.rows; ++r) {
-    float* p = s + r * keys;
-    for (int64_t n = b.visible[r]; n < keys; ++n) p[n] = -INFINITY;
-    VF largest = hn::LoadU(d, p);
-    for (int64_t n = lanes; n < keys; n += lanes) largest = hn::Max(largest, hn::LoadU(d, p + n));
-    largest = hn::MaxOfLanes(d, largest);
-    VF sum = hn::Zero(d);
-    for (int64_t n = 0; n < keys; n += lanes) {
-      const VF e = hn::Exp(d, hn::Max(hn::Sub(hn::LoadU(d, p + n), largest), hn::Set(d, -200.0f)));
-      hn::StoreU(e, d, p + n);
-      sum = hn::Add(sum, e);
-    }
-    inverse[r] = 1.0f / hn::GetLane(hn::SumOfLanes(d, sum));
+    inverse[r] = 1.0f / exponentials(s + r * keys, b.visible[r], keys).sum;
   }
 
   row = 0;
@@ -268,19 +278,9 @@ void attend_page_rows(const AttendPage& a, int row) {
         hn::StoreU(hn::Mul(acc[r][v], scale), d, s + r * kKvPage + column + v * lanes);
   }
   for (int r = 0; r < kRows; ++r) {
-    float* p = s + r * kKvPage;
-    for (int n = a.visible; n < kKvPage; ++n) p[n] = -INFINITY;
-    VF largest = hn::LoadU(d, p);
-    for (int64_t n = lanes; n < kKvPage; n += lanes) largest = hn::Max(largest, hn::LoadU(d, p + n));
-    largest = hn::MaxOfLanes(d, largest);
-    VF sum = hn::Zero(d);
-    for (int64_t n = 0; n < kKvPage; n += lanes) {
-      const VF e = hn::Exp(d, hn::Max(hn::Sub(hn::LoadU(d, p + n), largest), hn::Set(d, -200.0f)));
-      hn::StoreU(e, d, p + n);
-      sum = hn::Add(sum, e);
-    }
-    a.largest[(row + r) * a.stride] = hn::GetLane(largest);
-    a.sum[(row + r) * a.stride] = hn::GetLane(hn::SumOfLanes(d, sum));
+    const Exponentials e = exponentials(s + r * kKvPage, a.visible, kKvPage);
+    a.largest[(row + r) * a.stride] = e.largest;
+    a.sum[(row + r) * a.stride] = e.sum;
   }
   const auto mix = [&]<int kVectors>(int64_t column) {
     VF acc[kRows][kVectors];
