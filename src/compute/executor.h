@@ -16,6 +16,7 @@
 
 #include "base/thread_pool.h"
 #include "compute/graph.h"
+#include "compute/kernels/integer.h"
 #include "compute/kv_cache.h"
 
 namespace onsight::compute {
@@ -118,6 +119,7 @@ class Executor {
     int columns;
     const float *bias, *residual;
     Activation activation;
+    DotFinish from(int64_t first, int rows) const;
   };
   void finish_values(const float* values, int64_t rows, int64_t first, const PanelOutput& out) const;
   void code_rows(const RowCodes& codes, int64_t first, int64_t rows, const PanelCodes& panel, const PanelOutput& out);

@@ -224,19 +224,13 @@ void Executor::code_rows(const RowCodes& codes, int64_t first, int64_t rows, con
     const auto row = static_cast<size_t>(first + r);
     kernels_.dot->signed_panel(codes.codes.data() + (first + r) * codes.row_bytes, n, codes.row_bytes / kQuad,
                                panel.codes, acc);
-    kernels_.integer->finish({.acc = acc,
-                              .values = nullptr,
-                              .rows = n,
-                              .x_scale = &codes.scale[row],
-                              .x_zero = &codes.zero[row],
-                              .w_scale = panel.scales,
-                              .w_sum = panel.sums,
-                              .y = out.y + r * out.y_stride,
-                              .y_stride = out.y_stride,
-                              .columns = out.columns,
-                              .bias = out.bias,
-                              .residual = out.residual ? out.residual + r * out.y_stride : nullptr,
-                              .activation = out.activation});
+    DotFinish finish = out.from(r, n);
+    finish.acc = acc;
+    finish.x_scale = &codes.scale[row];
+    finish.x_zero = &codes.zero[row];
+    finish.w_scale = panel.scales;
+    finish.w_sum = panel.sums;
+    kernels_.integer->finish(finish);
   }
 }
 
@@ -274,19 +268,26 @@ void Executor::code_task(const LinearTask& t, int thread) {
 
 // Outputs [rows, kPanel] that lack bias, activation and residual only, to the rows from `first` on.
 void Executor::finish_values(const float* values, int64_t rows, int64_t first, const PanelOutput& out) const {
-  kernels_.integer->finish({.acc = nullptr,
-                            .values = values,
-                            .rows = static_cast<int>(rows),
-                            .x_scale = nullptr,
-                            .x_zero = nullptr,
-                            .w_scale = nullptr,
-                            .w_sum = nullptr,
-                            .y = out.y + first * out.y_stride,
-                            .y_stride = out.y_stride,
-                            .columns = out.columns,
-                            .bias = out.bias,
-                            .residual = out.residual ? out.residual + first * out.y_stride : nullptr,
-                            .activation = out.activation});
+  DotFinish finish = out.from(first, static_cast<int>(rows));
+  finish.values = values;
+  kernels_.integer->finish(finish);
+}
+
+// The rows from `first` on; what they are made of is left open.
+DotFinish Executor::PanelOutput::from(int64_t first, int rows) const {
+  return {.acc = nullptr,
+          .values = nullptr,
+          .rows = rows,
+          .x_scale = nullptr,
+          .x_zero = nullptr,
+          .w_scale = nullptr,
+          .w_sum = nullptr,
+          .y = y + first * y_stride,
+          .y_stride = y_stride,
+          .columns = columns,
+          .bias = bias,
+          .residual = residual ? residual + first * y_stride : nullptr,
+          .activation = activation};
 }
 
 void Executor::group_task(const LinearTask& t, int) {
