@@ -23,6 +23,7 @@ enum class ErrorCode {
   kOutOfMemory,  // exit 4
   kInterrupted,  // Ctrl-C: exit 130
   kIo,           // output could not be written: exit 1
+  kBusy,         // too much is asked for at once; later it may go: exit 1
 };
 
 struct Error {

@@ -9,7 +9,7 @@ Result<Answer> generate(Context& context, engine::Engine& engine, engine::Reques
   AnswerPrinter printer(context.out);
   interrupted() = false;
   CatchInterrupts catching(options.interrupts);
-  request.cancelled = &interrupted();
+  request.cancelled = interrupted_flag();
   engine::Callbacks callbacks;
   callbacks.on_progress = [&](engine::Stage stage, int64_t done, int64_t total) {
     if (stage == engine::Stage::kVision) answer.tiles = total;

@@ -19,9 +19,7 @@ struct Asked {
 
 Result<Asked> ask(engine::Engine& engine, const BenchRequest& bench, const std::string& prompt) {
   Asked asked;
-  static const std::atomic<bool> never{false};  // Ctrl-C ends this verb at once
   engine::Request request = bench.request;
-  request.cancelled = &never;
   request.draft = false;  // a token a pass: what the ceilings speak of
   const Stopwatch reading;
   TRY(request.messages, bench.messages(prompt));

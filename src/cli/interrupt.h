@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 
 namespace onsight::cli {
 
@@ -25,6 +26,8 @@ class CatchInterrupts {
 
 // Set by Ctrl-C. Who starts something that Ctrl-C may stop clears it first.
 std::atomic<bool>& interrupted();
+// The same for a request.
+inline std::shared_ptr<const std::atomic<bool>> interrupted_flag() { return {std::shared_ptr<void>(), &interrupted()}; }
 
 // Readable after a signal that a prompt must react to: the byte 'c' for Ctrl-C, 'w' for a changed window.
 int signal_pipe();

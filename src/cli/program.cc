@@ -160,6 +160,7 @@ int exit_code(ErrorCode code) {
     case ErrorCode::kInterrupted:
       return kExitInterrupted;
     case ErrorCode::kIo:
+    case ErrorCode::kBusy:
       return kExitOutput;
   }
   return kExitBadInput;

@@ -120,7 +120,7 @@ class Trace : public Verb {
     TRY(std::unique_ptr<engine::Engine> engine, context.services.load(folder, options_.engine_options()));
     interrupted() = false;
     CatchInterrupts catching(Interrupts::kFlagOnce);  // so that nothing half-written is left
-    request.cancelled = &interrupted();
+    request.cancelled = interrupted_flag();
     TRY(Staging staging, Staging::create(*out_));
     auto stopped = []() -> Status {
       if (interrupted()) return make_error(ErrorCode::kInterrupted, "interrupted");

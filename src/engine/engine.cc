@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <map>
+#include <mutex>
 #include <new>
 #include <numeric>
 #include <optional>
@@ -127,6 +130,25 @@ class ModelEngine : public Engine {
   Result<Reply> generate(const Request& request, const Callbacks& callbacks) override {
     return guarded([&] { return run(request, callbacks); });
   }
+
+  Status submit(const Request& request, Callbacks callbacks, std::function<void(Result<Reply>)> on_done) override {
+    const std::scoped_lock lock(mutex_);
+    jobs_.push_back({request, std::move(callbacks), std::move(on_done)});
+    wake_.notify_all();
+    return {};
+  }
+  void run(const std::stop_token& stop) override {
+    std::unique_lock lock(mutex_);
+    while (wake_.wait(lock, stop, [&] { return !jobs_.empty(); })) {
+      Job job = std::move(jobs_.front());
+      jobs_.pop_front();
+      lock.unlock();
+      job.on_done(generate(job.request, job.callbacks));
+      lock.lock();
+    }
+  }
+  Result<Estimate> estimate(const Request&) override { return Estimate{}; }
+  Activity activity() const override { return {}; }
 
   Status trace(const Request& request, std::string_view answer, const TraceSink& sink) override {
     return guarded([&] { return run_trace(request, answer, sink); });
@@ -570,6 +592,14 @@ class ModelEngine : public Engine {
     return logits;
   }
 
+  struct Job {
+    Request request;
+    Callbacks callbacks;
+    std::function<void(Result<Reply>)> on_done;
+  };
+  std::mutex mutex_;
+  std::condition_variable_any wake_;
+  std::deque<Job> jobs_;
   std::unique_ptr<ThreadPool> pool_;
   compute::Executor executor_;
   std::unique_ptr<models::Model> model_;

@@ -4,12 +4,18 @@
 //   Request request;
 //   TRY(Message message, user_message({image}, "What is the total?"));  request.messages = {message};
 //   TRY(Reply reply, engine->generate(request, {.on_text = [](std::string_view piece) { std::cout << piece; }}));
+//
+// Many at once: requests are submitted from any thread, and one thread runs them, all together.
+//
+//   std::jthread worker([&](std::stop_token stop) { engine->run(stop); });
+//   TRY_STATUS(engine->submit(request, {.on_text = send}, [](Result<Reply> reply) { … }));
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +32,14 @@ namespace onsight::engine {
 // come. A native file has them in the format that it was converted to: kAuto, kNone, and that.
 enum class Quantisation { kAuto, kNone, kQ8, kQ4, kF32 };
 
+// What submitted requests may take together. One that does not fit waits for others to end; one that finds the queue
+// full, or that would not fit even alone, is refused.
+struct Limits {
+  int active = 32;           // requests whose answers are written at the same time
+  int queued = 256;          // that wait
+  int64_t memory_bytes = 0;  // of keys, values and features; 0: half of what is free when the model has been loaded
+};
+
 struct EngineOptions {
   int threads = 0;  // 0: one for each core that this process may use
   Quantisation text = Quantisation::kAuto, vision = Quantisation::kAuto;
@@ -33,6 +47,7 @@ struct EngineOptions {
   // none does.
   Path cache = {};
   int64_t cache_bytes = int64_t{1} << 30;
+  Limits limits = {};
 };
 
 // How the next token is chosen. temperature 0 is greedy: the most probable token, the lower id if equal.
@@ -73,7 +88,11 @@ struct Request {
   // The answer is a value of this schema, whole even where max_tokens ends it; refused if max_tokens is too few for any
   // value, or if there are stops.
   std::shared_ptr<const text::JsonSchema> schema;
-  const std::atomic<bool>* cancelled = nullptr;  // checked between tokens and tiles
+  // How many of the most probable tokens are told beside each token of the answer (Callbacks::on_token); -1: nothing
+  // is.
+  int logprobs = -1;
+  std::string client;                                  // requests that wait are taken from each client in turn
+  std::shared_ptr<const std::atomic<bool>> cancelled;  // looked at between tokens and tiles
 };
 
 enum class FinishReason {
@@ -103,8 +122,19 @@ struct Reply {
 
 enum class Stage { kVision, kPrefill };
 
+// A token and the logarithm of its probability: softmax of the model's logits, before temperature and the like.
+struct TokenProbability {
+  int32_t token = 0;
+  std::string bytes;  // as they stand in the text; may be a part of a character
+  float logprob = 0;
+};
+
+// Of one request, in the order in which things happen. Called on the thread that runs the engine; they must not wait.
 struct Callbacks {
   std::function<void(std::string_view)> on_text;  // whole UTF-8 characters, as they become certain
+  // Each token of the answer and, the most probable first, those that might have stood there: Request::logprobs. Before
+  // the on_text that it leads to.
+  std::function<void(const TokenProbability&, std::span<const TokenProbability>)> on_token;
   std::function<void(Stage, int64_t done, int64_t total)> on_progress;  // tiles read; prompt tokens processed
 };
 
@@ -129,6 +159,24 @@ struct ModelInfo {
   std::string vision_shape, text_shape;  // "d 768, 12 layers, 12 heads, FFN 3072"
 };
 
+// What a request will take, predicted from its prompt and from how long such work has taken on this machine.
+struct Estimate {
+  int prompt_tokens = 0, image_tokens = 0, tiles = 0;  // image_tokens: of prompt_tokens
+  int max_tokens = 0;                                  // what is left of the context for it, at most what it asks for
+  double first_token_ms = 0;                           // alone on the machine, nothing reused
+  double token_ms = 0;                                 // of each token behind the first
+  int64_t memory_bytes = 0;                            // beside the model: keys, values and features to its end
+};
+
+// How busy the engine is.
+struct Activity {
+  int active = 0, queued = 0;
+  int64_t memory_bytes = 0, memory_limit_bytes = 0;  // of Limits::memory_bytes; what is kept for reuse included
+  double wait_ms = 0;                                // predicted, of a request that comes now
+  int64_t requests = 0, refused = 0, cancelled = 0;  // since the start
+  int64_t prompt_tokens = 0, reused_tokens = 0, completion_tokens = 0, tiles = 0;
+};
+
 // What the parts of a request ask of the machine, counted from the graphs that run (engine/work.h); for measurements.
 struct RequestWork {
   double tile_ops = 0, tile_linear_ops = 0, tile_attention_ops = 0;        // of one tile
@@ -147,8 +195,19 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual const ModelInfo& info() const = 0;
-  // Runs one request to its end. Consecutive requests that share a prefix (a chat) reuse its computed state.
+  // Takes a request in: cuts and tokenises its prompt on the caller's thread, and queues it. Refuses what can never
+  // run; ErrorCode::kBusy if the queue is full. `on_done` is called once, last. Thread safe.
+  virtual Status submit(const Request& request, Callbacks callbacks, std::function<void(Result<Reply>)> on_done) = 0;
+  // Measures the machine if nobody has, then runs what is submitted until stopped, and sleeps while there is nothing.
+  // Requests that are not done when it is stopped are cancelled.
+  virtual void run(const std::stop_token& stop) = 0;
+  // Runs one request to its end on the caller's thread, and whatever else is submitted meanwhile; not beside run().
+  // Requests that share a prefix with earlier ones (a chat) reuse its computed state.
   virtual Result<Reply> generate(const Request& request, const Callbacks& callbacks) = 0;
+  // What a request would take. Thread safe once the machine has been measured: the first call does that on the caller's
+  // thread, unless run() has.
+  virtual Result<Estimate> estimate(const Request& request) = 0;
+  virtual Activity activity() const = 0;  // thread safe
   // One forward pass over the prompt of `request` and `answer` after it, a text as in Reply, or nothing; nothing is
   // generated.
   virtual Status trace(const Request& request, std::string_view answer, const TraceSink& sink) = 0;

@@ -5,9 +5,14 @@
 //
 // Keys: pieces (the answer), delay_ms (before each), tiles (progress is reported for so many), load_ms (how long
 // loading takes), log (a file to which each request is appended as a line of JSON), fail (an error sentence), code (its
-// ErrorCode), throw ("bad_alloc" or "system_error"), offset (added to each traced value), layers (of a trace).
+// ErrorCode), throw ("bad_alloc" or "system_error"), offset (added to each traced value), layers (of a trace), queued
+// (so many submitted requests may wait). Submitted requests are answered at the same time, a piece of each in a round.
+#include <array>
 #include <chrono>
+#include <condition_variable>
 #include <fstream>
+#include <list>
+#include <mutex>
 #include <system_error>
 #include <thread>
 
@@ -52,23 +57,62 @@ class ScriptedEngine : public engine::Engine {
 
   Result<engine::Reply> generate(const engine::Request& request, const engine::Callbacks& callbacks) override {
     TRY_STATUS(begin(request));
-    engine::Reply reply;
-    reply.prompt_tokens = 7;
-    int64_t tiles = script_.value("tiles", 0), delay = script_.value("delay_ms", 0);
-    for (int64_t done = 0; done <= tiles && tiles > 0; ++done) {
-      callbacks.on_progress(engine::Stage::kVision, done, tiles);
-      wait_ms(delay);
-      if (request.cancelled->load()) return cancelled(std::move(reply));
+    Job job{request, callbacks, {}, {}, 0, 0};
+    while (!job_step(job)) wait_ms(script_.value("delay_ms", 0));
+    return std::move(job.reply);
+  }
+
+  Status submit(const engine::Request& request, engine::Callbacks callbacks,
+                std::function<void(Result<engine::Reply>)> on_done) override {
+    TRY_STATUS(begin(request));
+    const std::scoped_lock lock(mutex_);
+    if (static_cast<int>(jobs_.size()) >= script_.value("queued", 256)) {
+      ++activity_.refused;
+      return make_error(ErrorCode::kBusy, "{} requests wait already", jobs_.size());
     }
-    for (const std::string& piece : script_.value("pieces", std::vector<std::string>{"Seen", "."})) {
-      wait_ms(delay);
-      if (request.cancelled->load()) return cancelled(std::move(reply));
-      reply.text += piece;
-      reply.tokens.push_back(reply.completion_tokens++);
-      callbacks.on_text(piece);
+    ++activity_.requests;
+    jobs_.push_back({request, std::move(callbacks), std::move(on_done), {}, 0, 0});
+    wake_.notify_all();
+    return {};
+  }
+
+  // Each round does a step of every request.
+  void run(const std::stop_token& stop) override {
+    std::unique_lock lock(mutex_);
+    while (wake_.wait(lock, stop, [&] { return !jobs_.empty(); })) {
+      std::list<Job> jobs = std::move(jobs_);
+      jobs_.clear();
+      activity_.active = static_cast<int>(jobs.size());
+      lock.unlock();
+      wait_ms(script_.value("delay_ms", 0));
+      for (auto job = jobs.begin(); job != jobs.end();) {
+        const bool done = stop.stop_requested() || job_step(*job);
+        if (done) {
+          if (stop.stop_requested()) job->reply = cancelled(std::move(job->reply));
+          job->on_done(std::move(job->reply));
+        }
+        job = done ? jobs.erase(job) : std::next(job);
+      }
+      lock.lock();
+      jobs_.splice(jobs_.begin(), jobs);
+      activity_.active = static_cast<int>(jobs_.size());
     }
-    reply.timings_ms.decode = 10;
-    return reply;
+  }
+
+  Result<engine::Estimate> estimate(const engine::Request& request) override {
+    TRY_STATUS(begin(request));
+    return engine::Estimate{.prompt_tokens = kPromptTokens,
+                            .image_tokens = 3,
+                            .tiles = script_.value("tiles", 0),
+                            .max_tokens = request.max_tokens,
+                            .first_token_ms = 5,
+                            .token_ms = 1,
+                            .memory_bytes = 1000};
+  }
+
+  engine::Activity activity() const override {
+    const std::scoped_lock lock(mutex_);
+    return activity_;
   }
 
   Status trace(const engine::Request& request, std::string_view answer, const engine::TraceSink& sink) override {
@@ -101,6 +145,50 @@ class ScriptedEngine : public engine::Engine {
   }
 
  private:
+  static constexpr int kPromptTokens = 7;
+  struct Job {
+    engine::Request request;
+    engine::Callbacks callbacks;
+    std::function<void(Result<engine::Reply>)> on_done;
+    engine::Reply reply;
+    int64_t tiles = 0;
+    size_t pieces = 0;
+  };
+
+  // The next tile or piece of the answer; true if there is none.
+  bool job_step(Job& job) {
+    engine::Reply& reply = job.reply;
+    reply.prompt_tokens = kPromptTokens;
+    reply.timings_ms.decode = 10;
+    if (job.request.cancelled && job.request.cancelled->load()) {
+      reply = cancelled(std::move(reply));
+      return true;
+    }
+    const int64_t tiles = script_.value("tiles", 0);
+    if (tiles > 0 && job.tiles <= tiles) {
+      if (job.callbacks.on_progress) job.callbacks.on_progress(engine::Stage::kVision, job.tiles, tiles);
+      ++job.tiles;
+      return false;
+    }
+    const auto pieces = script_.value("pieces", std::vector<std::string>{"Seen", "."});
+    if (job.pieces == pieces.size()) return true;
+    if (reply.completion_tokens == job.request.max_tokens) {
+      reply.finish_reason = engine::FinishReason::kLength;
+      return true;
+    }
+    const std::string& piece = pieces[job.pieces++];
+    reply.text += piece;
+    reply.tokens.push_back(reply.completion_tokens++);
+    if (job.request.logprobs >= 0 && job.callbacks.on_token) {
+      const engine::TokenProbability chosen{reply.tokens.back(), piece, -0.5f}, other{99, "?", -1.5f};
+      const std::array top{chosen, other};
+      job.callbacks.on_token(chosen,
+                             std::span(top).first(std::min<size_t>(2, static_cast<size_t>(job.request.logprobs))));
+    }
+    if (job.callbacks.on_text) job.callbacks.on_text(piece);
+    return false;
+  }
+
   Status begin(const engine::Request& request) {
     if (script_.contains("log"))
       std::ofstream(script_["log"].get<std::string>(), std::ios::app) << describe(request) << "\n";
@@ -119,6 +207,10 @@ class ScriptedEngine : public engine::Engine {
 
   Json script_;
   engine::ModelInfo info_;
+  mutable std::mutex mutex_;
+  std::condition_variable_any wake_;
+  std::list<Job> jobs_;
+  engine::Activity activity_;
 };
 
 Result<std::unique_ptr<engine::Engine>> load(const Path& folder, const engine::EngineOptions&) {

@@ -13,9 +13,9 @@ from .data.text import crop, display, receipt, square, strip
 
 
 def printed(r, draw=True):
-    """Text to read: mostly square tiles, a good share of crops of any shape."""
+    """Text to read: half of it crops of any shape, a good share of square tiles."""
     k = r.random()
-    if k < 0.45:
+    if k < 0.35:
         return square(r, r.choice([1, 1, 2, 3, 3, 5]), plain=r.random() < 0.15, draw=draw)
     if k < 0.85:
         return crop(r, r.choice([1, 1, 1, 2, 2, 3, 4]), draw=draw)
