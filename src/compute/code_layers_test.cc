@@ -130,13 +130,31 @@ TEST(CodeLayers, ARowOfFewHasTheBitsOfARowAlone) {
                                 {kQ8, true},
                                 {kQ4, false},
                                 {kQ4, true}})
-      for (int64_t rows = 2; rows <= kExactRows; ++rows) {
+      for (int64_t rows = 2; rows <= (format == kQ8 ? 32 : kExactRows); ++rows) {
         Case c(rows, 131, 70);
         c.fine = fine;
         std::vector<float> among = c.run(format, *table);
         among.erase(among.begin(), among.end() - 70);
         EXPECT_EQ(among, c.last().run(format, *table)) << table->name << " " << to_string(format) << " " << rows;
       }
+}
+
+// The executor says how many those are.
+TEST(CodeLayers, FloatsBoundHowManyRowsAreExactTogether) {
+  const auto together = [](std::initializer_list<WeightFormat> formats) {
+    const std::vector<float> w(64 * 64, 0.5f);
+    Linear layers[2];
+    Graph graph;
+    Value x = graph.input("x", DType::kF32, {1, 64});
+    for (Linear* layer = layers; const WeightFormat format : formats) {
+      layer->weight = PackedMatrix::pack({DType::kF32, {64, 64}, reinterpret_cast<const std::byte*>(w.data())}, format);
+      x = graph.linear(x, *layer++);
+    }
+    return exact_rows(graph);
+  };
+  EXPECT_GE(together({WeightFormat::kQ8, WeightFormat::kQ8}), 32);
+  EXPECT_EQ(together({WeightFormat::kQ8, WeightFormat::kF32}), kExactRows);
+  EXPECT_EQ(together({WeightFormat::kQ4, WeightFormat::kQ8}), kExactRows);
 }
 
 TEST(CodeLayers, TheSameOnAnyNumberOfThreads) {

@@ -47,7 +47,7 @@ MemoryPlan plan_memory(const Graph& graph) {
   return plan;
 }
 
-Status Executor::run(const Graph& graph, const Bindings& bindings, const Observer& observer) {
+Status Executor::run(const Graph& graph, const Bindings& bindings, const Observer& observer, const Pause& pause) {
   const MemoryPlan plan = plan_memory(graph);
   if (arena_.bytes() < static_cast<size_t>(plan.bytes)) {
     arena_ = Buffer();  // free first: the peak counts
@@ -86,6 +86,7 @@ Status Executor::run(const Graph& graph, const Bindings& bindings, const Observe
     } else {
       execute(run, ops[i]);
     }
+    if (pause && !pause()) return make_error(ErrorCode::kInterrupted, "interrupted");
     for (; i < end; ++i) {
       if (!observer) continue;
       for (const Graph::Named& named : graph.observed())

@@ -32,6 +32,9 @@ struct Bindings {
 
 // Called with each observed value right after it has been computed; returning an error ends the run.
 using Observer = std::function<Status(std::string_view name, const Tensor& value)>;
+// Called between ops: a long run lets shorter ones of other executors on the same pool come in. False ends the run with
+// ErrorCode::kInterrupted.
+using Pause = std::function<bool()>;
 
 // Offsets into one block of memory such that values whose lives overlap do not.
 struct MemoryPlan {
@@ -40,11 +43,16 @@ struct MemoryPlan {
 };
 MemoryPlan plan_memory(const Graph& graph);
 
+// How many rows of different sequences may run together such that each gets what it would get alone, to the last bit;
+// at least kExactRows. Integers add up to the same in any order, floats do not.
+int64_t exact_rows(const Graph& graph);
+
 class Executor {
  public:
   Executor(ThreadPool& pool, const KernelTable& kernels) : pool_(pool), kernels_(kernels) {}
 
-  Status run(const Graph& graph, const Bindings& bindings, const Observer& observer = nullptr);
+  Status run(const Graph& graph, const Bindings& bindings, const Observer& observer = nullptr,
+             const Pause& pause = nullptr);
   Tensor output(std::string_view name) const;
   const KernelTable& kernels() const { return kernels_; }
   // Frees the working memory; the next run allocates what it needs.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <limits>
 
 #include "compute/executor_run.h"
 #include "compute/kernels/integer.h"
@@ -23,7 +24,21 @@ int64_t even_block(int64_t panels, int threads) {
   return block;
 }
 
+// 4-bit codes are multiplied group by group where rows are few, and widened for all of them where they are many.
+constexpr int64_t kGroupedRows = 2 * kFourBitRows;
+
 }  // namespace
+
+int64_t exact_rows(const Graph& graph) {
+  int64_t rows = std::numeric_limits<int64_t>::max();
+  for (const Op& op : graph.ops()) {
+    if (op.kind != OpKind::kLinear) continue;
+    const PackedMatrix& w = op.linear->weight;
+    if (!w.in_codes()) return kExactRows;
+    if (w.format() == WeightFormat::kQ4) rows = kGroupedRows;
+  }
+  return rows;
+}
 
 bool is_chain(const Graph& graph, size_t first) {
   const std::span<const Op> ops = graph.ops();
@@ -144,7 +159,7 @@ void Executor::linears(std::span<const LinearCall> calls) {
   bool in_codes = false, in_groups = false, others = false;
   for (const LinearCall& call : calls) {
     const PackedMatrix& w = call.op->linear->weight;
-    const bool grouped = w.format() == WeightFormat::kQ4 && rows <= 2 * kFourBitRows;
+    const bool grouped = w.format() == WeightFormat::kQ4 && rows <= kGroupedRows;
     (grouped ? in_groups : in_codes) |= w.in_codes();
     others |= !grouped;
     // A block of rows stays in the second-level cache while the panels of weights pass by.

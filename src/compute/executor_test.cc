@@ -224,6 +224,32 @@ TEST_P(ExecutorTest, ObserverCanEndARun) {
   EXPECT_FALSE(executor_.run(g, bindings, [](std::string_view, const Tensor&) -> Status { return bad_input("full"); }));
 }
 
+TEST_P(ExecutorTest, APauseMayRunAnotherGraphOrEndTheRun) {
+  const std::vector<float> x = random_floats(4 * 24, 1);
+  const Linear first = make_linear(24, 24, 2), second = make_linear(24, 24, 4);
+  Graph graph;
+  const Value between = graph.linear(graph.input("x", DType::kF32, {4, 24}), first, Activation::kGelu);
+  graph.output("y", graph.linear(between, second));
+  Bindings bindings;
+  bindings.inputs["x"] = view(x, {4, 24});
+  ASSERT_TRUE(executor_.run(graph, bindings));
+  const std::span<const float> y = executor_.output("y").f32();
+  const std::vector<float> want(y.begin(), y.end());
+
+  Executor other(pool_, executor_.kernels());
+  int pauses = 0;
+  ASSERT_TRUE(executor_.run(graph, bindings, nullptr, [&] {
+    ++pauses;
+    return other.run(graph, bindings).has_value();
+  }));
+  EXPECT_GE(pauses, 2);
+  EXPECT_TRUE(std::equal(want.begin(), want.end(), executor_.output("y").f32().begin()));
+
+  const Status ended = executor_.run(graph, bindings, nullptr, [] { return false; });
+  ASSERT_FALSE(ended);
+  EXPECT_EQ(ended.error().code, ErrorCode::kInterrupted);
+}
+
 INSTANTIATE_TEST_SUITE_P(Threads, ExecutorTest, testing::Values(1, 2, 3));
 
 }  // namespace

@@ -60,6 +60,11 @@ struct Tensor {
   }
 };
 
+template <class T>
+Tensor view(DType dtype, Shape shape, const T* data) {
+  return {dtype, shape, reinterpret_cast<const std::byte*>(data)};
+}
+
 // Owns `bytes` of memory aligned to 64 bytes, not initialised; large ones ask for huge pages, which weights are read a
 // fifth faster from. Allocation failure throws std::bad_alloc, caught at the edge of a room.
 class Buffer {

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <map>
 
+#include "engine/features.h"
 #include "engine/sampler.h"
-#include "engine/session.h"
 #include "engine/text_stream.h"
 
 namespace onsight::engine {

@@ -12,7 +12,7 @@
 #include "base/thread_pool.h"
 #include "compute/kv_cache.h"
 #include "engine/disk_cache.h"
-#include "engine/session.h"
+#include "engine/features.h"
 #include "models/model.h"
 
 namespace onsight::engine {

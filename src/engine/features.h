@@ -1,4 +1,4 @@
-// Session: the state that requests share: features of tiles seen before, and the cache of the last conversation.
+// Features of tiles seen before, and what stands at the positions of a sequence.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "base/sha256.h"
-#include "compute/kv_cache.h"
 #include "compute/tensor.h"
 #include "media/image.h"
 #include "models/model.h"
@@ -30,7 +29,7 @@ class FeatureCache {
     std::optional<Digest> digest;  // of the pixels, where a RunCache asked for it
   };
   // The entry of these pixels, made if there is none. An entry in use stays alive even when the cache drops it.
-  std::shared_ptr<Entry> find_or_add(const media::Image& tile);
+  std::shared_ptr<Entry> find_or_add(media::Image tile);
   // Forgets what was not used lately until the rest fits.
   void trim();
 

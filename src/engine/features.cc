@@ -1,4 +1,4 @@
-#include "engine/session.h"
+#include "engine/features.h"
 
 #include <algorithm>
 
@@ -29,7 +29,7 @@ int64_t bytes_of_entry(const FeatureCache::Entry& e) {
 
 }  // namespace
 
-std::shared_ptr<FeatureCache::Entry> FeatureCache::find_or_add(const media::Image& tile) {
+std::shared_ptr<FeatureCache::Entry> FeatureCache::find_or_add(media::Image tile) {
   const uint64_t hash = hash_pixels(tile);
   auto [begin, end] = by_hash_.equal_range(hash);
   for (auto it = begin; it != end; ++it) {
@@ -39,7 +39,7 @@ std::shared_ptr<FeatureCache::Entry> FeatureCache::find_or_add(const media::Imag
   }
   auto entry = std::make_shared<Entry>();
   entry->id = next_id_++;
-  entry->tile = tile;
+  entry->tile = std::move(tile);
   recent_.push_front(entry);
   by_hash_.emplace(hash, recent_.begin());
   return entry;
