@@ -47,6 +47,33 @@ TEST(Sampler, DrawsWithTheRightFrequencies) {
   EXPECT_EQ(counts({.temperature = 1, .seed = 5}), all);  // the same seed, the same draws
 }
 
+TEST(Sampler, GreedyOfAnyLength) {
+  for (const size_t size : {size_t{1}, size_t{255}, size_t{256}, size_t{700}})
+    for (const size_t at : {size_t{0}, size / 2, size - 1}) {
+      std::vector<float> logits(size, -2.0f);
+      logits[at] = logits[size - 1] = 1.0f;
+      EXPECT_EQ(Sampler({}).next(logits, {}), static_cast<int32_t>(at)) << size;
+    }
+}
+
+// More candidates than are sorted at first.
+TEST(Sampler, ALongTailCounts) {
+  std::vector<float> logits(2000, 0.0f);
+  for (size_t i = 0; i < 1000; ++i) logits[2 * i + 1] = 0.5f;
+  const auto drawn = [&](Sampling options) {
+    Sampler sampler(options);
+    std::map<int32_t, int> n;
+    for (int i = 0; i < 40000; ++i) n[sampler.next(logits, {})]++;
+    return n;
+  };
+  EXPECT_EQ(drawn({.temperature = 1}).size(), 2000u);
+  // The better half has exp(0.5) / (1 + exp(0.5)) = 0.622 of the probability.
+  const auto nucleus = drawn({.temperature = 1, .top_p = 0.31f});
+  EXPECT_NEAR(static_cast<double>(nucleus.size()), 500, 5);
+  for (const auto& [token, n] : nucleus) EXPECT_EQ(token % 2, 1);
+  EXPECT_EQ(drawn({.temperature = 1, .min_p = 0.7f}).size(), 1000u);
+}
+
 TEST(TextStream, HoldsBackIncompleteCharacters) {
   TextStream stream({});
   EXPECT_EQ(stream.push(" caf\xc3"), "caf");

@@ -30,6 +30,7 @@ class Sampler {
     int32_t token;
   };
   std::vector<Candidate> candidates_;
+  std::vector<double> weights_;  // of the candidates
 };
 
 }  // namespace onsight::engine
