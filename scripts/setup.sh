@@ -28,6 +28,8 @@ build | libtiff                   | pkg:libtiff-4               | libtiff-dev
 build | libheif                   | pkg:libheif                 | libheif-dev
 build | giflib                    | header:gif_lib.h            | libgif-dev
 build | libedit                   | pkg:libedit                 | libedit-dev
+build | Boost.Asio, Boost.Beast   | header:boost/beast.hpp      | libboost-dev
+build | libcurl                   | pkg:libcurl                 | libcurl4-openssl-dev
 build | GoogleTest                | header:gtest/gtest.h        | libgtest-dev
 test  | pytest                    | python:pytest               | python3-pytest
 test  | jsonschema for Python     | python:jsonschema           | python3-jsonschema
@@ -52,6 +54,7 @@ aarch64 | libtiff for aarch64       | arm64:libtiff.so          | libtiff-dev:ar
 aarch64 | libheif for aarch64       | arm64:libheif.so          | libheif-dev:arm64
 aarch64 | giflib for aarch64        | arm64:libgif.so           | libgif-dev:arm64
 aarch64 | libedit for aarch64       | arm64:libedit.so          | libedit-dev:arm64
+aarch64 | libcurl for aarch64       | arm64:libcurl.so          | libcurl4-openssl-dev:arm64
 aarch64 | GoogleTest for aarch64    | arm64:libgtest.a          | libgtest-dev:arm64
 '
 # Installed beside libheif where the distribution splits its decoders off.

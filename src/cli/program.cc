@@ -50,6 +50,19 @@ remembered in $XDG_STATE_HOME/onsight/history (~/.local/state/onsight/history), 
 alone. A message that begins with / is written with a space before it. When standard input is not
 a terminal, each line of it is a message or a command.)",
             make_chat},
+    VerbRow{"serve", "[--model MODEL] [--host ADDRESS] [--port N]", "answer programs over HTTP, many at once",
+            R"(Programs talk to it as they do to OpenAI's service (http://127.0.0.1:8080/v1 is the base URL) or to
+Ollama; docs/server.md has what is supported. When it is ready, one line on standard error says where it
+is. It binds to this machine alone unless --host says otherwise, and then wants --api-key.
+
+Ctrl-C and SIGTERM let answers that are being written end, up to --drain-seconds, and exit with 0; the
+second one cuts them short. Exit code 1: the address cannot be listened on.
+
+Examples:
+  onsight serve
+  onsight serve --model SmolVLM-500M-Instruct-Q8_0.gguf --port 0
+  ONSIGHT_API_KEY=secret onsight serve --host 0.0.0.0 --max-active 16)",
+            make_serve},
     VerbRow{"convert", "SRC DST [--quant FORMAT] [--vision-quant FORMAT]",
             "pack a model into one file that loads at once",
             R"(DST is one file with everything in it: the weights as the kernels read them, the tokenizer and the

@@ -64,6 +64,7 @@ std::unique_ptr<Verb> make_bench();
 std::unique_ptr<Verb> make_chat();
 std::unique_ptr<Verb> make_convert();
 std::unique_ptr<Verb> make_inspect();
+std::unique_ptr<Verb> make_serve();
 std::unique_ptr<Verb> make_tokenize();
 std::unique_ptr<Verb> make_trace();
 

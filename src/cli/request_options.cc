@@ -18,13 +18,17 @@ std::string hash_of(std::string_view bytes) {
 
 }  // namespace
 
-void RequestOptions::declare_inputs(Options& options, std::string image_help) {
+void RequestOptions::declare_model(Options& options) {
   options.heading("What is asked");
   options.text("-m,--model", "MODEL", model,
                "a checkpoint folder, a file that `onsight convert` wrote, a GGUF file with its mmproj beside it, "
                "TEXT.gguf,MMPROJ.gguf, or the name of an "
                "installed model "
                "(default onsight-nano)");
+}
+
+void RequestOptions::declare_inputs(Options& options, std::string image_help) {
+  declare_model(options);
   options.texts("-i,--image", "FILE", images, std::move(image_help));
   options.text("--system", "TEXT", system, "what the model is told before the conversation");
 }
@@ -63,6 +67,10 @@ void RequestOptions::declare_cost(Options& options) {
                  "read a picture in at most N tiles; 1: only the whole, small (default: as many as the model makes)");
   options.flag("--no-upscale", request.picture.allow_upscale, "do not enlarge a small picture beyond what tiling needs",
                /*value=*/false);
+  declare_formats(options);
+}
+
+void RequestOptions::declare_formats(Options& options) {
   const std::vector<std::string> formats = {"auto", "none", "q8", "q4"};
   options.choice("--quant", "FORMAT", formats, quantisation,
                  "weights in memory: q8, q4, none (as they come, or as converted), auto (q8 from 100 million "
@@ -76,11 +84,21 @@ void RequestOptions::declare_savings(Options& options) {
   options.flag("--no-draft", request.draft,
                "one token at a time: check no guesses from what was said (the same answer)",
                /*value=*/false);
+  declare_cache(options);
+}
+
+void RequestOptions::declare_cache(Options& options) {
   options.text("--cache", "DIR", cache,
                "keep what was seen of pictures, and the decoder's state after them, in this folder, for the next run "
                "(default: nothing is kept)");
   options.number("--cache-size", "MB", cache_megabytes, {.min = 1, .max = 1'000'000},
                  "keep at most so much, what was used last (default 1024)");
+}
+
+void RequestOptions::declare_machine(Options& options) {
+  options.heading("What the model may take");
+  declare_formats(options);
+  declare_cache(options);
 }
 
 engine::EngineOptions RequestOptions::engine_options() const {

@@ -24,6 +24,7 @@ struct RequestOptions {
   engine::EngineOptions engine_options() const;
   engine::Request request;  // all but the messages
 
+  void declare_model(Options& options);
   void declare_inputs(Options& options, std::string image_help);
   void declare_prompt(Options& options);
   void declare_answer(Options& options);   // sampling, length, stops
@@ -31,9 +32,15 @@ struct RequestOptions {
   void declare_cost(Options& options);     // tiles, threads
   void declare_savings(Options& options);  // what makes an answer come sooner and does not change it
 
+  void declare_machine(Options& options);  // what of these holds for a model and not for a request
+
   // Mistakes that can be told without opening anything; check() also asks for a question or a picture.
   Status check() const;
   Status check_values() const;
+
+ private:
+  void declare_formats(Options& options);
+  void declare_cache(Options& options);
 };
 
 struct Picture {

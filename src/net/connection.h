@@ -1,0 +1,90 @@
+// Connection: one client. It lives on the server's thread; its requests' Exchanges may be used from any other.
+#pragma once
+
+#include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "net/http.h"
+#include "net/request_reader.h"
+#include "net/server.h"
+
+namespace onsight::net {
+
+class Connection;
+
+// What a connection needs of its server.
+class Host {
+ public:
+  virtual ~Host() = default;
+  virtual const ServerOptions& options() const = 0;
+  virtual const Site& site() const = 0;
+  virtual void dispatch(HttpRequest request, std::shared_ptr<Exchange> exchange) = 0;
+  virtual void closed(const std::shared_ptr<Connection>& connection) = 0;
+};
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(std::shared_ptr<boost::asio::io_context> io, boost::asio::ip::tcp::socket socket, Host& host);
+
+  void start();
+  void refuse(int status, const std::string& message);  // in place of start()
+  void drain();                                         // closes behind the current answer, or now
+  void tell_gone(Gone why);
+  void close();
+
+  // Of the exchange with that number; what comes for another is dropped.
+  void respond(uint64_t exchange, HttpResponse response);
+  void start_stream(uint64_t exchange, int status, Headers headers);
+  void write(uint64_t exchange, std::string_view bytes);
+  void finish(uint64_t exchange);
+  void abandon(uint64_t exchange, bool aborted);
+  void on_gone(uint64_t exchange, std::function<void(Gone)> callback);
+  void end_after(uint64_t exchange, std::chrono::milliseconds time);
+
+ private:
+  enum class Phase { kIdle, kHead, kBody, kAnswering, kLingering, kClosed };
+
+  void read();
+  void on_read(size_t bytes);
+  void consume();
+  void begin_answer();
+  void fail(int status, const std::string& message);
+  void send_head(int status, Headers headers, std::optional<size_t> length);
+  void send(std::string_view bytes);
+  void write_some();
+  void on_all_sent();
+  void next_request();
+  void linger();
+  void arm(std::chrono::milliseconds time);
+  void on_deadline();
+  bool current(uint64_t exchange) const { return phase_ == Phase::kAnswering && exchange == exchange_ && !finished_; }
+
+  std::shared_ptr<boost::asio::io_context> io_;
+  boost::asio::ip::tcp::socket socket_;
+  boost::asio::steady_timer deadline_, time_limit_;
+  Host& host_;
+  std::string peer_;
+
+  Phase phase_ = Phase::kIdle;
+  std::array<char, 16 << 10> chunk_{};
+  std::string in_;  // read, and not yet understood
+  bool reading_ = false, draining_ = false;
+  RequestReader reader_;
+
+  uint64_t exchange_ = 0;
+  HttpRequest head_;  // of the request that is being answered, without its body
+  bool keep_alive_ = false, streaming_ = false, chunked_ = false, finished_ = false;
+  std::vector<std::function<void(Gone)>> gone_callbacks_;
+  std::optional<Gone> gone_;
+
+  std::string out_, sending_;  // sending_ is with the system from sent_ on
+  size_t sent_ = 0;
+  bool writing_ = false;
+};
+
+}  // namespace onsight::net

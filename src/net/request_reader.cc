@@ -1,0 +1,133 @@
+#include "net/request_reader.h"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+
+#include "net/target.h"
+
+namespace onsight::net {
+
+namespace beast = boost::beast;
+namespace http = beast::http;
+
+struct RequestReader::Impl {
+  explicit Impl(const ReaderLimits& bounds) : limits(bounds) {
+    parser.header_limit(limits.header_bytes + 1);
+    parser.body_limit(limits.body_bytes);
+  }
+
+  void fail(int code, std::string why) {
+    state = State::kFailed;
+    status = code;
+    message = std::move(why);
+  }
+
+  void fail_head_size() {
+    if (head_bytes == 0)
+      return fail(414, fmt::format("the target of the request: expected at most {} bytes", limits.target_bytes));
+    fail(431, fmt::format("the fields of the request: expected at most {} bytes", limits.header_bytes));
+  }
+
+  void fail(const beast::error_code& error) {
+    if (error == http::error::header_limit) return fail_head_size();
+    if (error == http::error::body_limit)
+      return fail(413, fmt::format("the body of the request: expected at most {} bytes", limits.body_bytes));
+    if (error == http::error::bad_version) return fail(505, "the request: expected HTTP/1.1");
+    fail(400, fmt::format("the request: expected HTTP/1.1, found {}", error.message()));
+  }
+
+  void read_head() {
+    const auto& message_head = parser.get();
+    const std::string_view target(message_head.target().data(), message_head.target().size());
+    if (target.size() > limits.target_bytes)
+      return fail(414, fmt::format("the target of the request: expected at most {} bytes", limits.target_bytes));
+    request.method = std::string(message_head.method_string());
+    request.version = static_cast<int>(message_head.version());
+    request.keep_alive = message_head.keep_alive();
+    for (const auto& field : message_head)
+      request.headers.add(std::string(field.name_string()), std::string(field.value()));
+    const int hosts = request.headers.count("Host");
+    if (hosts > 1 || (hosts == 0 && request.version >= 11)) return fail(400, "the request: expected one Host field");
+    if (request.headers.count("Transfer-Encoding") > 1 ||
+        (request.headers.find("Transfer-Encoding") &&
+         !equal_ignoring_case(request.headers.get("Transfer-Encoding"), "chunked")))
+      return fail(501, "Transfer-Encoding: expected chunked");
+    const std::string_view coding = request.headers.get("Content-Encoding");
+    if (!coding.empty() && !equal_ignoring_case(coding, "identity"))
+      return fail(415, "Content-Encoding: expected none, the body is not unpacked");
+    const std::string_view expect = request.headers.get("Expect");
+    if (!expect.empty() && !equal_ignoring_case(expect, "100-continue"))
+      return fail(417, "Expect: expected 100-continue");
+    continues = !expect.empty() && request.version >= 11;
+    // CONNECT is refused as any method that a path does not have.
+    auto parsed = request.method == "CONNECT" ? Target{"*", {}} : parse_target(target);
+    if (!parsed) return fail(400, parsed.error().message);
+    request.path = std::move(parsed->path);
+    request.query = std::move(parsed->query);
+    state = State::kBody;
+  }
+
+  const ReaderLimits limits;
+  http::request_parser<http::string_body> parser;
+  State state = State::kHead;
+  HttpRequest request;
+  bool continues = false;
+  size_t head_bytes = 0;
+  int status = 0;
+  std::string message;
+};
+
+RequestReader::RequestReader(const ReaderLimits& limits) : impl_(std::make_unique<Impl>(limits)) {}
+RequestReader::~RequestReader() = default;
+RequestReader::RequestReader(RequestReader&&) noexcept = default;
+RequestReader& RequestReader::operator=(RequestReader&&) noexcept = default;
+
+size_t RequestReader::feed(std::string_view bytes) {
+  Impl& me = *impl_;
+  size_t used = 0;
+  while (me.state == State::kHead || me.state == State::kBody) {
+    const bool in_head = me.state == State::kHead;
+    if (in_head && me.parser.is_header_done()) {
+      me.read_head();
+      return used;
+    }
+    if (!in_head && me.parser.is_done()) {
+      me.state = State::kDone;
+      return used;
+    }
+    beast::error_code error;
+    const std::string_view rest = bytes.substr(used);
+    if (rest.empty()) return used;
+    const size_t taken = me.parser.put(boost::asio::const_buffer(rest.data(), rest.size()), error);
+    used += taken;
+    if (in_head) me.head_bytes += taken;
+    if (error && error != http::error::need_more) {
+      me.fail(error);
+      return used;
+    }
+    // The parser bounds a field and the rest of a head, not their sum; nor the trailer behind a body in chunks.
+    const size_t waiting = error ? rest.size() - taken : 0;
+    if (in_head ? me.head_bytes + waiting > me.limits.header_bytes : waiting > me.limits.header_bytes) {
+      me.fail_head_size();
+      return used;
+    }
+    if (error || (taken == 0 && !me.parser.is_done())) return used;
+  }
+  return used;
+}
+
+RequestReader::State RequestReader::state() const { return impl_->state; }
+const HttpRequest& RequestReader::head() const { return impl_->request; }
+bool RequestReader::expects_continue() const { return impl_->continues; }
+
+HttpRequest RequestReader::take() {
+  HttpRequest request = std::move(impl_->request);
+  request.body = std::move(impl_->parser.get().body());
+  return request;
+}
+
+int RequestReader::status() const { return impl_->status; }
+const std::string& RequestReader::message() const { return impl_->message; }
+
+}  // namespace onsight::net

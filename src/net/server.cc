@@ -1,0 +1,194 @@
+#include "net/server.h"
+
+#include <atomic>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <csignal>
+#include <set>
+
+#include "net/connection.h"
+
+namespace onsight::net {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using ErrorOf = boost::system::error_code;
+
+constexpr int kRefusedAtOnce = 64;  // connections that are told that there are too many; others are cut
+constexpr std::chrono::milliseconds kAcceptPause{100};  // after an error: no descriptor is free, mostly
+constexpr std::chrono::milliseconds kLastWords{2'000};  // for answers that were ended when the server stops
+
+// Ctrl-C stays ignored where the program was started so (nohup, a script's background job).
+bool is_ignored(int signal) {
+  struct sigaction now {};
+  return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+class AsioServer : public Server, public Host {
+ public:
+  AsioServer(const ServerOptions& options, Site site)
+      : options_(options),
+        site_(std::move(site)),
+        io_(std::make_shared<asio::io_context>(1)),
+        acceptor_(*io_),
+        signals_(*io_),
+        timer_(*io_),
+        accept_timer_(*io_),
+        handlers_(static_cast<size_t>(options.handler_threads)) {}
+
+  ~AsioServer() override {
+    handlers_.stop();
+    handlers_.join();
+    close_all();
+    // What was cancelled must be told so before its memory goes.
+    io_->restart();
+    io_->poll();
+  }
+
+  Status open() {
+    ErrorOf error;
+    const auto address = asio::ip::make_address(options_.host == "localhost" ? "127.0.0.1" : options_.host, error);
+    if (error) return make_error(ErrorCode::kUsage, "--host: expected an address, found '{}'", options_.host);
+    const tcp::endpoint endpoint(address, options_.port);
+    acceptor_.open(endpoint.protocol(), error);
+    if (!error) acceptor_.set_option(asio::socket_base::reuse_address(true), error);
+    if (!error) acceptor_.bind(endpoint, error);
+    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+    if (error)
+      return make_error(ErrorCode::kIo, "{}:{}: cannot listen there ({})", options_.host, options_.port,
+                        error.message());
+    port_ = acceptor_.local_endpoint(error).port();
+    if (options_.stop_on_signals) wait_for_signals();
+    return {};
+  }
+
+  uint16_t port() const override { return port_; }
+  int connections() const override { return count_; }
+
+  void run() override {
+    accept();
+    io_->run();
+  }
+
+  void stop() override {
+    asio::post(*io_, [this] { drain(); });
+  }
+
+ private:
+  const ServerOptions& options() const override { return options_; }
+  const Site& site() const override { return site_; }
+
+  void dispatch(HttpRequest request, std::shared_ptr<Exchange> exchange) override {
+    asio::post(handlers_, [this, request = std::move(request), exchange = std::move(exchange)]() mutable {
+      try {
+        site_.handle(std::move(request), std::move(exchange));
+      } catch (const std::exception&) {  // the exchange, let go, answers 500
+      }
+    });
+  }
+
+  void closed(const std::shared_ptr<Connection>& connection) override {
+    connections_.erase(connection);
+    count_ = static_cast<int>(connections_.size());
+    if (draining_ && connections_.empty()) io_->stop();
+  }
+
+  void accept() {
+    acceptor_.async_accept([this](const ErrorOf& error, tcp::socket socket) {
+      if (draining_ || error == asio::error::operation_aborted) return;
+      if (error) {
+        accept_timer_.expires_after(kAcceptPause);
+        accept_timer_.async_wait([this](const ErrorOf& cancelled) {
+          if (!cancelled && !draining_) accept();
+        });
+        return;
+      }
+      welcome(std::move(socket));
+      accept();
+    });
+  }
+
+  void welcome(tcp::socket socket) {
+    const int others = static_cast<int>(connections_.size());
+    if (others >= options_.max_connections + kRefusedAtOnce) return;
+    auto connection = std::make_shared<Connection>(io_, std::move(socket), *this);
+    connections_.insert(connection);
+    count_ = static_cast<int>(connections_.size());
+    if (others < options_.max_connections)
+      connection->start();
+    else
+      connection->refuse(503, fmt::format("{} connections are open already, which is the limit", others));
+  }
+
+  void wait_for_signals() {
+    ErrorOf ignored;
+    for (const int signal : {SIGINT, SIGTERM})
+      if (!is_ignored(signal)) signals_.add(signal, ignored);
+    signals_.async_wait([this](const ErrorOf& error, int) {
+      if (error) return;
+      if (draining_)
+        end_answers();
+      else
+        drain();
+      wait_for_signals();
+    });
+  }
+
+  void drain() {
+    if (draining_) return;
+    draining_ = true;
+    ErrorOf ignored;
+    acceptor_.close(ignored);
+    const auto connections = connections_;
+    for (const auto& connection : connections) connection->drain();
+    if (connections_.empty()) return io_->stop();
+    timer_.expires_after(options_.drain_time);
+    timer_.async_wait([this](const ErrorOf& error) {
+      if (!error) end_answers();
+    });
+  }
+
+  void end_answers() {
+    const auto connections = connections_;
+    for (const auto& connection : connections) connection->tell_gone(Gone::kStopping);
+    timer_.expires_after(kLastWords);
+    timer_.async_wait([this](const ErrorOf& error) {
+      if (error) return;
+      close_all();
+      io_->stop();
+    });
+  }
+
+  void close_all() {
+    const auto connections = connections_;
+    for (const auto& connection : connections) connection->close();
+  }
+
+  const ServerOptions options_;
+  const Site site_;
+  std::shared_ptr<asio::io_context> io_;
+  tcp::acceptor acceptor_;
+  asio::signal_set signals_;
+  asio::steady_timer timer_, accept_timer_;
+  asio::thread_pool handlers_;
+  std::set<std::shared_ptr<Connection>> connections_;
+  std::atomic<int> count_{0};
+  uint16_t port_ = 0;
+  bool draining_ = false;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::listen(const ServerOptions& options, Site site) {
+  try {
+    auto server = std::make_unique<AsioServer>(options, std::move(site));
+    TRY_STATUS(server->open());
+    return server;
+  } catch (const std::exception& error) {
+    return make_error(ErrorCode::kIo, "{}:{}: cannot listen there ({})", options.host, options.port, error.what());
+  }
+}
+
+}  // namespace onsight::net

@@ -1,0 +1,104 @@
+#include "net/target.h"
+
+#include <optional>
+
+namespace onsight::net {
+namespace {
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+std::optional<std::string> decoded(std::string_view text, bool plus_is_space) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%') {
+      const int high = i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
+      const int low = i + 2 < text.size() ? hex_digit(text[i + 2]) : -1;
+      if (high < 0 || low < 0) return {};
+      out += static_cast<char>(high * 16 + low);
+      i += 2;
+    } else {
+      out += plus_is_space && text[i] == '+' ? ' ' : text[i];
+    }
+  }
+  return out;
+}
+
+// Well-formed UTF-8 without control characters.
+bool is_clean(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte < 0x20 || byte == 0x7f) return false;
+    const size_t length = byte < 0x80                   ? 1
+                          : byte >= 0xc2 && byte < 0xe0 ? 2
+                          : byte >= 0xe0 && byte < 0xf0 ? 3
+                          : byte >= 0xf0 && byte < 0xf5 ? 4
+                                                        : 0;
+    if (length == 0 || i + length > text.size()) return false;
+    uint32_t code = length == 1 ? byte : byte & (0x7f >> length);
+    for (size_t k = 1; k < length; ++k) {
+      const auto next = static_cast<unsigned char>(text[i + k]);
+      if ((next & 0xc0) != 0x80) return false;
+      code = code << 6 | (next & 0x3f);
+    }
+    constexpr uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (code < kLeast[length] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
+    i += length;
+  }
+  return true;
+}
+
+Result<std::string> clean_path(std::string_view raw) {
+  std::string path;
+  while (!raw.empty()) {
+    raw.remove_prefix(1);  // the slash
+    const size_t end = raw.find('/');
+    const std::string_view segment = raw.substr(0, end);
+    const auto text = decoded(segment, /*plus_is_space=*/false);
+    if (!text || !is_clean(*text)) return bad_input("the path of the request: expected percent-encoded UTF-8");
+    const bool last = end == std::string_view::npos;
+    if (*text == "." || *text == ".." || text->find('/') != std::string::npos ||
+        text->find('\\') != std::string::npos || (text->empty() && !last))
+      return bad_input("the path of the request: expected names between slashes, found '{}'", *text);
+    path += '/';
+    path += *text;
+    raw = last ? std::string_view() : raw.substr(end);
+  }
+  return path;
+}
+
+}  // namespace
+
+Result<Target> parse_target(std::string_view target) {
+  if (target == "*") return Target{"*", {}};
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!target.starts_with(scheme)) continue;
+    const size_t slash = target.find_first_of("/?", scheme.size());
+    target = slash == std::string_view::npos ? std::string_view("/") : target.substr(slash);
+  }
+  const size_t mark = target.find('?');
+  const std::string_view raw = target.substr(0, mark);
+  if (!raw.starts_with('/')) return bad_input("the target of the request: expected a path that begins with /");
+  Target out;
+  TRY(out.path, clean_path(raw));
+  std::string_view rest = mark == std::string_view::npos ? std::string_view() : target.substr(mark + 1);
+  rest = rest.substr(0, rest.find('#'));
+  while (!rest.empty()) {
+    const std::string_view pair = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+    if (pair.empty()) continue;
+    const size_t equals = pair.find('=');
+    const auto key = decoded(pair.substr(0, equals), true);
+    const auto value = decoded(equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1), true);
+    if (!key || !value || !is_clean(*key) || !is_clean(*value))
+      return bad_input("the query of the request: expected percent-encoded UTF-8");
+    out.query.emplace_back(*key, *value);
+  }
+  return out;
+}
+
+}  // namespace onsight::net

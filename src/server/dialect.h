@@ -1,0 +1,52 @@
+// Dialect: an API that clients of the field speak. One folder each; CMake lists the folders in the generated registry.
+//
+// A folder src/server/NAME with a NAME.h that declares `extern const Dialect kDialect;` in namespace
+// onsight::server::NAME is found by itself.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "net/http.h"
+#include "net/router.h"
+#include "server/failure.h"
+#include "server/service.h"
+
+namespace onsight::server {
+
+// A request on its way through a handler.
+struct Call {
+  Service& service;
+  net::HttpRequest request;
+  net::PathNames names;  // of the pattern
+  std::shared_ptr<net::Exchange> exchange;
+};
+
+// A row of what is served; /openapi.json is made of these.
+struct Route {
+  std::string_view method, pattern;
+  std::string_view summary;
+  // Answers through the exchange, at once or later, or returns why not. Runs on a handler's thread.
+  Outcome (*handle)(Call& call);
+  std::string_view request_schema = {};               // JSON; empty: there is no body
+  std::string_view answer_type = "application/json";  // and, of streams,
+  std::string_view stream_type = {};
+  bool open = false;  // no key is asked for
+};
+
+struct Dialect {
+  std::string_view id;      // as in metrics: "openai"
+  std::string_view prefix;  // of its paths: what fails below it has its shape; of several the longest
+  std::span<const Route> (*routes)();
+  net::HttpResponse (*error)(const Failure& failure);
+  // Paths of the original that are refused with a reason; not in /openapi.json.
+  std::span<const Route> (*refused)() = [] { return std::span<const Route>(); };
+};
+
+std::span<const Dialect* const> dialects();
+
+net::HttpResponse json_response(const Json& json, int status = 200);
+
+}  // namespace onsight::server

@@ -1,0 +1,98 @@
+#include "server/fields.h"
+
+#include <cmath>
+
+namespace onsight::server {
+namespace {
+constexpr int kMaxDepth = 256;
+}  // namespace
+
+std::string to_text(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+Result<Json> parse_body(std::string_view body) {
+  int deepest = 0;
+  Json out = Json::parse(
+      body.begin(), body.end(),
+      [&](int depth, Json::parse_event_t, Json&) {
+        deepest = std::max(deepest, depth);
+        return depth <= kMaxDepth;  // deeper values are dropped here and the body is refused below
+      },
+      /*allow_exceptions=*/false);
+  if (deepest > kMaxDepth) return bad_input("the body: expected JSON of at most {} levels", kMaxDepth);
+  if (out.is_discarded()) return bad_input("the body: expected valid JSON");
+  if (!out.is_object()) return bad_input("the body: expected a JSON object, found {}", out.type_name());
+  return out;
+}
+
+const Json* Fields::find(std::string_view key) const {
+  if (!object_->is_object()) return nullptr;
+  const auto found = object_->find(key);
+  return found == object_->end() || found->is_null() ? nullptr : &*found;
+}
+
+std::string Fields::place(std::string_view key) const {
+  return where_.empty() ? std::string(key) : fmt::format("{}.{}", where_, key);
+}
+
+Result<double> Fields::number(std::string_view key, double otherwise, double min, double max) const {
+  const Json* value = find(key);
+  if (!value) return otherwise;
+  if (!value->is_number()) return bad_input("{}: expected a number, found {}", place(key), value->type_name());
+  const auto number = value->get<double>();
+  if (!(number >= min && number <= max))
+    return bad_input("{}: expected a number from {} to {}, found {}", place(key), min, max, number);
+  return number;
+}
+
+Result<int64_t> Fields::integer(std::string_view key, int64_t otherwise, int64_t min, int64_t max) const {
+  const Json* value = find(key);
+  if (!value) return otherwise;
+  const double number = value->is_number() ? value->get<double>() : NAN;
+  if (!(number == std::floor(number)))
+    return bad_input("{}: expected an integer, found {}", place(key),
+                     value->is_number() ? value->dump() : value->type_name());
+  if (number < static_cast<double>(min) || number > static_cast<double>(max))
+    return bad_input("{}: expected an integer from {} to {}, found {}", place(key), min, max, value->dump());
+  // Of a large one the double has lost digits.
+  if (value->is_number_unsigned()) return static_cast<int64_t>(value->get<uint64_t>());
+  if (value->is_number_integer()) return value->get<int64_t>();
+  if (std::abs(number) > 9e15) return bad_input("{}: expected an integer, found {}", place(key), value->dump());
+  return static_cast<int64_t>(number);
+}
+
+Result<bool> Fields::boolean(std::string_view key, bool otherwise) const {
+  const Json* value = find(key);
+  if (!value) return otherwise;
+  if (!value->is_boolean()) return bad_input("{}: expected true or false, found {}", place(key), value->type_name());
+  return value->get<bool>();
+}
+
+Result<std::string> Fields::string(std::string_view key) const {
+  const Json* value = find(key);
+  if (!value || !value->is_string())
+    return bad_input("{}: expected a string, found {}", place(key), value ? value->type_name() : "nothing");
+  return value->get<std::string>();
+}
+
+Result<std::string> Fields::string_or(std::string_view key, std::string otherwise) const {
+  if (!has(key)) return otherwise;
+  return string(key);
+}
+
+Result<Fields> Fields::object(std::string_view key) const {
+  const Json* value = find(key);
+  if (!value || !value->is_object())
+    return bad_input("{}: expected an object, found {}", place(key), value ? value->type_name() : "nothing");
+  return Fields(*value, place(key));
+}
+
+Result<const Json*> Fields::array(std::string_view key) const {
+  const Json* value = find(key);
+  if (!value || !value->is_array())
+    return bad_input("{}: expected a list, found {}", place(key), value ? value->type_name() : "nothing");
+  return value;
+}
+
+std::string item_of(std::string_view place, size_t index) { return fmt::format("{}[{}]", place, index); }
+
+}  // namespace onsight::server

@@ -1,0 +1,222 @@
+#include "server/openai/chat_request.h"
+
+#include <algorithm>
+#include <array>
+
+namespace onsight::server::openai {
+namespace {
+
+constexpr std::array<std::string_view, 19> kHandled = {"model",
+                                                       "messages",
+                                                       "stream",
+                                                       "stream_options",
+                                                       "stop",
+                                                       "seed",
+                                                       "temperature",
+                                                       "top_p",
+                                                       "top_k",
+                                                       "min_p",
+                                                       "repetition_penalty",
+                                                       "max_tokens",
+                                                       "max_completion_tokens",
+                                                       "max_tiles",
+                                                       "logprobs",
+                                                       "top_logprobs",
+                                                       "n",
+                                                       "response_format",
+                                                       "modalities"};
+constexpr std::array<std::string_view, 11> kHarmless = {"user",
+                                                        "metadata",
+                                                        "store",
+                                                        "service_tier",
+                                                        "safety_identifier",
+                                                        "prompt_cache_key",
+                                                        "prompt_cache_retention",
+                                                        "parallel_tool_calls",
+                                                        "prediction",
+                                                        "verbosity",
+                                                        "reasoning_effort"};
+constexpr std::array<std::string_view, 9> kRefused = {"frequency_penalty", "presence_penalty", "logit_bias",    "tools",
+                                                      "tool_choice",       "functions",        "function_call", "audio",
+                                                      "web_search_options"};
+
+// Of what is refused, the values that ask for nothing.
+bool asks_for_nothing(const Json& value) {
+  if (value.is_null() || (value.is_structured() && value.empty())) return true;
+  if (value.is_number()) return value.get<double>() == 0;
+  return value.is_string() && (value.get<std::string>() == "none" || value.get<std::string>() == "auto");
+}
+
+bool contains(std::span<const std::string_view> names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+Result<engine::Part> read_part(const Service& service, const Fields& part, bool& all_low) {
+  TRY(const std::string type, part.string("type"));
+  if (type == "text") {
+    TRY(std::string text, part.string("text"));
+    return engine::Part{.text = std::move(text)};
+  }
+  if (type == "refusal") {
+    TRY(std::string text, part.string("refusal"));
+    return engine::Part{.text = std::move(text)};
+  }
+  if (type != "image_url") return bad_input("{}: expected text or image_url, found '{}'", part.place("type"), type);
+  const Json* image = part.find("image_url");
+  if (image && image->is_string()) {
+    all_low = false;
+    return read_image(service, image->get<std::string>(), part.place("image_url"));
+  }
+  TRY(const Fields object, part.object("image_url"));
+  TRY(const std::string detail, object.string_or("detail", "auto"));
+  if (detail != "auto" && detail != "low" && detail != "high")
+    return bad_input("{}: expected auto, low or high, found '{}'", object.place("detail"), detail);
+  all_low = all_low && detail == "low";
+  TRY(const std::string url, object.string("url"));
+  return read_image(service, url, object.place("url"));
+}
+
+Status read_messages(const Service& service, const Fields& fields, engine::Request& request) {
+  TRY(const Json* messages, fields.array("messages"));
+  if (messages->empty()) return bad_input("messages: expected at least one");
+  bool all_low = true, pictures = false;
+  for (size_t i = 0; i < messages->size(); ++i) {
+    const std::string place = item_of("messages", i);
+    const Fields message((*messages)[i], place);
+    if (!message.json().is_object()) return bad_input("{}: expected an object", place);
+    engine::Message& out = request.messages.emplace_back();
+    TRY(out.role, read_role(message));
+    if (const Json* calls = message.find("tool_calls"); calls && !calls->empty())
+      return bad_input("{}: expected none, this model calls no tools", message.place("tool_calls"));
+    const Json* content = message.find("content");
+    if (!content && out.role == "assistant") continue;
+    if (content && content->is_string()) {
+      out.content.push_back({.text = content->get<std::string>()});
+      continue;
+    }
+    if (!content || !content->is_array())
+      return bad_input("{}: expected a string or a list of parts", message.place("content"));
+    for (size_t k = 0; k < content->size(); ++k) {
+      const Fields part((*content)[k], item_of(message.place("content"), k));
+      TRY(engine::Part read, read_part(service, part, all_low));
+      pictures = pictures || read.image;
+      out.content.push_back(std::move(read));
+      TRY_STATUS(service.check_pictures(request.messages));
+    }
+  }
+  if (pictures && all_low) request.picture.max_tiles = 1;
+  return {};
+}
+
+Status read_stop(const Fields& fields, engine::Request& request) {
+  const Json* stop = fields.find("stop");
+  if (!stop) return {};
+  const Json list = stop->is_array() ? *stop : Json::array({*stop});
+  if (list.size() > 4) return bad_input("stop: expected at most 4 texts, found {}", list.size());
+  for (const Json& text : list) {
+    if (!text.is_string() || text.get<std::string>().empty())
+      return bad_input("stop: expected a text, or a list of at most 4");
+    request.stop.push_back(text.get<std::string>());
+  }
+  return {};
+}
+
+Status read_logprobs(const Fields& fields, engine::Request& request) {
+  TRY(const bool wanted, fields.boolean("logprobs", false));
+  TRY(const int64_t top, fields.integer("top_logprobs", 0, 0, 20));
+  if (!wanted && fields.has("top_logprobs")) return bad_input("top_logprobs: expected logprobs to be true beside it");
+  if (wanted) request.logprobs = static_cast<int>(top);
+  return {};
+}
+
+}  // namespace
+
+Status check_names(const Json& body, std::span<const std::string_view> handled,
+                   std::span<const std::string_view> harmless, std::span<const std::string_view> refused) {
+  for (const auto& [name, value] : body.items()) {
+    if (contains(handled, name) || contains(harmless, name)) continue;
+    if (!contains(refused, name)) return bad_input("Unknown parameter: '{}'", name);
+    if (!asks_for_nothing(value)) return bad_input("{}: expected nothing, this server does not support it", name);
+  }
+  return {};
+}
+
+Result<engine::Part> read_image(const Service& service, const std::string& url, std::string_view where) {
+  TRY(Picture picture, service.picture_of_url(url, where));
+  return engine::Part{.kind = engine::Part::Kind::kImage, .image = std::move(picture)};
+}
+
+Result<std::string> read_role(const Fields& message) {
+  TRY(const std::string role, message.string("role"));
+  if (role == "developer") return "system";
+  if (role != "system" && role != "user" && role != "assistant")
+    return bad_input("{}: expected system, developer, user or assistant, found '{}'", message.place("role"), role);
+  return role;
+}
+
+Status read_form(const Fields& format, const Fields& schema_fields, engine::Request& request) {
+  TRY(const std::string type, format.string("type"));
+  if (type == "text") return {};
+  if (type == "json_object") {
+    TRY(request.schema, any_object_schema());
+  } else if (type == "json_schema") {
+    const Json* schema = schema_fields.find("schema");
+    if (!schema) return bad_input("{}: expected a JSON schema", schema_fields.place("schema"));
+    TRY(request.schema, compile_schema(*schema, schema_fields.place("schema")));
+  } else {
+    return bad_input("{}: expected text, json_object or json_schema, found '{}'", format.place("type"), type);
+  }
+  if (!request.stop.empty()) return bad_input("stop: expected none beside {}, it would cut the JSON", type);
+  return {};
+}
+
+Status read_sampling(const Fields& fields, engine::Sampling& sampling) {
+  TRY(const double temperature, fields.number("temperature", 0, 0, 2));
+  TRY(const double top_p, fields.number("top_p", 1, 0, 1));
+  TRY(const int64_t top_k, fields.integer("top_k", 0, 0, 1'000'000));
+  TRY(const double min_p, fields.number("min_p", 0, 0, 1));
+  TRY(const double penalty, fields.number("repetition_penalty", 1, 0.01, 10));
+  TRY(const int64_t seed, fields.integer("seed", 0, INT64_MIN, INT64_MAX));
+  sampling.temperature = static_cast<float>(temperature);
+  // Nothing is as little as the most probable token alone.
+  sampling.top_p = std::max(static_cast<float>(top_p), 1e-6f);
+  sampling.top_k = static_cast<int>(top_k);
+  sampling.min_p = static_cast<float>(min_p);
+  sampling.repetition_penalty = static_cast<float>(penalty);
+  sampling.seed = fields.has("seed") ? static_cast<uint64_t>(seed) : fresh_seed();
+  return {};
+}
+
+Result<ChatRequest> read_chat(const Service& service, const Json& body) {
+  TRY_STATUS(check_names(body, kHandled, kHarmless, kRefused));
+  const Fields fields(body, "");
+  ChatRequest out;
+  engine::Request& request = out.request;
+  TRY_STATUS(read_sampling(fields, request.sampling));
+  TRY_STATUS(read_stop(fields, request));
+  TRY_STATUS(read_logprobs(fields, request));
+  TRY(const int64_t choices, fields.integer("n", 1, 1, 8));
+  out.choices = static_cast<int>(choices);
+  TRY(const int64_t most, fields.integer("max_tokens", 0, 1, INT32_MAX));
+  TRY(const int64_t most_too, fields.integer("max_completion_tokens", most, 1, INT32_MAX));
+  request.max_tokens = service.tokens(most_too);
+  TRY(out.stream, fields.boolean("stream", false));
+  if (const Json* options = fields.find("stream_options")) {
+    if (!out.stream) return bad_input("stream_options: expected stream to be true beside it");
+    TRY(out.include_usage, Fields(*options, "stream_options").boolean("include_usage", false));
+  }
+  if (const Json* modalities = fields.find("modalities"); modalities && *modalities != Json::array({"text"}))
+    return bad_input("modalities: expected [\"text\"]");
+  if (fields.has("response_format")) {
+    TRY(const Fields format, fields.object("response_format"));
+    const Json* inner = format.find("json_schema");
+    const Json nothing = Json::object();
+    TRY_STATUS(read_form(format, Fields(inner ? *inner : nothing, "response_format.json_schema"), request));
+  }
+  TRY_STATUS(read_messages(service, fields, request));
+  TRY(const int64_t tiles, fields.integer("max_tiles", request.picture.max_tiles, 1, 10'000));
+  request.picture.max_tiles = static_cast<int>(tiles);
+  return out;
+}
+
+}  // namespace onsight::server::openai

@@ -1,0 +1,95 @@
+#include "server/openai/openai.h"
+
+namespace onsight::server::openai {
+namespace {
+
+Json model_object(const Service& service, const std::string& name) {
+  return {{"id", name}, {"object", "model"}, {"created", service.started()}, {"owned_by", "onsight"}};
+}
+
+Outcome models(Call& call) {
+  Json data = Json::array();
+  for (const std::string& name : call.service.options().names) data.push_back(model_object(call.service, name));
+  call.exchange->respond(json_response({{"object", "list"}, {"data", data}}));
+  return {};
+}
+
+Outcome model(Call& call) {
+  const std::string& name = call.names["model"];
+  if (!call.service.serves(name)) return tl::unexpected<Failure>(unknown_model(name));
+  call.exchange->respond(json_response(model_object(call.service, name)));
+  return {};
+}
+
+// Told apart from a path that nobody knows.
+Outcome not_here(Call& call) {
+  return fails(404, fmt::format("{}: this server answers questions about pictures", call.request.path),
+               "unsupported_endpoint");
+}
+
+constexpr std::string_view kNotHere = "Refused: not what this model does";
+
+const Route kRoutes[] = {
+    {.method = "POST",
+     .pattern = "/v1/chat/completions",
+     .summary = "Answers a conversation with pictures",
+     .handle = chat_completions,
+     .request_schema = kChatSchema,
+     .stream_type = "text/event-stream"},
+    {.method = "POST",
+     .pattern = "/v1/estimate",
+     .summary = "What the same body would cost as a chat completion",
+     .handle = estimate,
+     .request_schema = kChatSchema},
+    {.method = "GET", .pattern = "/v1/models", .summary = "The model, by its names", .handle = models},
+    {.method = "GET", .pattern = "/v1/models/{model}", .summary = "The model", .handle = model},
+};
+
+// Not in the description of what is served.
+const Route kRefused[] = {
+    {"POST", "/v1/completions", kNotHere, not_here},
+    {"POST", "/v1/embeddings", kNotHere, not_here},
+    {"POST", "/v1/moderations", kNotHere, not_here},
+    {"POST", "/v1/audio/{what}", kNotHere, not_here},
+    {"POST", "/v1/images/{what}", kNotHere, not_here},
+    {"GET", "/v1/files", kNotHere, not_here},
+    {"POST", "/v1/files", kNotHere, not_here},
+    {"POST", "/v1/batches", kNotHere, not_here},
+    {"POST", "/v1/fine_tuning/jobs", kNotHere, not_here},
+    {"GET", "/v1/responses/{id}", kNotHere, not_here},
+    {"DELETE", "/v1/responses/{id}", kNotHere, not_here},
+    {"GET", "/v1/chat/completions/{id}", kNotHere, not_here},
+};
+
+std::string_view type_of(int status) {
+  if (status == 429) return "rate_limit_error";
+  return status >= 500 ? "server_error" : "invalid_request_error";
+}
+
+}  // namespace
+
+const Dialect kDialect{.id = "openai",
+                       .prefix = "/v1/",
+                       .routes = [] { return std::span<const Route>(kRoutes); },
+                       .error = error,
+                       .refused = [] { return std::span<const Route>(kRefused); }};
+
+Json error_object(const Failure& failure) {
+  std::string code = failure.code;
+  if (code.empty() && failure.status == 429) code = "rate_limit_exceeded";
+  return {{"message", failure.message},
+          {"type", type_of(failure.status)},
+          {"param", nullptr},
+          {"code", code.empty() ? Json(nullptr) : Json(code)}};
+}
+
+net::HttpResponse error(const Failure& failure) {
+  return json_response({{"error", error_object(failure)}}, failure.status);
+}
+
+Failure unknown_model(std::string_view model) {
+  return {404, fmt::format("the model '{}' is not here (GET /v1/models names the one that is)", model),
+          "model_not_found"};
+}
+
+}  // namespace onsight::server::openai

@@ -1,0 +1,19 @@
+// OpenAI's API: chat completions, models.
+#pragma once
+
+#include "server/dialect.h"
+
+namespace onsight::server::openai {
+
+extern const Dialect kDialect;
+
+net::HttpResponse error(const Failure& failure);
+Json error_object(const Failure& failure);
+Failure unknown_model(std::string_view model);
+
+Outcome chat_completions(Call& call);
+Outcome estimate(Call& call);
+
+extern const std::string_view kChatSchema;
+
+}  // namespace onsight::server::openai

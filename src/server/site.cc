@@ -1,0 +1,154 @@
+#include "server/site.h"
+
+#include <algorithm>
+#include <new>
+#include <optional>
+
+#include "server/access.h"
+
+namespace onsight::server {
+namespace {
+
+struct Place {
+  const Dialect* dialect;
+  const Route* route;
+};
+
+class Rules {
+ public:
+  Rules(Service& service, AccessOptions access)
+      : service_(service), access_(std::move(access)), loopback_(is_loopback(access_.host)) {
+    if (!access_.api_key.empty()) key_.emplace(access_.api_key);
+    for (const Dialect* dialect : all_dialects())
+      for (const auto& routes : {dialect->routes(), dialect->refused()})
+        for (const Route& route : routes)
+          router_.add(std::string(route.method), std::string(route.pattern), {dialect, &route});
+  }
+
+  std::optional<net::HttpResponse> refuse(const net::HttpRequest& head) const {
+    const std::string_view host = head.headers.get("Host");
+    if (loopback_ && !host.empty() && !names_this_machine(host, access_.host))
+      return error(head, Failure(403, fmt::format("Host: expected a name of this machine, found '{}'", host)));
+    const std::string_view origin = head.headers.get("Origin");
+    if (!origin.empty() && !key_ && !allowed(origin) && !same_origin(origin, host))
+      return error(
+          head, Failure(403, fmt::format("Origin: expected a page of this server, or of --cors, found '{}'", origin)));
+    const auto found = router_.find(head.method, head.path);
+    if (head.method == "OPTIONS" && (!found.allowed.empty() || head.path == "*")) return options(head, found.allowed);
+    if (key_ && !(found.target && found.target->route->open) && !key_->opens(head))
+      return error(head, Failure(401, "the API key: expected the one of this server", "invalid_api_key"));
+    if (found.target) return {};
+    if (found.allowed.empty())
+      return error(head, Failure(404, fmt::format("{} {}: there is no such path", head.method, head.path)));
+    Failure failure(405, fmt::format("{}: expected {}, found {}", head.path, joined(found.allowed), head.method));
+    failure.allow = joined(found.allowed);
+    return error(head, failure);
+  }
+
+  void handle(net::HttpRequest request, std::shared_ptr<net::Exchange> exchange) const {
+    auto found = router_.find(request.method, request.path);
+    if (!found.target) return;
+    const Place place = *found.target;
+    Call call{service_, std::move(request), std::move(found.names), std::move(exchange)};
+    const auto outcome = guarded([&] { return place.route->handle(call); });
+    if (!outcome) call.exchange->respond(finished(*place.dialect, outcome.error()));
+  }
+
+  net::HttpResponse error(const net::HttpRequest& head, const Failure& failure) const {
+    return finished(dialect_of(head.path), failure);
+  }
+
+  void answering(const net::HttpRequest& head, int status, net::Headers& headers) const {
+    service_.metrics().count(dialect_of(head.path).id, status);
+    headers.add("X-Content-Type-Options", "nosniff");
+    const std::string_view origin = head.headers.get("Origin");
+    if (!origin.empty() && allowed(origin)) {
+      headers.add("Access-Control-Allow-Origin", std::string(origin));
+      headers.add("Vary", "Origin");
+    }
+  }
+
+ private:
+  static Outcome guarded(const std::function<Outcome()>& body) {
+    try {
+      return body();
+    } catch (const std::bad_alloc&) {
+      return fails(503, "not enough memory for this request");
+    } catch (const std::exception& error) {
+      return fails(500, fmt::format("unexpected failure: {}", error.what()));
+    }
+  }
+
+  static net::HttpResponse finished(const Dialect& dialect, const Failure& failure) {
+    net::HttpResponse response = dialect.error(failure);
+    if (failure.retry_after_s > 0) response.headers.add("Retry-After", std::to_string(failure.retry_after_s));
+    if (!failure.allow.empty()) response.headers.add("Allow", failure.allow);
+    if (failure.status == 401) response.headers.add("WWW-Authenticate", "Bearer");
+    return response;
+  }
+
+  static net::HttpResponse options(const net::HttpRequest& head, const std::vector<std::string>& methods) {
+    net::HttpResponse response{204, {{"Allow", joined(methods)}}, {}};
+    if (!head.headers.get("Access-Control-Request-Method").empty()) {
+      response.headers.add("Access-Control-Allow-Methods", joined(methods));
+      const std::string_view asked = head.headers.get("Access-Control-Request-Headers");
+      if (!asked.empty()) response.headers.add("Access-Control-Allow-Headers", std::string(asked));
+      response.headers.add("Access-Control-Max-Age", "600");
+    }
+    return response;
+  }
+
+  static std::string joined(const std::vector<std::string>& methods) {
+    std::string out;
+    for (const std::string& method : methods) {
+      out += (out.empty() ? "" : ", ") + method;
+      if (method == "GET") out += ", HEAD";
+    }
+    return out.empty() ? "OPTIONS" : out + ", OPTIONS";
+  }
+
+  bool allowed(std::string_view origin) const {
+    return std::any_of(access_.origins.begin(), access_.origins.end(), [&](const std::string& allowed) {
+      return allowed == "*" || net::equal_ignoring_case(allowed, origin);
+    });
+  }
+
+  static const Dialect& dialect_of(std::string_view path) {
+    const Dialect* best = &kOwnRoutes;
+    for (const Dialect* dialect : dialects())
+      if (path.starts_with(dialect->prefix) && dialect->prefix.size() > best->prefix.size()) best = dialect;
+    return *best;
+  }
+
+  Service& service_;
+  const AccessOptions access_;
+  const bool loopback_;
+  std::optional<ApiKey> key_;
+  net::Router<Place> router_;
+};
+
+}  // namespace
+
+std::vector<const Dialect*> all_dialects() {
+  std::vector<const Dialect*> all(dialects().begin(), dialects().end());
+  all.push_back(&kOwnRoutes);
+  return all;
+}
+
+net::Site make_site(Service& service, const AccessOptions& access) {
+  const auto rules = std::make_shared<const Rules>(service, access);
+  net::Site site;
+  site.refuse = [rules](const net::HttpRequest& head) { return rules->refuse(head); };
+  site.handle = [rules](net::HttpRequest request, std::shared_ptr<net::Exchange> exchange) {
+    rules->handle(std::move(request), std::move(exchange));
+  };
+  site.error = [rules](const net::HttpRequest& head, int status, const std::string& message) {
+    return rules->error(head, Failure(status, message));
+  };
+  site.answering = [rules](const net::HttpRequest& head, int status, net::Headers& headers) {
+    rules->answering(head, status, headers);
+  };
+  return site;
+}
+
+}  // namespace onsight::server
