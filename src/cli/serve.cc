@@ -160,7 +160,7 @@ class Serve : public Verb {
   net::ServerOptions server_;
   server::ServiceOptions service_;
   server::AccessOptions access_;
-  engine::Limits limits_;
+  engine::Limits limits_ = {.active = 32};
   std::vector<std::string> names_, origins_;
   std::optional<std::string> host_, key_, key_file_, memory_, max_body_;
   int port_ = 8080, time_limit_ = 600, drain_ = 30;
