@@ -36,6 +36,25 @@ std::string to_json(const engine::Reply& reply) {
   return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
+std::string to_text(const engine::Estimate& e) {
+  return fmt::format(
+      "prompt   {} tokens, {} of them from {} tile{}\n"
+      "answer   the first token after {:.2f} s, then {:.1f} ms each; at most {}, in {:.1f} s\n"
+      "memory   {:.1f} MB beside the model\n",
+      e.prompt_tokens, e.image_tokens, e.tiles, e.tiles == 1 ? "" : "s", e.first_token_ms / 1e3, e.token_ms,
+      e.max_tokens, (e.first_token_ms + e.token_ms * std::max(0, e.max_tokens - 1)) / 1e3,
+      static_cast<double>(e.memory_bytes) / 1e6);
+}
+
+std::string to_json(const engine::Estimate& e) {
+  return nlohmann::ordered_json{
+             {"prompt_tokens", e.prompt_tokens}, {"image_tokens", e.image_tokens},     {"tiles", e.tiles},
+             {"max_tokens", e.max_tokens},       {"first_token_ms", e.first_token_ms}, {"token_ms", e.token_ms},
+             {"memory_bytes", e.memory_bytes}}
+             .dump() +
+         "\n";
+}
+
 class Ask : public Verb {
  public:
   void declare(Options& options) override {
@@ -47,6 +66,8 @@ class Ask : public Verb {
     options_.declare_savings(options);
     options.heading("What is printed");
     options.flag("--json", json_, "print one JSON object: text, tokens, finish reason, timings, memory");
+    options.flag("--estimate", estimate_,
+                 "print what the answer would take, from a second of measuring, instead of the answer");
     options.flag("--stats", stats_, "print tokens, times and memory on standard error after the answer");
   }
 
@@ -61,6 +82,11 @@ class Ask : public Verb {
     TRY(std::unique_ptr<engine::Engine> engine, context.services.load(folder, options_.engine_options()));
     double load_ms = loading.ms();
     say_quantised(engine->info(), load_ms);
+    if (estimate_) {
+      TRY(engine::Estimate estimate, engine->estimate(options_.request));
+      estimate.first_token_ms += decode_ms;
+      return context.out.write(json_ ? to_json(estimate) : to_text(estimate));
+    }
     TRY(Answer answer, generate(context, *engine, options_.request, {.print = !json_}));
     engine::Reply& reply = answer.reply;
     reply.timings_ms.load = load_ms;
@@ -83,7 +109,7 @@ class Ask : public Verb {
   }
 
   RequestOptions options_;
-  bool json_ = false, stats_ = false;
+  bool json_ = false, stats_ = false, estimate_ = false;
 };
 
 }  // namespace
