@@ -10,7 +10,7 @@ constexpr double kMargin = 1.2;  // what a row must bring for each that it costs
 
 }  // namespace
 
-std::span<const int32_t> Drafter::guess(std::span<const int32_t> sequence) {
+std::span<const int32_t> Drafter::guess(std::span<const int32_t> sequence, double row_cost) {
   paying_ = 0;
   const auto n = static_cast<int64_t>(sequence.size());
   const int32_t* end = sequence.data() + n;
@@ -29,19 +29,24 @@ std::span<const int32_t> Drafter::guess(std::span<const int32_t> sequence) {
   const int64_t length = std::min<int64_t>(kMaxGuess, n - after);
   // A guess counts only if all before it were right too.
   double right = trust_[match_];
-  for (; paying_ < length && right > kMargin * row_cost_; right *= trust_[match_]) ++paying_;
+  for (; paying_ < length && right > kMargin * row_cost; right *= trust_[match_]) ++paying_;
   return sequence.subspan(static_cast<size_t>(after), static_cast<size_t>(length));
 }
 
 void Drafter::judge(bool right) { trust_[match_] += kRecent * ((right ? 1 : 0) - trust_[match_]); }
 
-void Drafter::timed(int rows, double ms) {
+void PassCost::took(int rows, double ms) {
   if (rows == 1) {
     pass_ms_ += (pass_ms_ == 0 ? 1 : kRecent) * (ms - pass_ms_);
   } else if (pass_ms_ > 0) {
     const double cost = (ms / pass_ms_ - 1) / (rows - 1);
     row_cost_ += kRecent * (std::clamp(cost, 0.02, 1.0) - row_cost_);
   }
+}
+
+double PassCost::of_row(size_t answers) const {
+  const auto n = static_cast<double>(answers);
+  return n * row_cost_ / (1 + (n - 1) * row_cost_);
 }
 
 }  // namespace onsight::engine

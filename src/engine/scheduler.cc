@@ -208,7 +208,7 @@ void Scheduler::write_round() {
   const std::vector<Sequence*> all = writers();
   const size_t together = network_.rows_together();
   for (size_t i = 0; i < all.size(); i += together)
-    write(std::span(all).subspan(i, std::min(together, all.size() - i)), all.size() == 1);
+    write(std::span(all).subspan(i, std::min(together, all.size() - i)));
   std::vector<Pointer> ended;
   for (Pointer& sequence : writing_)
     if (!sequence->writing()) ended.push_back(std::move(sequence));
@@ -217,17 +217,25 @@ void Scheduler::write_round() {
   since_round_ = {};
 }
 
-void Scheduler::write(std::span<Sequence* const> part, bool lone) {
+// What room they leave in a pass, they share for guesses.
+void Scheduler::write(std::span<Sequence* const> part) {
   const Status done = guarded([&]() -> Status {
     std::vector<Run> runs;
-    for (Sequence* sequence : part) runs.push_back(sequence->next_run(lone && reading_.empty()));
+    size_t rows = part.size();
+    const double row_cost = pass_cost_.of_row(part.size());
+    for (Sequence* sequence : part) {
+      const size_t share = (network_.rows_together() - rows) / (part.size() - runs.size());
+      runs.push_back(sequence->next_run(share, row_cost));
+      rows += runs.back().ids.size() - 1;
+    }
     const Stopwatch watch;
     TRY_STATUS(network_.write(runs));
     const double ms = watch.ms();
-    if (lone && runs[0].ids.size() == 1) speeds_.took(Speeds::Kind::kToken, speeds_.token_ms(runs[0].first), ms);
+    pass_cost_.took(static_cast<int>(rows), ms);
+    if (rows == 1) speeds_.took(Speeds::Kind::kToken, speeds_.token_ms(runs[0].first), ms);
     size_t row = 0;
     for (size_t i = 0; i < part.size(); row += runs[i++].ids.size())
-      part[i]->wrote([&](size_t r) { return network_.written(row + r); }, lone ? std::optional(ms) : std::nullopt);
+      part[i]->wrote([&](size_t r) { return network_.written(row + r); });
     return {};
   });
   if (!done)  // there was no memory for their next tokens

@@ -68,7 +68,7 @@ class Scheduler {
   double left_ms(const Sequence& sequence) const;
   bool round_is_due() const { return !writing_.empty() && since_round_.ms() >= kRoundEveryMs; }
   void write_round();
-  void write(std::span<Sequence* const> part, bool lone);
+  void write(std::span<Sequence* const> part);
   void end(Pointer sequence);
   void trim_states();
   Shared shared();
@@ -84,6 +84,7 @@ class Scheduler {
   KeptStates states_;
   std::optional<RunCache> kept_;
   Speeds speeds_;
+  PassCost pass_cost_;
   std::vector<Pointer> reading_, writing_;
   Stopwatch since_round_;
 

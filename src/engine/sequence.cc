@@ -242,25 +242,24 @@ Status Sequence::fill(const Shared& shared, const compute::Pause& pause) {
   return {};
 }
 
-Run Sequence::next_run(bool may_draft) {
+Run Sequence::next_run(size_t most_guesses, double row_cost) {
   const auto position = static_cast<int64_t>(tokens_.size()) - 1;
   cache_.truncate(position);  // forgets guesses that were wrong
   guessed_.clear();
   size_t drafted = 0;
-  if (may_draft && request_.draft) {
-    const std::span<const int32_t> guess = drafter_.guess(tokens_);
+  if (most_guesses > 0 && request_.draft) {
+    const std::span<const int32_t> guess = drafter_.guess(tokens_, row_cost);
     guessed_.assign(guess.begin(), guess.end());
     const int64_t left = std::min<int64_t>(request_.max_tokens - static_cast<int64_t>(reply_.tokens.size()),
                                            network_.facts().context_length - position - 1);
-    drafted = static_cast<size_t>(std::min<int64_t>(drafter_.paying(), left - 1));
+    drafted = std::min(most_guesses, static_cast<size_t>(std::min<int64_t>(drafter_.paying(), left - 1)));
   }
   pass_.assign(1, tokens_.back());
   pass_.insert(pass_.end(), guessed_.begin(), guessed_.begin() + static_cast<std::ptrdiff_t>(drafted));
   return {.ids = pass_, .first = position, .cache = &cache_};
 }
 
-void Sequence::wrote(const Logits& logits, std::optional<double> ms) {
-  if (ms) drafter_.timed(static_cast<int>(pass_.size()), *ms);
+void Sequence::wrote(const Logits& logits) {
   keys_.push_back({pass_.front(), 0});
   reply_.drafted_tokens += static_cast<int>(pass_.size()) - 1;
   take(logits);

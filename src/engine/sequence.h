@@ -5,9 +5,9 @@
 //   sequence->begin(shared, {});                                                          // from here on the engine's
 //   while (sequence->reading()) TRY_STATUS(sequence->read(shared, pause));
 //   while (sequence->writing()) {
-//     const Run run = sequence->next_run(true);
+//     const Run run = sequence->next_run(3, cost.of_row(1));
 //     TRY_STATUS(network.write({&run, 1}));
-//     sequence->wrote([&](size_t row) { return network.written(row); }, ms);
+//     sequence->wrote([&](size_t row) { return network.written(row); });
 //   }
 //   sequence->finish();
 #pragma once
@@ -70,11 +70,10 @@ class Sequence {
   // everything as it was.
   Status read(const Shared& shared, const compute::Pause& pause);
 
-  // What has to run for the next token; `may_draft`: guessed tokens may follow.
-  Run next_run(bool may_draft);
-  // The run has run: takes the token that follows, and those that were guessed rightly. ms: what the pass took, if
-  // nothing else ran in it.
-  void wrote(const Logits& logits, std::optional<double> ms);
+  // What has to run for the next token, and guesses behind it, at most so many. row_cost: PassCost::of_row.
+  Run next_run(size_t most_guesses, double row_cost);
+  // The run has run: takes the token that follows, and those that were guessed rightly.
+  void wrote(const Logits& logits);
 
   // Ends it before its time.
   void fail(Error error);
