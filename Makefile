@@ -18,7 +18,7 @@ endif
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
 .PHONY: build run test parity fuzz asan tsan aarch64 format format-check tidy train install clean help setup setup-test setup-parity setup-ci \
-  setup-aarch64
+  setup-aarch64 web setup-web
 
 build: setup ## build build/onsight (release); what plain `make` does
 	@scripts/build.sh release onsight
@@ -50,6 +50,9 @@ aarch64: setup-aarch64 ## the program built for 64-bit Arm; its kernels, goldens
 	@scripts/build.sh aarch64 onsight base_test compute_test cross_test
 	@ctest --preset aarch64 -j $(JOBS)
 
+web: setup-web ## the page that the program serves: types, tests, the committed build, and in a browser
+	@scripts/web.sh
+
 format: setup-ci ## rewrite the C++ files with clang-format
 	@scripts/format.sh
 
@@ -74,5 +77,5 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r goal text; do printf '  make %-13s %s\n' "$$goal" "$$text"; done
 
 # Set-up is skipped while its stamp is newer than the scripts and the libraries are still found.
-setup setup-test setup-parity setup-ci setup-aarch64: setup%:
+setup setup-test setup-parity setup-ci setup-aarch64 setup-web: setup%:
 	@scripts/setup_once.sh build $(subst -, ,$*)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that this machine has what a task needs:  scripts/setup.sh [--check] [build] [test] [parity] [ci] [aarch64]     (default: build)
+# Makes sure that this machine has what a task needs:  scripts/setup.sh [--check] [build] [test] [parity] [ci] [aarch64] [web]     (default: build)
 #
 # Looks for each tool and library itself and installs only what is not found: with apt, as root or through sudo. Without apt it names
 # what is missing and exits 1. --check looks and installs nothing. `aarch64` is a cross compiler, an emulator and Debian's libraries for
@@ -56,6 +56,9 @@ aarch64 | giflib for aarch64        | arm64:libgif.so           | libgif-dev:arm
 aarch64 | libedit for aarch64       | arm64:libedit.so          | libedit-dev:arm64
 aarch64 | libcurl for aarch64       | arm64:libcurl.so          | libcurl4-openssl-dev:arm64
 aarch64 | GoogleTest for aarch64    | arm64:libgtest.a          | libgtest-dev:arm64
+web   | Node.js                   | cmd:node                    | nodejs
+web   | npm                       | cmd:npm                     | npm
+web   | Chromium                  | chromium                    | chromium
 '
 # Installed beside libheif where the distribution splits its decoders off.
 heif_plugins='libheif-plugin-libde265 libheif-plugin-dav1d libheif-plugin-aomdec'
@@ -67,8 +70,8 @@ groups=
 for argument in "$@"; do
   case $argument in
     --check) check_only=1 ;;
-    build | test | parity | ci | aarch64) groups+=" $argument" ;;
-    *) say "unknown argument '$argument', expected --check, build, test, parity, ci or aarch64"; exit 2 ;;
+    build | test | parity | ci | aarch64 | web) groups+=" $argument" ;;
+    *) say "unknown argument '$argument', expected --check, build, test, parity, ci, aarch64 or web"; exit 2 ;;
   esac
 done
 groups=${groups:- build}
@@ -83,6 +86,7 @@ found() {
     python:*) scripts/python.sh "${1#python:}" >/dev/null 2>&1 ;;
     file:*) [ -e "${1#file:}" ] ;;
     arm64:*) [ -e "/usr/lib/aarch64-linux-gnu/${1#arm64:}" ] ;;
+    chromium) { [ -x "${CHROMIUM:-}" ] || command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null ;;
     libfuzzer) [ -n "$(find /usr/lib/llvm-14/lib/clang /usr/lib/clang -name 'libclang_rt.fuzzer*' 2>/dev/null | head -n 1)" ] ;;
   esac
 }
