@@ -112,8 +112,9 @@ export class App {
     });
     document.addEventListener('paste', (event) => {
       const files = [...(event.clipboardData?.files ?? [])];
-      // Office programs put a picture of the text beside the text; in a text field the text is meant.
-      if (files.length === 0 || document.querySelector('dialog[open]') || event.clipboardData?.types.includes('text/plain')) return;
+      // Office programs put a picture of the text beside the text, which is what is meant.
+      const text = ['text/plain', 'text/html'].every((type) => event.clipboardData?.types.includes(type));
+      if (files.length === 0 || text || document.querySelector('dialog[open]')) return;
       event.preventDefault();
       void this.addFiles(files);
     });
@@ -334,7 +335,7 @@ export class App {
     }
     if (!counted && pieces > 0) Object.assign(stats, { completionTokens: pieces, estimated: true });
     if (stats.firstTokenMs !== undefined && answer.state === 'done') stats.totalMs ??= performance.now() - started;
-    if (turn.answer !== answer) return; // asked again meanwhile
+    if (this.runs.get(conversation.id)?.controller !== controller) return; // another question took its place
     this.runs.delete(conversation.id);
     conversation.updated = Date.now();
     if (this.store.find(conversation.id) !== undefined) void this.keep(() => this.store.save(conversation));

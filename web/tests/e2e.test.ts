@@ -64,6 +64,7 @@ const prose = (): Locator => lastTurn().locator('.prose');
 const tray = (): Locator => page.getByRole('list', { name: 'Pictures to send' }).getByRole('listitem');
 
 async function shot(name: string): Promise<void> {
+  await page.mouse.move(0, 0);
   mkdirSync(shots, { recursive: true });
   await page.screenshot({ path: join(shots, `web-${name}.png`), animations: 'disabled', caret: 'hide' });
 }
@@ -176,13 +177,9 @@ test('the conversation goes on with what was said', async () => {
   await answered();
   assert.equal(await page.locator('.turn').count(), 2);
   if (real === undefined) assert.deepEqual(mock.asked.at(-1)?.messages.map(({ role }) => role), ['user', 'assistant', 'user']);
-  await shot('desktop-light');
-  await page.emulateMedia({ colorScheme: 'dark' });
-  await shot('desktop-dark');
 });
 
 test('the question is edited, and what followed it goes', async () => {
-  await page.emulateMedia({ colorScheme: 'light' });
   await page.locator('.turn').first().hover();
   await page.locator('.turn').first().getByRole('button', { name: 'Edit the question' }).click();
   await page.getByLabel('The question', { exact: true }).fill('What is the total?');
@@ -244,6 +241,20 @@ test('the stop button and Esc end the answer, and the server sees it', mockOnly,
   await prose().getByText('Line 2 of').waitFor();
   await button('Stop').click();
   await answered();
+});
+
+test('an earlier question is asked again while a later answer runs', mockOnly, async () => {
+  await open();
+  await ask('What is the total?');
+  await answered();
+  await ask('A long answer');
+  await prose().getByText('Line 1 of').waitFor();
+  await page.locator('.turn').first().getByRole('button', { name: 'Regenerate' }).click();
+  await eventually('only one turn is left', async () => (await page.locator('.turn').count()) === 1);
+  await button('Stop').waitFor();
+  await answered();
+  assert.equal(await prose().innerText(), '10.54');
+  await button('Send').waitFor();
 });
 
 test('an answer goes on while another conversation is read', mockOnly, async () => {
@@ -477,7 +488,6 @@ test('the samples are the pictures of examples/', async () => {
     const type = name.endsWith('.jpg') ? 'image/jpeg' : 'image/png';
     assert.equal(await pixels(shown[i] ?? ''), await pixels(`data:${type};base64,${example(name).toString('base64')}`), name);
   }
-  await shot('start');
   await page.locator('.sample').first().click();
   await answered();
   assert.equal(await page.locator('.bubble').innerText(), 'What is the total?');
@@ -601,7 +611,6 @@ test('a phone: nothing is wider than the screen, and the list is a drawer', asyn
   });
   assert.equal(await page.evaluate(() => innerWidth), 360);
   assert.deepEqual(await wide(), []);
-  await shot('phone-start');
   await accessible('a phone, empty');
   await give('drop', receipt());
   await tray().first().waitFor();
@@ -618,7 +627,6 @@ test('a phone: nothing is wider than the screen, and the list is a drawer', asyn
     await button('Ask again').last().click();
     await answered();
   }
-  await shot('phone');
   await accessible('a phone, an answer');
   await button('Settings').click();
   assert.deepEqual(await wide(), []);
@@ -628,9 +636,30 @@ test('a phone: nothing is wider than the screen, and the list is a drawer', asyn
   await page.waitForTimeout(250);
   assert.deepEqual(await wide(), []);
   await accessible('a phone, the list');
-  await shot('phone-list');
   await page.keyboard.press('Escape');
   await eventually('the focus goes back to the menu', () => button('Show the list of conversations').evaluate((element) => element === document.activeElement));
+});
+
+test('three conversations, as a reader of the documentation sees them', async () => {
+  await open({ viewport: { width: 1180, height: 760 } });
+  for (const i of [2, 1]) {
+    await page.locator('.sample').nth(i).click();
+    await answered();
+    await button('New conversation').click();
+  }
+  await shot('start');
+  await give('drop', receipt());
+  await tray().first().waitFor();
+  await ask('Read the text.');
+  await answered();
+  await lastTurn().locator('.question img').waitFor();
+  assert.equal(await page.locator('.history-open').count(), 3);
+  await shot('desktop-light');
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await shot('desktop-dark');
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize({ width: 390, height: 780 });
+  await shot('phone');
 });
 
 test('less motion: nothing moves', mockOnly, async () => {
