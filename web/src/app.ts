@@ -224,7 +224,7 @@ export class App {
     const conversation = this.conversation;
     if (this.runs.has(conversation.id) || this.refusedBySettings() || (text === '' && this.draft.length === 0)) return;
     const pictures = this.draft;
-    const turn = addTurn(conversation, text || defaultQuestion, pictures.map((picture) => picture.id), Date.now());
+    const turn = addTurn(conversation, text || defaultQuestion, pictures.map(({ id }) => id), Date.now(), pictures.map(({ name }) => name));
     this.draft = [];
     this.composer.clear();
     this.composer.showProblems([]);

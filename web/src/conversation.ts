@@ -32,6 +32,8 @@ export interface Turn {
 export interface Conversation {
   id: string;
   title: string;
+  /** The pictures that it began with, by name: many questions are worded the same. */
+  about: string;
   /** A title that the user gave is not made from the question again. */
   named: boolean;
   created: number;
@@ -48,7 +50,7 @@ export function newId(): string {
 }
 
 export function newConversation(now: number): Conversation {
-  return { id: newId(), title: 'New conversation', named: false, created: now, updated: now, turns: [] };
+  return { id: newId(), title: 'New conversation', about: '', named: false, created: now, updated: now, turns: [] };
 }
 
 export function titleOf(question: string): string {
@@ -57,11 +59,14 @@ export function titleOf(question: string): string {
   return characters.length <= 60 ? line : `${characters.slice(0, 59).join('').trimEnd()}…`;
 }
 
-export function addTurn(conversation: Conversation, question: string, pictures: string[], now: number): Turn {
+export function addTurn(conversation: Conversation, question: string, pictures: string[], now: number, names: string[] = []): Turn {
   const turn: Turn = { id: newId(), question, pictures };
   conversation.turns.push(turn);
   conversation.updated = now;
-  if (conversation.turns.length === 1 && !conversation.named) conversation.title = titleOf(question);
+  if (conversation.turns.length === 1) {
+    if (!conversation.named) conversation.title = titleOf(question);
+    conversation.about = names.length <= 1 ? (names[0] ?? '') : `${names[0] ?? ''} and ${names.length - 1} more`;
+  }
   return turn;
 }
 

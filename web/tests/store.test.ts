@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
+import { webcrypto } from 'node:crypto';
 import { test } from 'node:test';
 import {
   addTurn, figuresOf, messagesOf, newConversation, rename, reopenTurn, settle, startAnswer, titleOf, type Conversation,
 } from '../src/conversation';
 import type { FailureKind } from '../src/failure';
 import { MemoryBackend, Store } from '../src/store';
+
+// Node 18 has it, but not in its place.
+globalThis.crypto ??= webcrypto as Crypto;
 
 const url = async (id: string): Promise<string> => `data:${id}`;
 const answered = (conversation: Conversation, question: string, pictures: string[], text: string): void => {
@@ -21,9 +25,10 @@ const picture = (id: string): { id: string; name: string; type: string; bytes: B
 
 test('the title is the first question, shortened by whole characters', () => {
   const conversation = newConversation(1);
-  addTurn(conversation, '  What is\nthe total? ', [], 2);
-  addTurn(conversation, 'And the date?', [], 3);
+  addTurn(conversation, '  What is\nthe total? ', ['a', 'b'], 2, ['receipt.jpg', 'bill.png']);
+  addTurn(conversation, 'And the date?', ['c'], 3, ['other.jpg']);
   assert.equal(conversation.title, 'What is the total?');
+  assert.equal(conversation.about, 'receipt.jpg and 1 more');
   assert.equal(conversation.updated, 3);
   assert.equal(Array.from(titleOf('🙂'.repeat(80))).length, 60);
 });

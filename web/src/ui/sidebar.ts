@@ -60,10 +60,11 @@ export class Sidebar {
   }
 
   private item(conversation: Conversation, current: boolean, running: boolean): HTMLElement {
-    const { id, title } = conversation;
+    const { id, title, about } = conversation;
     const open = h('button', {
       type: 'button', class: 'history-open', 'data-key': `open-${id}`, title, 'aria-current': current ? 'page' : undefined, onclick: () => this.actions.open(id),
-    }, running && h('span', { class: 'dot running', role: 'img', 'aria-label': 'Answering' }), h('span', { class: 'history-title' }, title));
+    }, running && h('span', { class: 'dot running', role: 'img', 'aria-label': 'Answering' }), 
+      h('span', { class: 'history-text' }, h('span', { class: 'history-title' }, title), about !== '' && h('span', { class: 'history-about' }, about)));
     const edit = iconButton('edit', `Rename “${title}”`, () => this.startRename(item, conversation), 'small');
     edit.dataset['key'] = `edit-${id}`;
     const remove = iconButton('trash', `Delete “${title}”`, () => this.actions.remove(id), 'small');
