@@ -13,7 +13,7 @@ const mockOnly = { skip: real !== undefined && 'only the mock can do this' };
 const shots = process.env['ONSIGHT_SCREENSHOTS'] ?? join('tests', 'screenshots');
 const axeSource = readFileSync(createRequire(join(process.cwd(), 'package.json')).resolve('axe-core/axe.min.js'), 'utf8');
 const example = (name: string): Buffer => readFileSync(join('..', 'examples', name));
-const answerLimit = real === undefined ? 30000 : 120000;
+const answerLimit = 120000;
 
 const mock = new Mock(join('dist', 'index.html'));
 let browser: Browser;
@@ -39,7 +39,7 @@ function findChromium(): string {
 async function open(options: Parameters<Browser['newContext']>[0] = {}): Promise<void> {
   await context?.close();
   context = await browser.newContext({ viewport: { width: 1280, height: 840 }, colorScheme: 'light', ...options });
-  context.setDefaultTimeout(30000); // a busy machine is slow, and right all the same
+  context.setDefaultTimeout(90000); // a busy machine is slow, and right all the same
   await context.route('**/*', (route) => {
     const url = route.request().url();
     if (url.startsWith(`${base}/`)) return route.continue();
@@ -99,7 +99,7 @@ async function answered(): Promise<void> {
   await page.locator('.turn').last().locator('.answer[aria-busy="false"]').waitFor({ timeout: answerLimit });
 }
 async function eventually(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 600; ++i) {
+  for (let i = 0; i < 1200; ++i) {
     if (await holds()) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
