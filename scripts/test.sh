@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The tests of the release build: C++ units and cross-room tests, then the command line's through pytest.
+# The tests of the release build: C++ units and cross-room tests, then those of the command line and of the server through pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ctest --preset release -j "${JOBS:-$(nproc)}"
 # A shell that starts a job in the background makes it ignore Ctrl-C, and its children too; the tests of Ctrl-C need it back.
 reset=()
 if env --default-signal=INT,QUIT true 2>/dev/null; then reset=(env --default-signal=INT,QUIT); fi
-"${reset[@]}" "$(scripts/python.sh pytest jsonschema)" -m pytest -q -p no:cacheprovider tests/cli
+"${reset[@]}" "$(scripts/python.sh pytest jsonschema)" -m pytest -q -p no:cacheprovider tests/cli tests/server

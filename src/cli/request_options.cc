@@ -19,7 +19,6 @@ std::string hash_of(std::string_view bytes) {
 }  // namespace
 
 void RequestOptions::declare_model(Options& options) {
-  options.heading("What is asked");
   options.text("-m,--model", "MODEL", model,
                "a checkpoint folder, a file that `onsight convert` wrote, a GGUF file with its mmproj beside it, "
                "TEXT.gguf,MMPROJ.gguf, or the name of an "
@@ -28,6 +27,7 @@ void RequestOptions::declare_model(Options& options) {
 }
 
 void RequestOptions::declare_inputs(Options& options, std::string image_help) {
+  options.heading("What is asked");
   declare_model(options);
   options.texts("-i,--image", "FILE", images, std::move(image_help));
   options.text("--system", "TEXT", system, "what the model is told before the conversation");

@@ -44,6 +44,7 @@ std::vector<std::string> split(const std::string& text) {
 class Serve : public Verb {
  public:
   void declare(Options& options) override {
+    options.heading("What it serves");
     options_.declare_model(options);
     options.texts("--name", "NAME", names_, "also answer requests for a model of this name");
     options.heading("Where it listens, and to whom");
@@ -68,6 +69,9 @@ class Serve : public Verb {
     options.number("--max-images", "N", service_.max_images, {.min = 0, .max = 10'000}, "of a request (default 16)");
     options.number("--max-connections", "N", server_.max_connections, {.min = 1, .max = 100'000},
                    "at the same time (default 1000)");
+    options.number("--header-seconds", "S", header_, {.min = 1, .max = 3600},
+                   "for a client to send the head of a request (default 10)");
+    options.number("--body-seconds", "S", body_, {.min = 1, .max = 3600}, "and its body (default 60)");
     options.number("--drain-seconds", "S", drain_, {.min = 0, .max = 86'400},
                    "let answers go on for so long when the server is stopped (default 30)");
     options_.declare_machine(options);
@@ -114,6 +118,8 @@ class Serve : public Verb {
     server_.host = host_.value_or("127.0.0.1");
     server_.port = static_cast<uint16_t>(port_);
     server_.drain_time = std::chrono::seconds(drain_);
+    server_.head_time = std::chrono::seconds(header_);
+    server_.body_time = std::chrono::seconds(body_);
     server_.stop_on_signals = true;
     if (max_body_) {
       TRY(const int64_t bytes, read_size("--max-body", *max_body_));
@@ -163,7 +169,7 @@ class Serve : public Verb {
   engine::Limits limits_ = {.active = 32};
   std::vector<std::string> names_, origins_;
   std::optional<std::string> host_, key_, key_file_, memory_, max_body_;
-  int port_ = 8080, time_limit_ = 600, drain_ = 30;
+  int port_ = 8080, time_limit_ = 600, drain_ = 30, header_ = 10, body_ = 60;
 };
 
 }  // namespace

@@ -23,14 +23,15 @@ struct RequestReader::Impl {
     message = std::move(why);
   }
 
-  void fail_head_size() {
-    if (head_bytes == 0)
+  // `bytes`: of the head, if nothing of it has been understood.
+  void fail_head_size(std::string_view bytes) {
+    if (head_bytes == 0 && bytes.find('\n') == std::string_view::npos)
       return fail(414, fmt::format("the target of the request: expected at most {} bytes", limits.target_bytes));
     fail(431, fmt::format("the fields of the request: expected at most {} bytes", limits.header_bytes));
   }
 
-  void fail(const beast::error_code& error) {
-    if (error == http::error::header_limit) return fail_head_size();
+  void fail(const beast::error_code& error, std::string_view bytes) {
+    if (error == http::error::header_limit) return fail_head_size(bytes);
     if (error == http::error::body_limit)
       return fail(413, fmt::format("the body of the request: expected at most {} bytes", limits.body_bytes));
     if (error == http::error::bad_version) return fail(505, "the request: expected HTTP/1.1");
@@ -103,13 +104,13 @@ size_t RequestReader::feed(std::string_view bytes) {
     used += taken;
     if (in_head) me.head_bytes += taken;
     if (error && error != http::error::need_more) {
-      me.fail(error);
+      me.fail(error, bytes);
       return used;
     }
     // The parser bounds a field and the rest of a head, not their sum; nor the trailer behind a body in chunks.
     const size_t waiting = error ? rest.size() - taken : 0;
     if (in_head ? me.head_bytes + waiting > me.limits.header_bytes : waiting > me.limits.header_bytes) {
-      me.fail_head_size();
+      me.fail_head_size(bytes);
       return used;
     }
     if (error || (taken == 0 && !me.parser.is_done())) return used;

@@ -3,10 +3,11 @@
 //
 //   ONSIGHT_SCRIPT='{"pieces": ["Hello", " you"], "delay_ms": 50}' onsight_scripted ask --model /tmp "Hi"
 //
-// Keys: pieces (the answer), delay_ms (before each), tiles (progress is reported for so many), load_ms (how long
-// loading takes), log (a file to which each request is appended as a line of JSON), fail (an error sentence), code (its
-// ErrorCode), throw ("bad_alloc" or "system_error"), offset (added to each traced value), layers (of a trace), queued
-// (so many submitted requests may wait). Submitted requests are answered at the same time, a piece of each in a round.
+// Keys: pieces (the answer), repeat (so many times over), delay_ms (before each), tiles (progress is reported for so
+// many), load_ms (how long loading takes), log (a file to which each request is appended as a line of JSON), fail (an
+// error sentence), code (its ErrorCode), throw ("bad_alloc" or "system_error"), offset (added to each traced value),
+// layers (of a trace), queued (so many submitted requests may wait). Submitted requests are answered at the same time,
+// a piece of each in a round.
 #include <array>
 #include <chrono>
 #include <condition_variable>
@@ -171,12 +172,12 @@ class ScriptedEngine : public engine::Engine {
       return false;
     }
     const auto pieces = script_.value("pieces", std::vector<std::string>{"Seen", "."});
-    if (job.pieces == pieces.size()) return true;
+    if (job.pieces == pieces.size() * script_.value("repeat", size_t{1})) return true;
     if (reply.completion_tokens == job.request.max_tokens) {
       reply.finish_reason = engine::FinishReason::kLength;
       return true;
     }
-    const std::string& piece = pieces[job.pieces++];
+    const std::string& piece = pieces[job.pieces++ % pieces.size()];
     reply.text += piece;
     reply.tokens.push_back(reply.completion_tokens++);
     if (job.request.logprobs >= 0 && job.callbacks.on_token) {

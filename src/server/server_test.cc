@@ -1,0 +1,112 @@
+// Who may ask, and what requests mean, without a socket.
+#include <gtest/gtest.h>
+
+#include "server/access.h"
+#include "server/fields.h"
+#include "server/metrics.h"
+#include "server/page.h"
+#include "server/site.h"
+
+namespace onsight::server {
+namespace {
+
+TEST(ApiKey, OpensFromAllItsPlaces) {
+  const ApiKey key("secret");
+  net::HttpRequest request;
+  EXPECT_FALSE(key.opens(request));
+  for (const auto& [name, value] :
+       {std::pair("Authorization", "Bearer secret"), std::pair("authorization", "bearer secret"),
+        std::pair("X-Api-Key", "secret"), std::pair("x-goog-api-key", "secret")}) {
+    request.headers = {{name, value}};
+    EXPECT_TRUE(key.opens(request)) << name;
+  }
+  request.headers = {};
+  request.query = {{"key", "secret"}};
+  EXPECT_TRUE(key.opens(request));
+  for (const char* wrong : {"", "secre", "secrets", "Secret"}) {
+    request.query = {{"key", wrong}};
+    request.headers = {{"Authorization", std::string("Bearer ") + wrong}};
+    EXPECT_FALSE(key.opens(request)) << wrong;
+  }
+  request.headers = {{"Authorization", "Basic secret"}};
+  EXPECT_FALSE(key.opens(request));
+}
+
+TEST(Access, NamesOfThisMachine) {
+  for (const char* name :
+       {"localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:80", "127.1.2.3", "[::1]:8080", "app.localhost"})
+    EXPECT_TRUE(names_this_machine(name, "127.0.0.1")) << name;
+  for (const char* name :
+       {"evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "192.168.0.1", "[::2]", "evillocalhost"})
+    EXPECT_FALSE(names_this_machine(name, "127.0.0.1")) << name;
+  EXPECT_TRUE(same_origin("http://localhost:8080", "localhost:8080"));
+  EXPECT_FALSE(same_origin("http://localhost:3000", "localhost:8080"));
+  EXPECT_FALSE(same_origin("null", "localhost:8080"));
+}
+
+TEST(Fields, ErrorsNameThePlace) {
+  const Json body = {
+      {"a", {{"number", 2.5}, {"whole", 3}, {"text", "x"}, {"none", nullptr}, {"large", 9007199254740993}}}};
+  const Fields fields = *Fields(body, "").object("a");
+  EXPECT_EQ(fields.number("number", 0, 0, 3).value(), 2.5);
+  EXPECT_EQ(fields.number("none", 7, 0, 3).value(), 7);
+  EXPECT_EQ(fields.integer("large", 0, 0, INT64_MAX).value(), 9007199254740993);
+  EXPECT_EQ(fields.integer("number", 0, 0, 3).error().message, "a.number: expected an integer, found 2.5");
+  EXPECT_EQ(fields.integer("whole", 0, 4, 5).error().message, "a.whole: expected an integer from 4 to 5, found 3");
+  EXPECT_EQ(fields.number("text", 0, 0, 3).error().message, "a.text: expected a number, found string");
+  EXPECT_EQ(fields.string("missing").error().message, "a.missing: expected a string, found nothing");
+  EXPECT_FALSE(fields.boolean("text", false));
+}
+
+TEST(Fields, BodiesAreObjectsOfBoundedDepth) {
+  EXPECT_TRUE(parse_body("{\"b\": 1, \"a\": [2]}"));
+  EXPECT_EQ(to_text(*parse_body("{\"b\": 1, \"a\": [2]}")), "{\"b\":1,\"a\":[2]}");
+  for (const std::string& bad :
+       {std::string(), std::string("[]"), std::string("{"), std::string("{} x"), std::string("{\"a\": \"\xff\"}"),
+        "{\"a\":" + std::string(300, '[') + std::string(300, ']') + "}"})
+    EXPECT_FALSE(parse_body(bad)) << bad;
+}
+
+TEST(Metrics, HistogramsAreCumulative) {
+  Histogram histogram;
+  histogram.add(0.0005);
+  histogram.add(0.3);
+  histogram.add(100);
+  const std::string text = histogram.text("x_seconds", "Help.");
+  EXPECT_NE(text.find("# TYPE x_seconds histogram"), std::string::npos);
+  EXPECT_NE(text.find("x_seconds_bucket{le=\"0.001\"} 1\n"), std::string::npos);
+  EXPECT_NE(text.find("x_seconds_bucket{le=\"0.5\"} 2\n"), std::string::npos);
+  EXPECT_NE(text.find("x_seconds_bucket{le=\"+Inf\"} 3\n"), std::string::npos);
+  EXPECT_NE(text.find("x_seconds_count 3\n"), std::string::npos);
+}
+
+TEST(Page, ItsScriptsAndNoOthers) {
+  const std::string policy = content_security_policy("<script>alert(1)</script><p><script type=module>2</script>");
+  EXPECT_NE(policy.find("default-src 'none'"), std::string::npos);
+  // echo -n 'alert(1)' | openssl dgst -sha256 -binary | base64
+  EXPECT_NE(policy.find("script-src 'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI=' 'sha256-"),
+            std::string::npos);
+  EXPECT_EQ(policy.find("script-src 'unsafe-inline'"), std::string::npos);
+  EXPECT_NE(page_bytes().find("<html"), std::string_view::npos);
+  const net::HttpResponse first = page_response({});
+  net::HttpRequest again;
+  again.headers.add("If-None-Match", std::string(first.headers.get("ETag")));
+  EXPECT_EQ(page_response(again).status, 304);
+}
+
+TEST(OpenApi, ListsEveryRoute) {
+  const Json document = openapi_of(all_dialects(), "1");
+  size_t operations = 0;
+  for (const auto& [path, methods] : document["paths"].items()) operations += methods.size();
+  size_t routes = 0;
+  for (const Dialect* dialect : all_dialects()) {
+    routes += dialect->routes().size();
+    for (const Route& route : dialect->routes())
+      EXPECT_TRUE(route.request_schema.empty() || Json::accept(route.request_schema)) << route.pattern;
+  }
+  EXPECT_EQ(operations, routes);
+  EXPECT_TRUE(document["security"].is_array());
+}
+
+}  // namespace
+}  // namespace onsight::server

@@ -1,0 +1,164 @@
+"""OpenAI's chat completions, as its clients send and read them."""
+import json
+
+import pytest
+
+from conftest import HI, data_url
+
+SLOW = {"pieces": ["a", "b", "c"], "delay_ms": 5}
+
+
+def test_an_answer(serve):
+    server = serve(script={"pieces": ["Hel", "lo"]})
+    reply = server.chat().json()
+    assert reply["object"] == "chat.completion" and reply["model"] == "nano" and reply["id"].startswith("chatcmpl-")
+    assert reply["choices"] == [{"index": 0, "message": {"role": "assistant", "content": "Hello", "refusal": None}, "logprobs": None,
+                                 "finish_reason": "stop"}]
+    assert reply["usage"] == {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9, "prompt_tokens_details": {"cached_tokens": 0}}
+
+
+def test_a_stream(serve):
+    server = serve(script={"pieces": ["Hel", "lo"]})
+    events = server.chat(stream=True, stream_options={"include_usage": True}).events()
+    assert events[-1] == "[DONE]"
+    assert {e["object"] for e in events[:-1]} == {"chat.completion.chunk"} and len({e["id"] for e in events[:-1]}) == 1
+    assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert "".join(e["choices"][0]["delta"].get("content", "") for e in events[:-2]) == "Hello"
+    assert events[-3]["choices"][0]["finish_reason"] == "stop" and events[-3]["usage"] is None
+    assert events[-2]["choices"] == [] and events[-2]["usage"]["total_tokens"] == 9
+    assert "usage" not in server.chat(stream=True).events()[0]
+
+
+def test_what_reaches_the_engine(serve, tmp_path, picture):
+    log = tmp_path / "log"
+    server = serve(script={"log": str(log)})
+    url = data_url(picture)
+    messages = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {"url": url, "detail": "high"}},
+                                     {"type": "image_url", "image_url": url}, {"type": "text", "text": "What is it?"}]},
+        {"role": "assistant", "content": "A cat."},
+        {"role": "user", "content": "Sure?"},
+    ]
+    log.write_text("")
+    assert server.chat(messages=messages, temperature=0.5, top_p=0.75, seed=7, max_tokens=5, max_completion_tokens=9, stop=["x", "yy"],
+                       user="me", store=True, tools=[], frequency_penalty=0, logit_bias=None).status == 200
+    seen = json.loads(log.read_text())
+    assert seen["messages"] == [{"role": "system", "parts": ["Be brief."]}, {"role": "user", "parts": ["Look:", "<6x4>", "<6x4>", "What is it?"]},
+                                {"role": "assistant", "parts": ["A cat."]}, {"role": "user", "parts": ["Sure?"]}]
+    assert (seen["temperature"], seen["top_p"], seen["seed"], seen["max_tokens"], seen["stop"]) == (0.5, 0.75, 7, 9, ["x", "yy"])
+    assert seen["max_tiles"] == 0
+    log.write_text("")
+    low = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url, "detail": "low"}}]}]
+    server.chat(messages=low, stop="z")
+    server.chat(max_tokens=1_000_000)
+    first, second = map(json.loads, log.read_text().splitlines())
+    assert first["max_tiles"] == 1 and first["stop"] == ["z"] and first["max_tokens"] == 1024 and first["temperature"] == 0
+    assert second["max_tokens"] == 4096
+
+
+def test_choices_have_seeds_of_their_own(serve, tmp_path):
+    log = tmp_path / "log"
+    server = serve(script={"log": str(log), **SLOW})
+    log.write_text("")
+    reply = server.chat(n=3, seed=40, temperature=1).json()
+    assert [c["index"] for c in reply["choices"]] == [0, 1, 2]
+    assert {c["message"]["content"] for c in reply["choices"]} == {"abc"}
+    assert reply["usage"]["completion_tokens"] == 9 and reply["usage"]["prompt_tokens"] == 7
+    assert [json.loads(line)["seed"] for line in log.read_text().splitlines()] == [40, 41, 42]
+    events = server.chat(n=2, stream=True).events()
+    for choice in range(2):
+        mine = [e["choices"][0] for e in events[:-1] if e["choices"][0]["index"] == choice]
+        assert "".join(c["delta"].get("content", "") for c in mine) == "abc" and mine[-1]["finish_reason"] == "stop"
+
+
+def test_logprobs(serve):
+    server = serve(script={"pieces": ["é", "b"]})
+    content = server.chat(logprobs=True, top_logprobs=2).json()["choices"][0]["logprobs"]["content"]
+    assert [c["token"] for c in content] == ["é", "b"]
+    assert content[0]["bytes"] == list("é".encode()) and content[0]["logprob"] == -0.5
+    assert [t["token"] for t in content[0]["top_logprobs"]] == ["é", "?"]
+    assert server.chat(logprobs=True).json()["choices"][0]["logprobs"]["content"][0]["top_logprobs"] == []
+    chunks = [e["choices"][0] for e in server.chat(logprobs=True, stream=True).events()[:-1]]
+    assert [c["logprobs"]["content"][0]["token"] for c in chunks if c["delta"].get("content")] == ["é", "b"]
+
+
+def test_the_length_ends_an_answer(serve):
+    server = serve(script=SLOW)
+    assert server.chat(max_tokens=2).json()["choices"][0]["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize("form", [
+    {"type": "json_object"},
+    {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": {"type": "object", "properties": {"a": {"type": "string"}},
+                                                                                  "required": ["a"], "additionalProperties": False}}},
+    {"type": "text"},
+])
+def test_forms(serve, form):
+    assert serve().chat(response_format=form).status == 200
+
+
+REFUSED = [
+    ({"messages": []}, "messages"), ({"messages": "Hi"}, "messages"), ({"messages": [1]}, "messages[0]"),
+    ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"), ({"messages": [{"role": "user"}]}, "messages[0].content"),
+    ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0].type"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://10.0.0.1/x.png"}}]}]}, "data:"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]},
+     "messages[0].content[0].image_url.url"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]}]}, "data:"),
+    ({"temperature": 3}, "temperature"), ({"temperature": "1"}, "temperature"), ({"top_p": -1}, "top_p"), ({"n": 9}, "n:"), ({"n": 0}, "n:"),
+    ({"max_tokens": 0}, "max_tokens"), ({"stop": ["a"] * 5}, "stop"), ({"stop": ""}, "stop"), ({"seed": 1.5}, "seed"),
+    ({"top_logprobs": 2}, "logprobs"), ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+    ({"frequency_penalty": 0.5}, "frequency_penalty"), ({"presence_penalty": 1}, "presence_penalty"),
+    ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"), ({"functions": [{}]}, "functions"),
+    ({"audio": {"voice": "x"}}, "audio"), ({"modalities": ["audio"]}, "modalities"), ({"logit_bias": {"1": 2}}, "logit_bias"),
+    ({"nonsense": 1}, "Unknown parameter: 'nonsense'"), ({"stream_options": {}}, "stream_options"),
+    ({"response_format": {"type": "xml"}}, "response_format.type"), ({"response_format": {"type": "json_schema"}}, "schema"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"not": {}}}}}, "response_format.json_schema.schema"),
+    ({"response_format": {"type": "json_object"}, "stop": "x"}, "stop"),
+]
+
+
+def test_what_is_refused_says_so_in_openais_shape(serve):
+    server = serve()
+    for change, words in REFUSED:
+        reply = server.chat(**change)
+        assert reply.status == 400, (change, reply.body)
+        error = reply.json()["error"]
+        assert error["type"] == "invalid_request_error" and set(error) == {"message", "type", "param", "code"}
+        assert words in error["message"], (change, error)
+    for body in ("", "[]", "{", '{"model": "nano"', "null", "\xff"):
+        assert server.post("/v1/chat/completions", body.encode("latin-1")).status == 400, body
+
+
+def test_the_model_must_be_the_one(serve):
+    server = serve("--name", "gpt-4o", "--name", "my model")
+    assert [m["id"] for m in server.get("/v1/models").json()["data"]] == ["nano", "gpt-4o", "my model"]
+    assert server.get("/v1/models/my%20model").json()["object"] == "model"
+    assert server.chat(model="gpt-4o").json()["model"] == "gpt-4o"
+    for reply in (server.chat(model="other"), server.get("/v1/models/other")):
+        assert reply.status == 404 and reply.json()["error"]["code"] == "model_not_found"
+    assert server.post("/v1/chat/completions", {"messages": HI["messages"]}).status == 400
+
+
+def test_errors_of_the_engine(serve):
+    for code, status, kind in ((1, 400, "invalid_request_error"), (2, 503, "server_error"), (5, 429, "rate_limit_error")):
+        reply = serve(script={"fail": "it cannot be", "code": code}).chat(stream=True)
+        assert reply.status == status and reply.json()["error"]["type"] == kind
+        assert reply.json()["error"]["message"] == "it cannot be"
+        assert ("retry-after" in reply.headers) == (status == 429)
+    assert serve(script={}).chat().status == 200
+
+
+def test_paths_of_the_original_that_are_not_here(serve):
+    server = serve()
+    for path in ("/v1/embeddings", "/v1/completions", "/v1/audio/speech", "/v1/images/generations", "/v1/moderations"):
+        reply = server.post(path, {})
+        assert reply.status == 404 and reply.json()["error"]["code"] == "unsupported_endpoint", path
+
+
+def test_an_estimate(serve):
+    server = serve(script={"tiles": 5})
+    estimate = server.post("/v1/estimate", HI).json()
+    assert estimate["prompt_tokens"] == 7 and estimate["tiles"] == 5 and estimate["memory_bytes"] == 1000
+    assert server.post("/v1/estimate", {**HI, "n": 0}).status == 400

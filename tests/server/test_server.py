@@ -1,0 +1,341 @@
+"""What holds for every request: streams, limits, keys, ends."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+from conftest import HI, data_url
+
+# Long enough that nothing ends by itself while a test looks.
+ENDLESS = {"pieces": ["a"], "repeat": 100_000, "delay_ms": 2}
+
+
+def test_it_says_where_it_is(serve):
+    server = serve()
+    assert server.host == "127.0.0.1" and "serving nano" in server.line
+    assert server.get("/health").json() == {"status": "ok", "model": "nano", "active": 0, "queued": 0}
+
+
+def test_a_client_that_leaves_frees_its_slot(serve):
+    server = serve(script=ENDLESS)
+    streams = [server.open_stream({"max_tokens": 4000}) for _ in range(3)]
+    server.wait_until(lambda: server.metric("onsight_requests_active") == 3)
+    streams.pop().close()
+    server.wait_until(lambda: server.metric("onsight_requests_active") == 2, seconds=2)
+    # Also one that waits for an answer in one piece.
+    body = json.dumps({**HI, "max_tokens": 4000}).encode()
+    waiting = server.socket()
+    waiting.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    server.wait_until(lambda: server.metric("onsight_requests_active") == 3)
+    waiting.close()
+    server.wait_until(lambda: server.metric("onsight_requests_active") == 2, seconds=2)
+    for stream in streams:
+        stream.close()
+    server.wait_until(lambda: server.metric("onsight_requests_active") == 0, seconds=2)
+
+
+def test_two_hundred_streams(serve):
+    server = serve(script={"pieces": ["a", "b", "c", "d"] * 5, "delay_ms": 1})
+    wrong = []
+
+    def client():
+        events = server.chat(stream=True).events()
+        text = "".join(e["choices"][0]["delta"].get("content", "") for e in events[:-1])
+        if text != "abcd" * 5 or events[-1] != "[DONE]":
+            wrong.append(text)
+
+    threads = [threading.Thread(target=client) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong and not any(thread.is_alive() for thread in threads)
+    assert server.metric("onsight_requests_total") == 200
+
+
+def test_a_full_queue_is_told_when_to_come_again(serve):
+    server = serve(script={**ENDLESS, "queued": 1})
+    stream = server.open_stream()
+    server.wait_until(lambda: server.chat(max_tokens=1).status == 200)
+    held = []
+    try:
+        while len(held) < 50:
+            s = server.socket()
+            body = json.dumps({**HI, "max_tokens": 4000}).encode()
+            s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            s.settimeout(0.2)
+            held.append(s)
+            try:
+                answer = s.recv(4096)
+            except socket.timeout:
+                continue
+            assert answer.startswith(b"HTTP/1.1 429 ") and b"Retry-After: " in answer and b"rate_limit_exceeded" in answer
+            break
+    finally:
+        for s in held:
+            s.close()
+        stream.close()
+
+
+def test_keep_alive_pipelines_and_head(serve):
+    server = serve()
+    connection = server.connect()
+    for _ in range(3):
+        connection.request("GET", "/v1/models")
+        assert json.loads(connection.getresponse().read())["object"] == "list"
+    connection.request("GET", "/nowhere")
+    response = connection.getresponse()
+    assert (response.status, response.read() != b"") == (404, True)
+    connection.request("HEAD", "/health")
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (200, b"") and int(response.headers["content-length"]) > 10
+    connection.close()
+    out = server.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert out.count(b"HTTP/1.1 200 OK") == 2 and out.index(b'"status"') < out.index(b'"list"')
+    old = server.raw(b"GET /health HTTP/1.0\r\n\r\n")
+    assert b"Connection: close" in old
+
+
+def test_a_client_that_asks_first_may_send(serve):
+    server = serve()
+    body = json.dumps(HI).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with server.socket() as s:
+        s.sendall(head)
+        assert s.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        s.sendall(body)
+        assert s.recv(15) == b"HTTP/1.1 200 OK"
+    # What is refused is refused before it is sent.
+    out = server.raw(head.replace(b"/v1/chat/completions", b"/nowhere"))
+    assert out.startswith(b"HTTP/1.1 404") and b"100 Continue" not in out
+
+
+def test_bodies_in_chunks(serve):
+    server = serve()
+    body = json.dumps(HI).encode()
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(body[i:i + 7]), body[i:i + 7]) for i in range(0, len(body), 7)) + b"0\r\n\r\n"
+    out = server.raw(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+    assert out.startswith(b"HTTP/1.1 200 OK") and b"Seen." in out
+
+
+def test_a_stream_to_an_old_client_ends_with_its_connection(serve):
+    server = serve(script={"pieces": ["a", "b"]})
+    body = json.dumps({**HI, "stream": True}).encode()
+    out = server.raw(b"POST /v1/chat/completions HTTP/1.0\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    assert b"Transfer-Encoding" not in out and out.endswith(b"data: [DONE]\n\n")
+
+
+def test_limits_have_their_statuses(serve, picture):
+    server = serve("--max-body", "100K", "--max-images", "2")
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+    assert server.raw(head + b"Content-Length: 102401\r\n\r\n").startswith(b"HTTP/1.1 413 ")
+    assert server.raw(head + b"X: " + b"a" * 20_000).startswith(b"HTTP/1.1 431 ")
+    assert server.raw(b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 414 ")
+    assert server.raw(b"\x16\x03\x01 no HTTP\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    reply = server.ask("DELETE", "/v1/models")
+    assert reply.status == 405 and reply.headers["allow"] == "GET, HEAD, OPTIONS"
+    part = {"type": "image_url", "image_url": {"url": data_url(picture)}}
+    assert server.chat(messages=[{"role": "user", "content": [part] * 2}]).status == 200
+    reply = server.chat(messages=[{"role": "user", "content": [part] * 3}])
+    assert reply.status == 400 and "at most 2" in reply.json()["error"]["message"]
+    assert server.get("/health").status == 200
+
+
+def test_a_client_that_dawdles_is_told_so(serve):
+    server = serve("--header-seconds", "1", "--body-seconds", "1")
+    slow = [server.socket() for _ in range(20)]
+    began = time.monotonic()
+    for s in slow:
+        s.sendall(b"GET /health HTTP/1.1\r\nHost: loc")
+    assert server.get("/health").status == 200
+    body = server.socket()
+    body.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+    for _ in range(4):
+        time.sleep(0.2)
+        for s in slow:
+            s.sendall(b"a")  # a byte now and then does not help
+    for s in [*slow, body]:
+        assert s.recv(4096).startswith(b"HTTP/1.1 408 ")
+        s.close()
+    assert time.monotonic() - began < 5
+
+
+def test_too_many_connections(serve):
+    server = serve("--max-connections", "3")
+    held = [server.socket() for _ in range(3)]
+    time.sleep(0.1)
+    assert server.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 503 ")
+    held.pop().close()
+    server.wait_until(lambda: server.get("/health").status == 200)
+    for s in held:
+        s.close()
+
+
+def test_a_reader_too_slow_is_dropped(serve):
+    server = serve(script={"pieces": ["a" * 10_000], "repeat": 4000, "delay_ms": 0})
+    body = json.dumps({**HI, "stream": True, "max_tokens": 4000}).encode()
+    with server.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        server.wait_until(lambda: server.metric("onsight_requests_total") == 1 and server.metric("onsight_requests_active") == 0)
+        # Far less than the answer had come when it was dropped.
+        got = 0
+        try:
+            while piece := s.recv(65536):
+                got += len(piece)
+        except ConnectionResetError:
+            pass
+        assert got < 20_000_000
+
+
+def test_the_time_of_a_request_ends(serve):
+    server = serve("--time-limit", "1", script=ENDLESS)
+    reply = server.chat(max_tokens=4000).json()
+    assert reply["choices"][0]["finish_reason"] == "length" and set(reply["choices"][0]["message"]["content"]) == {"a"}
+    nothing = serve("--time-limit", "1", script={"pieces": ["a"], "delay_ms": 5, "tiles": 100_000})
+    reply = nothing.chat()
+    assert reply.status == 504 and reply.json()["error"]["type"] == "server_error"
+
+
+def test_keys(serve, tmp_path):
+    file = tmp_path / "key"
+    file.write_text("secret\n")
+    for server in (serve("--api-key", "secret"), serve("--api-key-file", file), serve(ONSIGHT_API_KEY="secret")):
+        assert server.get("/health").status == 200 and server.get("/").status == 200
+        for path in ("/v1/models", "/metrics", "/openapi.json", "/nowhere"):
+            reply = server.get(path)
+            assert reply.status == 401 and reply.headers["www-authenticate"] == "Bearer", path
+        assert server.get("/v1/models").json()["error"]["code"] == "invalid_api_key"
+        assert server.get("/v1/models", Authorization="Bearer wrong").status == 401
+        assert server.get("/v1/models", Authorization="Bearer secret").status == 200
+        assert server.get("/v1/models", x_api_key="secret").status == 200
+        assert server.get("/v1/models", x_goog_api_key="secret").status == 200
+        assert server.get("/v1/models?key=secret").status == 200
+        # A body that needs a key is not read without one.
+        out = server.raw(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000000\r\n\r\n")
+        assert out.startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_name_that_was_made_to_lead_here_is_refused(serve):
+    server = serve()
+    for host in ("evil.example", "127.0.0.1.evil.example:80"):
+        assert server.get("/v1/models", Host=host).status == 403
+    assert server.get("/v1/models", Host="localhost:1").status == 200
+
+
+def test_pages_of_other_sites(serve):
+    server = serve()
+    own = f"http://127.0.0.1:{server.port}"
+    assert server.get("/v1/models", Origin="http://evil.example").status == 403
+    reply = server.get("/v1/models", Origin=own)
+    assert reply.status == 200 and "access-control-allow-origin" not in reply.headers
+    server = serve("--cors", "http://app.example")
+    reply = server.get("/v1/models", Origin="http://app.example")
+    assert reply.status == 200 and reply.headers["access-control-allow-origin"] == "http://app.example"
+    reply = server.ask("OPTIONS", "/v1/chat/completions", headers={
+        "Origin": "http://app.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization, content-type"})
+    assert reply.status == 204 and reply.headers["access-control-allow-headers"] == "authorization, content-type"
+    assert "POST" in reply.headers["access-control-allow-methods"]
+    assert server.get("/v1/models", Origin="http://evil.example").status == 403
+
+
+def test_paths_lead_nowhere_else(serve):
+    server = serve()
+    for path in ("/../../etc/passwd", "/%2e%2e/etc/passwd", "/..%2fetc/passwd", "/v1/models/..", "//etc/passwd", "/etc/passwd", "/index.html/.."):
+        out = server.raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        assert out[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 404"), path
+        assert b"root:" not in out
+
+
+def test_the_page(serve):
+    server = serve()
+    reply = server.get("/")
+    assert reply.headers["content-type"].startswith("text/html") and b"onsight" in reply.body
+    policy = reply.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "connect-src 'self'" in policy and "script-src 'unsafe" not in policy
+    assert server.get("/", If_None_Match=reply.headers["etag"]).status == 304
+
+
+def test_the_description_is_true(serve):
+    server = serve()
+    document = server.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    for path, operations in document["paths"].items():
+        concrete = path.replace("{model}", "nano")
+        assert "{" not in concrete, path
+        methods = {m.upper() for m in operations}
+        for method, operation in operations.items():
+            body = json.dumps({**HI, "input": "Hi", "prompt": "Hi"}) if "requestBody" in operation else None
+            reply = server.ask(method.upper(), concrete, body)
+            assert reply.status == 200 or "Unknown parameter" in reply.body.decode(), (path, reply.status, reply.body)
+            kind = reply.headers["content-type"].split(";")[0]
+            assert reply.status != 200 or kind in operation["responses"]["200"]["content"], (path, kind)
+        reply = server.ask("PATCH", concrete)
+        assert reply.status == 405 and methods <= set(reply.headers["allow"].split(", ")), path
+
+
+def test_metrics(serve):
+    server = serve(script={"pieces": ["a", "b"]})
+    server.chat()
+    server.chat(model="other")
+    text = server.get("/metrics").body.decode()
+    assert 'onsight_http_requests_total{api="openai",status="200"} 1' in text
+    assert 'onsight_http_requests_total{api="openai",status="404"} 1' in text
+    assert "onsight_first_token_seconds_count 1" in text and "onsight_token_gap_seconds_count 1" in text
+    for line in text.splitlines():
+        assert line.startswith("# ") or len(line.split(" ")) == 2, line
+
+
+def test_it_stops_when_told(serve):
+    for how in (signal.SIGTERM, signal.SIGINT):
+        server = serve()
+        assert server.get("/health").status == 200
+        held = server.connect()
+        held.request("GET", "/health")
+        held.getresponse().read()
+        assert server.stop(how, timeout=5) == 0
+
+
+def test_answers_end_before_it_stops(serve):
+    server = serve(script={"pieces": ["a"] * 50, "delay_ms": 10})
+    stream = server.open_stream()
+    server.process.send_signal(signal.SIGTERM)
+    rest = b""
+    while piece := stream.recv(65536):
+        rest += piece
+    assert b"data: [DONE]" in rest and server.process.wait(5) == 0
+
+
+def test_answers_that_last_are_cut_short(serve):
+    server = serve("--drain-seconds", "0", script=ENDLESS)
+    stream = server.open_stream({"max_tokens": 4000})
+    server.process.send_signal(signal.SIGTERM)
+    rest = b""
+    while piece := stream.recv(65536):
+        rest += piece
+    assert b'"finish_reason":"length"' in rest and b"data: [DONE]" in rest
+    assert server.process.wait(5) == 0
+    # The second signal does not wait either.
+    server = serve(script=ENDLESS)
+    stream = server.open_stream({"max_tokens": 4000})
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    assert server.process.poll() is None
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(5) == 0
+    stream.close()
+
+
+def test_wrong_usage(serve):
+    server = serve()
+    command = server.process.args
+    for arguments, code, words in ((["--host", "nowhere.example"], 2, "--host"), (["--host", "0.0.0.0"], 2, "--api-key"),
+                                   (["--port", str(server.port)], 1, "cannot listen"), (["--max-body", "much"], 2, "--max-body"),
+                                   (["--api-key", ""], 2, "--api-key"), (["--port", "99999"], 2, "--port")):
+        extra = ["--api-key", "x"] if "nowhere" in arguments[-1] else []
+        done = subprocess.run([*command[:4], *arguments, *extra], capture_output=True, env={**os.environ, "ONSIGHT_SCRIPT": "{}"}, timeout=20)
+        assert done.returncode == code and words in done.stderr.decode(), (arguments, done)
+        assert done.stderr.count(b"\n") == 1
