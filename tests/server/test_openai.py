@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from conftest import HI, data_url
+from serving import HI, data_url
 
 SLOW = {"pieces": ["a", "b", "c"], "delay_ms": 5}
 

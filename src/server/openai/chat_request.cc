@@ -44,6 +44,7 @@ constexpr std::array<std::string_view, 9> kRefused = {"frequency_penalty", "pres
 bool asks_for_nothing(const Json& value) {
   if (value.is_null() || (value.is_structured() && value.empty())) return true;
   if (value.is_number()) return value.get<double>() == 0;
+  if (value.is_boolean()) return !value.get<bool>();
   return value.is_string() && (value.get<std::string>() == "none" || value.get<std::string>() == "auto");
 }
 

@@ -23,8 +23,11 @@ Outcome model(Call& call) {
 
 // Told apart from a path that nobody knows.
 Outcome not_here(Call& call) {
-  return fails(404, fmt::format("{}: this server answers questions about pictures", call.request.path),
-               "unsupported_endpoint");
+  return fails(
+      404,
+      fmt::format("{}: this server answers questions about pictures, expected /v1/chat/completions or /v1/responses",
+                  call.request.path),
+      "unsupported_endpoint");
 }
 
 constexpr std::string_view kNotHere = "Refused: not what this model does";
@@ -35,6 +38,12 @@ const Route kRoutes[] = {
      .summary = "Answers a conversation with pictures",
      .handle = chat_completions,
      .request_schema = kChatSchema,
+     .stream_type = "text/event-stream"},
+    {.method = "POST",
+     .pattern = "/v1/responses",
+     .summary = "Answers an input with pictures",
+     .handle = responses,
+     .request_schema = kResponsesSchema,
      .stream_type = "text/event-stream"},
     {.method = "POST",
      .pattern = "/v1/estimate",

@@ -1,4 +1,4 @@
-// OpenAI's API: chat completions, models.
+// OpenAI's API: chat completions, responses, models.
 #pragma once
 
 #include "server/dialect.h"
@@ -13,7 +13,8 @@ Failure unknown_model(std::string_view model);
 
 Outcome chat_completions(Call& call);
 Outcome estimate(Call& call);
+Outcome responses(Call& call);
 
-extern const std::string_view kChatSchema;
+extern const std::string_view kChatSchema, kResponsesSchema;
 
 }  // namespace onsight::server::openai

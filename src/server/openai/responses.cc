@@ -1,0 +1,257 @@
+// POST /v1/responses.
+#include <array>
+
+#include "net/sse.h"
+#include "server/openai/chat_request.h"
+#include "server/openai/openai.h"
+
+namespace onsight::server::openai {
+
+const std::string_view kResponsesSchema = R"({
+  "type": "object",
+  "required": ["model", "input"],
+  "properties": {
+    "model": {"type": "string"},
+    "input": {"anyOf": [{"type": "string"}, {"type": "array", "items": {
+      "type": "object", "required": ["role", "content"], "properties": {
+        "type": {"const": "message"},
+        "role": {"enum": ["system", "developer", "user", "assistant"]},
+        "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": {
+          "type": "object", "required": ["type"], "properties": {
+            "type": {"enum": ["input_text", "input_image", "output_text"]},
+            "text": {"type": "string"},
+            "image_url": {"type": "string"},
+            "detail": {"enum": ["auto", "low", "high"]}}}}]}}}}]},
+    "instructions": {"type": "string"},
+    "stream": {"type": "boolean"},
+    "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+    "top_p": {"type": "number", "minimum": 0, "maximum": 1},
+    "max_output_tokens": {"type": "integer", "minimum": 1},
+    "text": {"type": "object", "properties": {"format": {"type": "object", "properties": {
+      "type": {"enum": ["text", "json_object", "json_schema"]}, "name": {"type": "string"}, "schema": {"type": "object"}}}}}
+  }
+})";
+
+namespace {
+
+constexpr std::array<std::string_view, 13> kHandled = {
+    "model", "input", "instructions",       "stream", "temperature", "top_p", "max_output_tokens", "text",
+    "top_k", "min_p", "repetition_penalty", "seed",   "truncation"};
+constexpr std::array<std::string_view, 11> kHarmless = {"user",
+                                                        "metadata",
+                                                        "store",
+                                                        "service_tier",
+                                                        "safety_identifier",
+                                                        "prompt_cache_key",
+                                                        "prompt_cache_retention",
+                                                        "parallel_tool_calls",
+                                                        "reasoning",
+                                                        "stream_options",
+                                                        "max_tool_calls"};
+constexpr std::array<std::string_view, 8> kRefused = {
+    "tools", "tool_choice", "previous_response_id", "conversation", "background", "include", "top_logprobs", "prompt"};
+
+struct ResponsesRequest {
+  engine::Request request;
+  bool stream = false;
+  Json shown;  // what the response object repeats of the request
+};
+
+Result<engine::Part> read_part(const Service& service, const Fields& part, bool& all_low) {
+  TRY(const std::string type, part.string("type"));
+  if (type == "input_text" || type == "output_text") {
+    TRY(std::string text, part.string("text"));
+    return engine::Part{.text = std::move(text)};
+  }
+  if (type != "input_image")
+    return bad_input("{}: expected input_text or input_image, found '{}'", part.place("type"), type);
+  TRY(const std::string detail, part.string_or("detail", "auto"));
+  if (detail != "auto" && detail != "low" && detail != "high")
+    return bad_input("{}: expected auto, low or high, found '{}'", part.place("detail"), detail);
+  all_low = all_low && detail == "low";
+  TRY(const std::string url, part.string("image_url"));
+  return read_image(service, url, part.place("image_url"));
+}
+
+Status read_items(const Service& service, const Fields& fields, engine::Request& request) {
+  const Json* input = fields.find("input");
+  if (input && input->is_string()) {
+    request.messages.push_back({.content = {{.text = input->get<std::string>()}}});
+    return {};
+  }
+  if (!input || !input->is_array() || input->empty())
+    return bad_input("input: expected a string or a list of messages");
+  bool all_low = true, pictures = false;
+  for (size_t i = 0; i < input->size(); ++i) {
+    const Fields item((*input)[i], item_of("input", i));
+    TRY(const std::string type, item.string_or("type", "message"));
+    if (type != "message") return bad_input("{}: expected message, found '{}'", item.place("type"), type);
+    engine::Message& out = request.messages.emplace_back();
+    TRY(out.role, read_role(item));
+    const Json* content = item.find("content");
+    if (content && content->is_string()) {
+      out.content.push_back({.text = content->get<std::string>()});
+      continue;
+    }
+    if (!content || !content->is_array())
+      return bad_input("{}: expected a string or a list of parts", item.place("content"));
+    for (size_t k = 0; k < content->size(); ++k) {
+      TRY(engine::Part part, read_part(service, Fields((*content)[k], item_of(item.place("content"), k)), all_low));
+      pictures = pictures || part.image;
+      out.content.push_back(std::move(part));
+      TRY_STATUS(service.check_pictures(request.messages));
+    }
+  }
+  if (pictures && all_low) request.picture.max_tiles = 1;
+  return {};
+}
+
+Result<ResponsesRequest> read(const Service& service, const Json& body) {
+  TRY_STATUS(check_names(body, kHandled, kHarmless, kRefused));
+  const Fields fields(body, "");
+  ResponsesRequest out;
+  engine::Request& request = out.request;
+  TRY_STATUS(read_sampling(fields, request.sampling));
+  TRY(out.stream, fields.boolean("stream", false));
+  TRY(const int64_t most, fields.integer("max_output_tokens", 0, 1, INT32_MAX));
+  request.max_tokens = service.tokens(most);
+  TRY(const std::string truncation, fields.string_or("truncation", "disabled"));
+  if (truncation != "disabled") return bad_input("truncation: expected disabled, found '{}'", truncation);
+  TRY(const std::string instructions, fields.string_or("instructions", ""));
+  if (!instructions.empty()) request.messages.push_back({.role = "system", .content = {{.text = instructions}}});
+  Json format = {{"type", "text"}};
+  if (fields.has("text")) {
+    TRY(const Fields text, fields.object("text"));
+    if (text.has("format")) {
+      TRY(const Fields form, text.object("format"));
+      TRY_STATUS(read_form(form, form, request));
+      format = form.json();
+    }
+  }
+  TRY_STATUS(read_items(service, fields, request));
+  out.shown = {{"instructions", instructions.empty() ? Json(nullptr) : Json(instructions)},
+               {"max_output_tokens", fields.has("max_output_tokens") ? Json(most) : Json(nullptr)},
+               {"temperature", request.sampling.temperature},
+               {"text", {{"format", format}}},
+               {"top_p", fields.number("top_p", 1, 0, 1).value()},
+               {"metadata", fields.has("metadata") ? *fields.find("metadata") : Json::object()}};
+  return out;
+}
+
+class ResponsesWriter : public Writer {
+ public:
+  ResponsesWriter(std::shared_ptr<net::Exchange> exchange, std::string model, ResponsesRequest request)
+      : exchange_(std::move(exchange)),
+        model_(std::move(model)),
+        stream_(request.stream),
+        shown_(std::move(request.shown)) {}
+
+  void begin() override {
+    if (!stream_) return;
+    exchange_->start_stream(200, net::sse_headers());
+    send("response.created", {{"response", object("in_progress")}});
+    send("response.in_progress", {{"response", object("in_progress")}});
+    send("response.output_item.added", {{"output_index", 0}, {"item", item("in_progress", {})}});
+    send("response.content_part.added", place({{"part", part("")}}));
+  }
+
+  void text(int, std::string_view piece) override {
+    if (stream_) send("response.output_text.delta", place({{"delta", piece}, {"logprobs", Json::array()}}));
+  }
+
+  void all_done(std::span<const engine::Reply> replies) override {
+    const engine::Reply& reply = replies.front();
+    const bool whole = reply.finish_reason != engine::FinishReason::kLength;
+    const std::string status = whole ? "completed" : "incomplete";
+    const Json done = item(status, reply.text);
+    Json out = object(status);
+    out["output"] = Json::array({done});
+    if (!whole) out["incomplete_details"] = {{"reason", "max_output_tokens"}};
+    out["usage"] = {{"input_tokens", reply.prompt_tokens},
+                    {"input_tokens_details", {{"cached_tokens", reply.reused_tokens}}},
+                    {"output_tokens", reply.completion_tokens},
+                    {"output_tokens_details", {{"reasoning_tokens", 0}}},
+                    {"total_tokens", reply.prompt_tokens + reply.completion_tokens}};
+    if (!stream_) return exchange_->respond(json_response(out));
+    send("response.output_text.done", place({{"text", reply.text}, {"logprobs", Json::array()}}));
+    send("response.content_part.done", place({{"part", part(reply.text)}}));
+    send("response.output_item.done", {{"output_index", 0}, {"item", done}});
+    send("response." + status, {{"response", out}});
+    exchange_->finish();
+  }
+
+  void failed(const Failure& failure) override {
+    if (!stream_) return exchange_->respond(error(failure));
+    Json out = object("failed");
+    out["error"] = {{"code", failure.status == 429 ? "rate_limit_exceeded" : "server_error"},
+                    {"message", failure.message}};
+    send("response.failed", {{"response", out}});
+    exchange_->finish();
+  }
+
+ private:
+  void send(const std::string& type, const Json& more) {
+    Json event = {{"type", type}, {"sequence_number", sequence_++}};
+    event.update(more);
+    exchange_->write(net::sse_event(to_text(event), type));
+  }
+  Json place(const Json& more) const {
+    Json out = {{"item_id", item_id_}, {"output_index", 0}, {"content_index", 0}};
+    out.update(more);
+    return out;
+  }
+  static Json part(std::string_view text) {
+    return {{"type", "output_text"}, {"text", text}, {"annotations", Json::array()}, {"logprobs", Json::array()}};
+  }
+  Json item(const std::string& status, std::optional<std::string_view> text) const {
+    return {{"type", "message"},
+            {"id", item_id_},
+            {"status", status},
+            {"role", "assistant"},
+            {"content", text ? Json::array({part(*text)}) : Json::array()}};
+  }
+  Json object(const std::string& status) const {
+    Json out = {{"id", id_},
+                {"object", "response"},
+                {"created_at", created_},
+                {"status", status},
+                {"background", false},
+                {"error", nullptr},
+                {"incomplete_details", nullptr},
+                {"model", model_},
+                {"output", Json::array()},
+                {"parallel_tool_calls", true},
+                {"previous_response_id", nullptr},
+                {"reasoning", {{"effort", nullptr}, {"summary", nullptr}}},
+                {"store", false},
+                {"tool_choice", "auto"},
+                {"tools", Json::array()},
+                {"truncation", "disabled"},
+                {"usage", nullptr},
+                {"user", nullptr}};
+    out.update(shown_);
+    return out;
+  }
+
+  const std::shared_ptr<net::Exchange> exchange_;
+  const std::string id_ = fresh_id("resp_"), item_id_ = fresh_id("msg_"), model_;
+  const int64_t created_ = now_seconds();
+  const bool stream_;
+  const Json shown_;
+  int sequence_ = 0;
+};
+
+}  // namespace
+
+Outcome responses(Call& call) {
+  TRY(const Json body, parse_body(call.request.body));
+  call.request.body.clear();
+  TRY(const std::string model, Fields(body, "").string("model"));
+  if (!call.service.serves(model)) return tl::unexpected<Failure>(unknown_model(model));
+  TRY(ResponsesRequest read_request, read(call.service, body));
+  std::vector<engine::Request> requests = {std::move(read_request.request)};
+  auto writer = std::make_shared<ResponsesWriter>(call.exchange, model, std::move(read_request));
+  return call.service.answer(call.exchange, call.request.peer, std::move(requests), std::move(writer));
+}
+
+}  // namespace onsight::server::openai
