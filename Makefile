@@ -39,12 +39,14 @@ fuzz: setup-ci ## each fuzz target for FUZZ_SECONDS (30)
 	@scripts/fuzz.sh
 
 asan: setup-test ## the unit tests under AddressSanitizer and UBSan
-	@scripts/build.sh asan unit_tests
+	@scripts/build.sh asan unit_tests onsight_scripted
 	@ctest --preset asan -L unit -j $(JOBS)
+	@scripts/serve_load.sh asan
 
 tsan: setup-test ## the unit tests under ThreadSanitizer
-	@scripts/build.sh tsan unit_tests
+	@scripts/build.sh tsan unit_tests onsight_scripted
 	@ctest --preset tsan -L unit -j $(JOBS)
+	@scripts/serve_load.sh tsan
 
 aarch64: setup-aarch64 ## the program built for 64-bit Arm; its kernels, goldens and answers tested in QEMU
 	@scripts/build.sh aarch64 onsight base_test compute_test cross_test

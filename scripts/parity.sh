@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What needs PyTorch: the comparison of build/onsight with live transformers, and the tests of training/.
+# What needs packages of PyPI: the comparison of build/onsight with live transformers, the clients of the APIs it serves, and the tests of training/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/venv.sh
 suites=()
-for suite in tests/parity training/tests; do
+for suite in tests/parity tests/clients training/tests; do
   if compgen -G "$suite/test_*.py" >/dev/null; then suites+=("$suite"); fi
 done
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false

@@ -53,6 +53,9 @@ class Serve : public Verb {
     options.text("--api-key", "KEY", key_,
                  "ask for this key; better from the environment, as ONSIGHT_API_KEY, which nobody else sees");
     options.text("--api-key-file", "FILE", key_file_, "the same, from the first line of a file");
+    options.texts("--allow-fetch", "HOST", fetch_,
+                  "fetch pictures that requests name by http(s) URLs from this host (or several, with commas; "
+                  "*.example.org: all below it), if it has a public address; without it nothing is fetched");
     options.texts("--cors", "ORIGIN", origins_, "let pages of this origin use the server; *: of all");
     options.heading("What requests may take");
     options.number("--max-active", "N", limits_.active, {.min = 1, .max = 10'000},
@@ -135,6 +138,8 @@ class Serve : public Verb {
       if (name.empty()) return make_error(ErrorCode::kUsage, "--name: expected a name, found nothing");
     service_.names = names_;
     access_.host = server_.host;
+    for (const std::string& hosts : fetch_)
+      for (const std::string& host : split(hosts)) service_.fetch.hosts.push_back(host);
     for (const std::string& origin : origins_)
       for (const std::string& one : split(origin)) access_.origins.push_back(one);
     TRY_STATUS(read_key());
@@ -167,7 +172,7 @@ class Serve : public Verb {
   server::ServiceOptions service_;
   server::AccessOptions access_;
   engine::Limits limits_ = {.active = 32};
-  std::vector<std::string> names_, origins_;
+  std::vector<std::string> names_, origins_, fetch_;
   std::optional<std::string> host_, key_, key_file_, memory_, max_body_;
   int port_ = 8080, time_limit_ = 600, drain_ = 30, header_ = 10, body_ = 60;
 };

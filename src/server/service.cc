@@ -159,7 +159,11 @@ Result<Picture> Service::picture_of_url(std::string_view url, std::string_view w
     TRY(const net::DataUrl data, net::parse_data_url(url, where));
     return picture(data.bytes, where);
   }
-  return bad_input("{}: expected the picture itself, as a data: URL (this server fetches nothing)", where);
+  if (!net::is_web_url(url)) return bad_input("{}: expected a data: URL", where);
+  if (options_.fetch.hosts.empty())
+    return bad_input("{}: expected the picture itself, as a data: URL (this server fetches nothing)", where);
+  TRY(const std::string bytes, net::fetch(std::string(url), options_.fetch, where));
+  return picture(bytes, where);
 }
 
 Status Service::check_pictures(const std::vector<engine::Message>& messages) const {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "net/fetch.h"
 #include "net/http.h"
 #include "server/failure.h"
 #include "server/fields.h"
@@ -30,6 +31,7 @@ struct ServiceOptions {
   int64_t max_image_pixels = 100'000'000;   // once decoded
   int max_tokens = 4096;                    // of an answer; a request that asks for more gets these
   int default_tokens = 1024;                // of one that does not say
+  net::FetchPolicy fetch = {};              // of pictures that a request names by http(s) URLs
   std::chrono::milliseconds time_limit{0};  // for a request, its wait included; 0: none
 };
 

@@ -57,27 +57,12 @@ def test_two_hundred_streams(serve):
 
 
 def test_a_full_queue_is_told_when_to_come_again(serve):
-    server = serve(script={**ENDLESS, "queued": 1})
-    stream = server.open_stream()
-    server.wait_until(lambda: server.chat(max_tokens=1).status == 200)
-    held = []
-    try:
-        while len(held) < 50:
-            s = server.socket()
-            body = json.dumps({**HI, "max_tokens": 4000}).encode()
-            s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-            s.settimeout(0.2)
-            held.append(s)
-            try:
-                answer = s.recv(4096)
-            except socket.timeout:
-                continue
-            assert answer.startswith(b"HTTP/1.1 429 ") and b"Retry-After: " in answer and b"rate_limit_exceeded" in answer
-            break
-    finally:
-        for s in held:
-            s.close()
-        stream.close()
+    server = serve(script={"queued": 0})
+    for body in (HI, {**HI, "stream": True}, {**HI, "n": 2}):
+        reply = server.post("/v1/chat/completions", body)
+        assert reply.status == 429 and int(reply.headers["retry-after"]) >= 1
+        assert reply.json()["error"]["code"] == "rate_limit_exceeded"
+    assert server.post("/api/chat", HI).status == 429
 
 
 def test_keep_alive_pipelines_and_head(serve):
@@ -300,6 +285,7 @@ def test_answers_end_before_it_stops(serve):
     rest = b""
     while piece := stream.recv(65536):
         rest += piece
+    stream.close()
     assert b"data: [DONE]" in rest and server.process.wait(5) == 0
 
 
@@ -310,6 +296,7 @@ def test_answers_that_last_are_cut_short(serve):
     rest = b""
     while piece := stream.recv(65536):
         rest += piece
+    stream.close()
     assert b'"finish_reason":"length"' in rest and b"data: [DONE]" in rest
     assert server.process.wait(5) == 0
     # The second signal does not wait either.
@@ -321,6 +308,21 @@ def test_answers_that_last_are_cut_short(serve):
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(5) == 0
     stream.close()
+
+
+def test_only_allowed_hosts_with_public_addresses_are_fetched_from(serve):
+    def message(server, url):
+        reply = server.chat(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}])
+        assert reply.status == 400
+        return reply.json()["error"]["message"]
+
+    server = serve()
+    assert "fetches nothing" in message(server, f"http://localhost:{server.port}/")
+    server = serve("--allow-fetch", "localhost,*.example.org")
+    assert "--allow-fetch" in message(server, "https://elsewhere.example/x.png")
+    assert "--allow-fetch" in message(server, f"http://localhost:{server.port}/")
+    assert "without a user" in message(server, "http://localhost@elsewhere.example/")
+    assert "private address" in message(server, "http://localhost/x.png")
 
 
 def test_wrong_usage(serve):

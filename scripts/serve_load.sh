@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# The server under load, built with a sanitizer:  scripts/serve_load.sh asan|tsan     (streams, clients that leave, ends)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export ONSIGHT_SCRIPTED="build-$1/onsight_scripted" ASAN_OPTIONS="${ASAN_OPTIONS:-}" TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=1}"
+"$(scripts/python.sh pytest)" -m pytest -q -p no:cacheprovider tests/server/test_server.py

@@ -1,0 +1,68 @@
+"""openai-python."""
+import base64
+import json
+
+import openai
+import pytest
+
+from conftest import ANSWER, RECEIPT
+
+URL = "data:image/jpeg;base64," + base64.b64encode(RECEIPT.read_bytes()).decode()
+MODEL = "onsight-nano"
+MESSAGES = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": URL}}, {"type": "text", "text": "Read the text."}]}]
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return openai.OpenAI(base_url=server + "/v1", api_key="secret", max_retries=0)
+
+
+def test_chat(client):
+    reply = client.chat.completions.create(model=MODEL, messages=MESSAGES, logprobs=True, top_logprobs=3)
+    assert reply.choices[0].message.content == ANSWER and reply.choices[0].finish_reason == "stop"
+    assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
+    assert reply.usage.prompt_tokens_details.cached_tokens >= 0
+    if reply.choices[0].logprobs and reply.choices[0].logprobs.content:
+        assert all(len(t.top_logprobs) == 3 for t in reply.choices[0].logprobs.content)
+
+
+def test_stream(client):
+    text, usage = "", None
+    for chunk in client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True, stream_options={"include_usage": True}):
+        if chunk.choices:
+            text += chunk.choices[0].delta.content or ""
+        usage = chunk.usage or usage
+    assert text == ANSWER and usage.completion_tokens > 10
+
+
+def test_json(client):
+    schema = {"type": "object", "properties": {"total": {"type": "string"}}, "required": ["total"], "additionalProperties": False}
+    reply = client.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=64, response_format={
+        "type": "json_schema", "json_schema": {"name": "receipt", "schema": schema, "strict": True}})
+    assert set(json.loads(reply.choices[0].message.content)) == {"total"}
+
+
+def test_responses(client):
+    items = [{"role": "user", "content": [{"type": "input_image", "image_url": URL, "detail": "auto"}, {"type": "input_text", "text": "Read the text."}]}]
+    reply = client.responses.create(model=MODEL, input=items)
+    assert reply.output_text == ANSWER and reply.status == "completed"
+    with client.responses.stream(model=MODEL, input=items) as stream:
+        text = "".join(e.delta for e in stream if e.type == "response.output_text.delta")
+        assert text == ANSWER == stream.get_final_response().output_text
+
+
+def test_models(client):
+    assert [m.id for m in client.models.list()] == [MODEL]
+    assert client.models.retrieve(MODEL).id == MODEL
+
+
+def test_errors(client, server):
+    with pytest.raises(openai.NotFoundError) as raised:
+        client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    assert raised.value.code == "model_not_found"
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(model=MODEL, messages=[])
+    with pytest.raises(openai.AuthenticationError):
+        openai.OpenAI(base_url=server + "/v1", api_key="wrong").models.list()
+    with pytest.raises(openai.NotFoundError):
+        client.embeddings.create(model=MODEL, input="Hi")
