@@ -4,7 +4,8 @@
     bench/report.py            # from bench/results/NAME.json
     bench/report.py --check    # fails if the page would change
 
-A NAME that begins with "peers-" is a table of bench/peers/run.py, with "fidelity-" one of bench/fidelity.py, any other what `onsight bench --json` wrote.
+A NAME that begins with "peers-" is a table of bench/peers/run.py, with "fidelity-" one of bench/fidelity.py, with "serve-" one of
+bench/serve_load.py, any other what `onsight bench --json` wrote.
 """
 import argparse
 import json
@@ -170,6 +171,22 @@ def shipped_table(results):
     return text + "\n" + table(head, rows)
 
 
+def serve_table(results):
+    one = results["decoding"][0]["tokens_per_s"]
+    line = f"{results['model']}, {results['image']}; {results['machine']['cpu']}, {count(results['machine']['cores'], 'core')}.\n\n"
+    rows = [[row["streams"], f"{row['tokens_per_s']:.0f}", f"{row['tokens_per_s'] / one:.1f} ×"] for row in results["decoding"]]
+    text = line + table(["streams past their pictures", "tokens/s, all together", "of one"], rows)
+    beside, many, guess = results["beside"], results["open"], results["estimate"]
+    first = many["first_token_s"]
+    text += (f"\nWhile a picture is read, {beside['streams']} answers go on: the longest wait for a token {beside['longest_gap_s']:.2f} s, the median "
+             f"{beside['median_gap_s']:.2f} s; the picture's first token came after {beside['first_token_s']:.1f} s.\n"
+             f"\n{many['open']} streams opened at once, about {results['pictures']} pictures, {results['tokens_each']} tokens each: {many['whole']} answered in whole, in "
+             f"{many['seconds']:.0f} s; first token after {first[len(first) // 2]:.1f} s (median), {first[int(0.95 * len(first))]:.1f} s (95 of 100). Peak memory of the "
+             f"server: {gigabytes(results['peak_memory_bytes'])}.\n"
+             f"\nPredicted of a picture by /v1/estimate: the first token after {guess['estimate']['first_token_seconds']:.2f} s; it came after {guess['first_token_s']:.2f} s.\n")  # fmt: skip
+    return text
+
+
 def filled(page, folder):
     def fill(match):
         begin, name, end = match.groups()
@@ -177,7 +194,7 @@ def filled(page, folder):
         if not file.exists():
             return begin + EMPTY + end
         results = json.loads(file.read_text())
-        kinds = {"peers": peers_table, "fidelity": fidelity_table}
+        kinds = {"peers": peers_table, "fidelity": fidelity_table, "serve": serve_table}
         text = kinds.get(name.split("-")[0], bench_table)(results)
         if file.with_suffix(".svg").exists():
             text += f"\n![{name}](../bench/results/{name}.svg)\n"

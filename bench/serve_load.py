@@ -226,7 +226,7 @@ def main():
         client = Client(server.port)
 
         async def measure():
-            results = {"model": args.model, "image": str(args.image.name), "estimate": await estimating(client, pictures[0])}
+            results = {"model": Path(args.model).name, "image": str(args.image.name), "estimate": await estimating(client, pictures[0])}
             await client.ask(request("First.", pictures[1], max_tokens=4))
             results["decoding"] = [await decoding(client, pictures[1], int(n), args.tokens) for n in args.streams.split(",")]
             results["beside"] = await reading_beside(client, pictures[2:3], 4, 400)
