@@ -78,8 +78,10 @@ class Batch : public std::enable_shared_from_this<Batch> {
 
   void event(std::function<void()> action) {
     const std::scoped_lock lock(mutex_);
-    if (state_ == State::kWaiting) waiting_.push_back(std::move(action));
-    if (state_ == State::kOpen) action();
+    if (state_ == State::kOpen)
+      action();
+    else if (state_ == State::kWaiting)
+      waiting_.push_back(std::move(action));
   }
 
   void measure(int choice) {
