@@ -10,6 +10,7 @@
 #include "cli/request_options.h"
 #include "net/server.h"
 #include "server/access.h"
+#include "server/file_store.h"
 #include "server/site.h"
 
 namespace onsight::cli {
@@ -70,6 +71,9 @@ class Serve : public Verb {
                    "end an answer after S seconds, its wait included; 0: never (default 600)");
     options.text("--max-body", "SIZE", max_body_, "of a request (default 64M)");
     options.number("--max-images", "N", service_.max_images, {.min = 0, .max = 10'000}, "of a request (default 16)");
+    options.text("--files", "DIR", files_directory_,
+                 "keep uploaded files here (default: a private directory, removed at the end)");
+    options.text("--files-limit", "SIZE", files_limit_, "of all uploaded files together (default 2G)");
     options.number("--max-connections", "N", server_.max_connections, {.min = 1, .max = 100'000},
                    "at the same time (default 1000)");
     options.number("--header-seconds", "S", header_, {.min = 1, .max = 3600},
@@ -88,6 +92,7 @@ class Serve : public Verb {
     engine_options.limits = limits_;
     TRY(const std::unique_ptr<engine::Engine> engine, context.services.load(folder, engine_options));
     service_.names.insert(service_.names.begin(), engine->info().name);
+    TRY(service_.files, server::FileStore::open(files_));
     server::Service service(*engine, service_);
     TRY(const std::unique_ptr<net::Server> server, net::Server::listen(server_, server::make_site(service, access_)));
     return serve(*engine, *server);
@@ -127,6 +132,10 @@ class Serve : public Verb {
     if (max_body_) {
       TRY(const int64_t bytes, read_size("--max-body", *max_body_));
       server_.reader.body_bytes = static_cast<uint64_t>(bytes);
+    }
+    if (files_directory_) files_.directory = *files_directory_;
+    if (files_limit_) {
+      TRY(files_.max_bytes, read_size("--files-limit", *files_limit_));
     }
     if (memory_) {
       TRY(limits_.memory_bytes, read_size("--memory-limit", *memory_));
@@ -171,9 +180,10 @@ class Serve : public Verb {
   net::ServerOptions server_;
   server::ServiceOptions service_;
   server::AccessOptions access_;
+  server::FileStore::Options files_;
   engine::Limits limits_ = {.active = 32};
   std::vector<std::string> names_, origins_, fetch_;
-  std::optional<std::string> host_, key_, key_file_, memory_, max_body_;
+  std::optional<std::string> host_, key_, key_file_, memory_, max_body_, files_directory_, files_limit_;
   int port_ = 8080, time_limit_ = 600, drain_ = 30, header_ = 10, body_ = 60;
 };
 

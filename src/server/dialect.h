@@ -43,6 +43,10 @@ struct Dialect {
   net::HttpResponse (*error)(const Failure& failure);
   // Paths of the original that are refused with a reason; not in /openapi.json.
   std::span<const Route> (*refused)() = [] { return std::span<const Route>(); };
+  // Of paths that two APIs have: whether a request is surely one of this, and the routes that it then has before all
+  // others; not in /openapi.json.
+  bool (*claims)(const net::HttpRequest& head) = [](const net::HttpRequest&) { return false; };
+  std::span<const Route> (*claimed)() = [] { return std::span<const Route>(); };
 };
 
 std::span<const Dialect* const> dialects();

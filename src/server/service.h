@@ -23,6 +23,8 @@
 
 namespace onsight::server {
 
+class FileStore;
+
 struct ServiceOptions {
   std::vector<std::string> names;           // under which the model is asked for; the first is its own
   std::string version;                      // of the program
@@ -33,6 +35,8 @@ struct ServiceOptions {
   int default_tokens = 1024;                // of one that does not say
   net::FetchPolicy fetch = {};              // of pictures that a request names by http(s) URLs
   std::chrono::milliseconds time_limit{0};  // for a request, its wait included; 0: none
+  // That clients upload; null: none are taken.
+  std::shared_ptr<FileStore> files;
 };
 
 using Picture = std::shared_ptr<const media::Image>;

@@ -1,6 +1,7 @@
 #include "server/site.h"
 
 #include <algorithm>
+#include <map>
 #include <new>
 #include <optional>
 
@@ -23,6 +24,9 @@ class Rules {
       for (const auto& routes : {dialect->routes(), dialect->refused()})
         for (const Route& route : routes)
           router_.add(std::string(route.method), std::string(route.pattern), {dialect, &route});
+    for (const Dialect* dialect : dialects())
+      for (const Route& route : dialect->claimed())
+        claimed_[dialect].add(std::string(route.method), std::string(route.pattern), {dialect, &route});
   }
 
   std::optional<net::HttpResponse> refuse(const net::HttpRequest& head) const {
@@ -33,7 +37,7 @@ class Rules {
     if (!origin.empty() && !key_ && !allowed(origin) && !same_origin(origin, host))
       return error(
           head, Failure(403, fmt::format("Origin: expected a page of this server, or of --cors, found '{}'", origin)));
-    const auto found = router_.find(head.method, head.path);
+    const auto found = find(head);
     if (head.method == "OPTIONS" && (!found.allowed.empty() || head.path == "*")) return options(head, found.allowed);
     if (key_ && !(found.target && found.target->route->open) && !key_->opens(head))
       return error(head, Failure(401, "the API key: expected the one of this server", "invalid_api_key"));
@@ -46,7 +50,7 @@ class Rules {
   }
 
   void handle(net::HttpRequest request, std::shared_ptr<net::Exchange> exchange) const {
-    auto found = router_.find(request.method, request.path);
+    auto found = find(request);
     if (!found.target) return;
     const Place place = *found.target;
     Call call{service_, std::move(request), std::move(found.names), std::move(exchange)};
@@ -55,11 +59,11 @@ class Rules {
   }
 
   net::HttpResponse error(const net::HttpRequest& head, const Failure& failure) const {
-    return finished(dialect_of(head.path), failure);
+    return finished(dialect_of(head), failure);
   }
 
   void answering(const net::HttpRequest& head, int status, net::Headers& headers) const {
-    service_.metrics().count(dialect_of(head.path).id, status);
+    service_.metrics().count(dialect_of(head).id, status);
     headers.add("X-Content-Type-Options", "nosniff");
     const std::string_view origin = head.headers.get("Origin");
     if (!origin.empty() && allowed(origin)) {
@@ -113,10 +117,21 @@ class Rules {
     });
   }
 
-  static const Dialect& dialect_of(std::string_view path) {
+  net::Router<Place>::Found find(const net::HttpRequest& head) const {
+    for (const auto& [dialect, routes] : claimed_)
+      if (dialect->claims(head))
+        if (auto found = routes.find(head.method, head.path); found.target) return found;
+    return router_.find(head.method, head.path);
+  }
+
+  // Whose route it is; of a path that nobody has, whose prefix is the longest.
+  const Dialect& dialect_of(const net::HttpRequest& head) const {
+    if (const auto found = find(head); found.target) return *found.target->dialect;
+    for (const auto& [dialect, routes] : claimed_)
+      if (dialect->claims(head)) return *dialect;
     const Dialect* best = &kOwnRoutes;
     for (const Dialect* dialect : dialects())
-      if (path.starts_with(dialect->prefix) && dialect->prefix.size() > best->prefix.size()) best = dialect;
+      if (head.path.starts_with(dialect->prefix) && dialect->prefix.size() > best->prefix.size()) best = dialect;
     return *best;
   }
 
@@ -125,6 +140,7 @@ class Rules {
   const bool loopback_;
   std::optional<ApiKey> key_;
   net::Router<Place> router_;
+  std::map<const Dialect*, net::Router<Place>> claimed_;
 };
 
 }  // namespace

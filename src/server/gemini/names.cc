@@ -1,0 +1,69 @@
+#include "server/gemini/names.h"
+
+#include <algorithm>
+
+namespace onsight::server::gemini {
+namespace {
+
+bool contains(std::initializer_list<std::string_view> names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+bool asks_for_nothing(const Json& value) {
+  if (value.is_null() || value == false || (value.is_structured() && value.empty())) return true;
+  return (value.is_number() && value.get<double>() == 0) || (value.is_string() && value.get<std::string>().empty());
+}
+
+}  // namespace
+
+std::string camel_case(std::string_view name) {
+  std::string out;
+  for (size_t i = 0; i < name.size(); ++i) {
+    const bool joins = name[i] == '_' && i > 0 && i + 1 < name.size() && name[i + 1] >= 'a' && name[i + 1] <= 'z';
+    if (!joins) {
+      out += name[i];
+      continue;
+    }
+    out += static_cast<char>(name[++i] - 'a' + 'A');
+  }
+  return out;
+}
+
+Status use_camel_case(Json& json, const std::string& place) {
+  if (json.is_array()) {
+    for (size_t i = 0; i < json.size(); ++i) TRY_STATUS(use_camel_case(json[i], item_of(place, i)));
+    return {};
+  }
+  if (!json.is_object()) return {};
+  Json out = Json::object();
+  for (auto& [written, value] : json.items()) {
+    const std::string name = camel_case(written);
+    const std::string here = place.empty() ? name : fmt::format("{}.{}", place, name);
+    if (out.contains(name)) return bad_input("{}: expected it once, found {} beside it", here, written);
+    if (!contains({"responseSchema", "responseJsonSchema", "_responseJsonSchema"}, name))
+      TRY_STATUS(use_camel_case(value, here));
+    out[name] = std::move(value);
+  }
+  json = std::move(out);
+  return {};
+}
+
+std::string place_of(const Fields& fields) {
+  std::string place = fields.place("");
+  if (place.empty()) return "the body";
+  place.pop_back();  // the dot before a name
+  return place;
+}
+
+Status check_names(const Fields& fields, std::initializer_list<std::string_view> handled,
+                   std::initializer_list<std::string_view> ignored, std::initializer_list<std::string_view> refused) {
+  for (const auto& [name, value] : fields.json().items()) {
+    if (contains(handled, name) || contains(ignored, name)) continue;
+    if (!contains(refused, name)) return bad_input("{}: there is no such field", fields.place(name));
+    if (!asks_for_nothing(value))
+      return bad_input("{}: expected nothing, this server does not support it", fields.place(name));
+  }
+  return {};
+}
+
+}  // namespace onsight::server::gemini
