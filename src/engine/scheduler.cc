@@ -114,7 +114,18 @@ void Scheduler::admit() {
     sequence->end_early();
     end(std::move(sequence));
   }
-  for (Pointer& sequence : admitted) reading_.push_back(std::move(sequence));
+  for (Pointer& sequence : admitted) {
+    const Status looked = guarded([&]() -> Status {
+      sequence->look(shared());
+      return {};
+    });
+    if (looked) {
+      reading_.push_back(std::move(sequence));
+    } else {
+      sequence->fail(looked.error());
+      end(std::move(sequence));
+    }
+  }
   if (!admitted.empty() || !cancelled.empty()) publish();
 }
 
@@ -152,8 +163,8 @@ double Scheduler::left_ms(const Sequence& sequence) const {
          speeds_.prompt_ms(sequence.read_from(), sequence.prompt_length());
 }
 
-// The one with the least left to read, where waiting counts as having less: a short question does not wait for a long
-// document, and a long document does not wait for ever.
+// The one with the least left to read, where waiting counts as having less: a short question, or one about a picture
+// that has been read, does not wait for a long document, and a long document does not wait for ever.
 Scheduler::Pointer& Scheduler::next_reader() {
   return *std::min_element(reading_.begin(), reading_.end(), [&](const Pointer& a, const Pointer& b) {
     return left_ms(*a) - a->waited_ms() < left_ms(*b) - b->waited_ms();
@@ -264,10 +275,11 @@ void Scheduler::end(Pointer sequence) {
   });
 }
 
-// As many as may be active, together with those that are, and as much memory.
+// As many as may be active, and as fit in memory beside what those that are may come to. Of one request at a time, the
+// state is kept until the next one begins: no more than one is ever in memory.
 void Scheduler::trim_states() {
   const size_t active = reading_.size() + writing_.size(), most = static_cast<size_t>(limits_.active);
-  states_.trim(most - std::min(most, active));
+  states_.trim(most > 1 ? most : most - std::min(most, active));
   int64_t active_bytes = 0;
   for (const auto* part : {&reading_, &writing_})
     for (const Pointer& sequence : *part) active_bytes += sequence->most_bytes();

@@ -125,12 +125,15 @@ void Sequence::name_positions() {
                                                                      tiles_[i / rows]->id};
 }
 
-void Sequence::begin(const Shared& shared, std::span<Sequence* const> others) {
-  const Stopwatch recalling;
-  state_ = State::kReading;
+void Sequence::look(const Shared& shared) {
   for (media::Image& tile : prompt_.tiles) tiles_.push_back(shared.features.find_or_add(std::move(tile)));
   prompt_.tiles.clear();
   name_positions();
+}
+
+void Sequence::begin(const Shared& shared, std::span<Sequence* const> others) {
+  const Stopwatch recalling;
+  state_ = State::kReading;
   const int64_t n = prompt_length();
   if (!prompt_.image_positions.empty()) start_end_ = prompt_.image_positions.back() + int64_t{1};
   if (start_end_ == n) start_end_ = whole_chunks(n - 1);

@@ -2,6 +2,7 @@
 // then its answer is written, a token at a time.
 //
 //   TRY(auto sequence, Sequence::make(network, request, callbacks, on_done, tries));      // any thread
+//   sequence->look(shared);
 //   sequence->begin(shared, {});                                                          // from here on the engine's
 //   while (sequence->reading()) TRY_STATUS(sequence->read(shared, pause));
 //   while (sequence->writing()) {
@@ -62,7 +63,10 @@ class Sequence {
   static Result<std::unique_ptr<Sequence>> make(const Network& network, const Request& request, Callbacks callbacks,
                                                 Done on_done, TrieMaker& tries);
 
-  // Finds what has been computed before, of ended sequences and of `others`, whose prompts have been read.
+  // Finds its tiles among those seen before; it is admitted.
+  void look(const Shared& shared);
+  // Finds what has been computed before of its prompt, of ended sequences and of `others`, whose prompts have been
+  // read.
   void begin(const Shared& shared, std::span<Sequence* const> others);
   bool reading() const { return state_ == State::kReading; }
   bool writing() const { return state_ == State::kWriting; }
