@@ -38,14 +38,14 @@ parity: setup-parity ## compare with live transformers, and the training's tests
 fuzz: setup-ci ## each fuzz target for FUZZ_SECONDS (30)
 	@scripts/fuzz.sh
 
-asan: setup-test ## the unit tests under AddressSanitizer and UBSan
-	@scripts/build.sh asan unit_tests onsight_scripted
-	@ctest --preset asan -L unit -j $(JOBS)
+asan: setup-test ## the C++ tests and the loaded server under AddressSanitizer and UBSan
+	@scripts/build.sh asan unit_tests cross_test onsight_scripted
+	@ctest --preset asan -L 'unit|cross' -j $(JOBS)
 	@scripts/serve_load.sh asan
 
-tsan: setup-test ## the unit tests under ThreadSanitizer
-	@scripts/build.sh tsan unit_tests onsight_scripted
-	@ctest --preset tsan -L unit -j $(JOBS)
+tsan: setup-test ## what runs on several threads, and the loaded server, under ThreadSanitizer
+	@scripts/build.sh tsan base_test compute_test engine_test net_test cross_test onsight_scripted
+	@ctest --preset tsan -R '^(base|compute|engine|net)\.|Batching' -j $(JOBS)
 	@scripts/serve_load.sh tsan
 
 aarch64: setup-aarch64 ## the program built for 64-bit Arm; its kernels, goldens and answers tested in QEMU

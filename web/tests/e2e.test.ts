@@ -327,10 +327,15 @@ test('a HEIC picture that the browser cannot show is sent as it is', mockOnly, a
 
 test('busy, too large, refused, broken: each has its sentence, and can be tried again', mockOnly, async () => {
   await open();
-  mock.troubles.push({ kind: 'status', status: 429, message: 'busy', headers: { 'Retry-After': '5' } });
+  mock.troubles.push({ kind: 'status', status: 429, message: 'busy', headers: { 'Retry-After': '600' } });
   await ask('What is the total?');
-  await lastTurn().getByText(/The server is busy with other questions\. Try again in \d s\./).waitFor();
+  await lastTurn().getByText(/The server is busy with other questions\. Try again in \d+ s\./).waitFor();
+  const seconds = async (): Promise<number> => Number(/in (\d+) s/.exec(await lastTurn().locator('.warning').innerText())?.[1]);
+  const first = await seconds();
+  await eventually('the seconds count down', async () => (await seconds()) < first);
   await shot('busy');
+  mock.troubles.push({ kind: 'status', status: 429, message: 'busy', headers: { 'Retry-After': '0' } });
+  await button('Try again').click();
   await lastTurn().getByText('You can try again now.').waitFor();
   await button('Try again').click();
   await answered();

@@ -137,7 +137,7 @@ export class Mock {
       if (response.destroyed) return;
       if (trouble?.after === i) {
         if (trouble.kind === 'cut') {
-          response.destroy();
+          response.socket?.end(); // what was written still arrives, and the end of the body never does
           return;
         }
         send({ error: { message: trouble.message, type: 'server_error', param: null, code: null } });
