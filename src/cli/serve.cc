@@ -70,6 +70,7 @@ class Serve : public Verb {
     options.number("--time-limit", "S", time_limit_, {.min = 0, .max = 86'400},
                    "end an answer after S seconds, its wait included; 0: never (default 600)");
     options.text("--max-body", "SIZE", max_body_, "of a request (default 64M)");
+    options.text("--max-bodies", "SIZE", max_bodies_, "of all requests together, while they are read (default 512M)");
     options.number("--max-images", "N", service_.max_images, {.min = 0, .max = 10'000}, "of a request (default 16)");
     options.text("--files", "DIR", files_directory_,
                  "keep uploaded files here (default: a private directory, removed at the end)");
@@ -129,6 +130,10 @@ class Serve : public Verb {
     server_.head_time = std::chrono::seconds(header_);
     server_.body_time = std::chrono::seconds(body_);
     server_.stop_on_signals = true;
+    if (max_bodies_) {
+      TRY(const int64_t bytes, read_size("--max-bodies", *max_bodies_));
+      server_.all_body_bytes = static_cast<uint64_t>(bytes);
+    }
     if (max_body_) {
       TRY(const int64_t bytes, read_size("--max-body", *max_body_));
       server_.reader.body_bytes = static_cast<uint64_t>(bytes);
@@ -183,7 +188,7 @@ class Serve : public Verb {
   server::FileStore::Options files_;
   engine::Limits limits_ = {.active = 32};
   std::vector<std::string> names_, origins_, fetch_;
-  std::optional<std::string> host_, key_, key_file_, memory_, max_body_, files_directory_, files_limit_;
+  std::optional<std::string> host_, key_, key_file_, memory_, max_body_, max_bodies_, files_directory_, files_limit_;
   int port_ = 8080, time_limit_ = 600, drain_ = 30, header_ = 10, body_ = 60;
 };
 

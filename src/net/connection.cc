@@ -143,6 +143,8 @@ void Connection::consume() {
           respond(exchange_, *refusal);
           return;
         }
+        lease_ = host_.lease(body_bytes(head_));
+        if (!lease_) return fail(503, "the server holds as many bodies of requests as it may, try again soon");
         if (reader_.expects_continue() && in_.empty()) send(kContinue);
         arm(host_.options().body_time);
         break;
@@ -151,11 +153,24 @@ void Connection::consume() {
         begin_answer();
         HttpRequest request = reader_.take();
         request.peer = peer_;
+        request.lease = std::move(lease_);
         host_.dispatch(std::move(request), std::make_shared<ConnectionExchange>(io_, weak_from_this(), exchange_));
         return;
       }
     }
   }
+}
+
+// What a body may come to, before it is there.
+uint64_t Connection::body_bytes(const HttpRequest& head) const {
+  const uint64_t most = host_.options().reader.body_bytes;
+  uint64_t bytes = 0;
+  if (const std::string* length = head.headers.find("Content-Length")) {
+    for (const char digit : *length)
+      if (digit >= '0' && digit <= '9' && bytes < most) bytes = bytes * 10 + static_cast<uint64_t>(digit - '0');
+    return std::min(bytes, most);
+  }
+  return head.headers.find("Transfer-Encoding") ? most : 0;
 }
 
 void Connection::begin_answer() {
@@ -171,6 +186,7 @@ void Connection::begin_answer() {
 void Connection::fail(int status, const std::string& message) {
   begin_answer();
   keep_alive_ = false;
+  lease_.reset();
   const auto& error = host_.site().error;
   respond(exchange_, error ? error(head_, status, message)
                            : HttpResponse{status, {{"Content-Type", "text/plain; charset=utf-8"}}, message + "\n"});

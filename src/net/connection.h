@@ -23,6 +23,8 @@ class Host {
   virtual ~Host() = default;
   virtual const ServerOptions& options() const = 0;
   virtual const Site& site() const = 0;
+  // Room for a body, until it is let go; null if there is none.
+  virtual std::shared_ptr<const void> lease(uint64_t bytes) = 0;
   virtual void dispatch(HttpRequest request, std::shared_ptr<Exchange> exchange) = 0;
   virtual void closed(const std::shared_ptr<Connection>& connection) = 0;
 };
@@ -52,6 +54,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void read();
   void on_read(size_t bytes);
   void consume();
+  uint64_t body_bytes(const HttpRequest& head) const;
   void begin_answer();
   void fail(int status, const std::string& message);
   void send_head(int status, Headers headers, std::optional<size_t> length);
@@ -77,7 +80,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   RequestReader reader_;
 
   uint64_t exchange_ = 0;
-  HttpRequest head_;  // of the request that is being answered, without its body
+  HttpRequest head_;                   // of the request that is being answered, without its body
+  std::shared_ptr<const void> lease_;  // of its body, until a handler has it
   bool keep_alive_ = false, streaming_ = false, chunked_ = false, finished_ = false;
   std::vector<std::function<void(Gone)>> gone_callbacks_;
   std::optional<Gone> gone_;

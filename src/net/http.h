@@ -35,8 +35,9 @@ struct HttpRequest {
   std::vector<std::pair<std::string, std::string>> query;  // decoded, in order
   Headers headers;
   std::string body;
-  std::string peer;  // "127.0.0.1"
-  int version = 11;  // 10: HTTP/1.0
+  std::string peer;                   // "127.0.0.1"
+  std::shared_ptr<const void> lease;  // of the memory of the body, as long as it is held
+  int version = 11;                   // 10: HTTP/1.0
   bool keep_alive = true;
 
   std::string_view query_value(std::string_view name) const;  // empty without one

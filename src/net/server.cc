@@ -80,6 +80,15 @@ class AsioServer : public Server, public Host {
   const ServerOptions& options() const override { return options_; }
   const Site& site() const override { return site_; }
 
+  std::shared_ptr<const void> lease(uint64_t bytes) override {
+    const auto held = held_;
+    if (held->fetch_add(bytes) + bytes > options_.all_body_bytes && bytes > 0) {
+      held->fetch_sub(bytes);
+      return nullptr;
+    }
+    return {held.get(), [held, bytes](const void*) { held->fetch_sub(bytes); }};
+  }
+
   void dispatch(HttpRequest request, std::shared_ptr<Exchange> exchange) override {
     asio::post(handlers_, [this, request = std::move(request), exchange = std::move(exchange)]() mutable {
       try {
@@ -167,6 +176,8 @@ class AsioServer : public Server, public Host {
   }
 
   const ServerOptions options_;
+  // Bytes of bodies in memory. Leases may outlive the server.
+  std::shared_ptr<std::atomic<uint64_t>> held_ = std::make_shared<std::atomic<uint64_t>>(0);
   const Site site_;
   std::shared_ptr<asio::io_context> io_;
   tcp::acceptor acceptor_;

@@ -24,6 +24,7 @@ struct ServerOptions {
   int handler_threads = 4;
   int max_connections = 1000;  // more are answered 503
   ReaderLimits reader = {};
+  uint64_t all_body_bytes = 512 << 20;  // of requests being read and handled together; one more is 503
   // For the whole head and the whole body of a request: longer is 408. A connection without a request is closed.
   std::chrono::milliseconds head_time{10'000}, body_time{60'000}, idle_time{60'000};
   std::chrono::milliseconds write_time{30'000};  // without a byte of an answer taken, the connection is dropped
