@@ -80,6 +80,8 @@ class Serve : public Verb {
     options.number("--header-seconds", "S", header_, {.min = 1, .max = 3600},
                    "for a client to send the head of a request (default 10)");
     options.number("--body-seconds", "S", body_, {.min = 1, .max = 3600}, "and its body (default 60)");
+    options.number("--ping-seconds", "S", ping_, {.min = 1, .max = 86'400},
+                   "send a comment on a stream of events after S seconds without an event (default 15)");
     options.number("--drain-seconds", "S", drain_, {.min = 0, .max = 86'400},
                    "let answers go on for so long when the server is stopped (default 30)");
     options_.declare_machine(options);
@@ -126,6 +128,7 @@ class Serve : public Verb {
   Status read_options() {
     server_.host = host_.value_or("127.0.0.1");
     server_.port = static_cast<uint16_t>(port_);
+    server_.ping_time = std::chrono::seconds(ping_);
     server_.drain_time = std::chrono::seconds(drain_);
     server_.head_time = std::chrono::seconds(header_);
     server_.body_time = std::chrono::seconds(body_);
@@ -189,7 +192,7 @@ class Serve : public Verb {
   engine::Limits limits_ = {.active = 32};
   std::vector<std::string> names_, origins_, fetch_;
   std::optional<std::string> host_, key_, key_file_, memory_, max_body_, max_bodies_, files_directory_, files_limit_;
-  int port_ = 8080, time_limit_ = 600, drain_ = 30, header_ = 10, body_ = 60;
+  int port_ = 8080, time_limit_ = 600, drain_ = 30, ping_ = 15, header_ = 10, body_ = 60;
 };
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 
+#include "net/sse.h"
+
 namespace onsight::net {
 namespace {
 
@@ -178,7 +180,7 @@ void Connection::begin_answer() {
   phase_ = Phase::kAnswering;
   ++exchange_;
   keep_alive_ = head_.keep_alive && !draining_;
-  streaming_ = chunked_ = finished_ = false;
+  streaming_ = events_ = chunked_ = finished_ = false;
   gone_callbacks_.clear();
   gone_.reset();
 }
@@ -214,6 +216,7 @@ void Connection::respond(uint64_t exchange, HttpResponse response) {
 void Connection::start_stream(uint64_t exchange, int status, Headers headers) {
   if (!current(exchange) || streaming_) return;
   streaming_ = true;
+  events_ = headers.get("Content-Type").starts_with("text/event-stream");
   chunked_ = head_.version >= 11;
   if (!chunked_) keep_alive_ = false;  // the end of the connection is the end of the answer
   send_head(status, std::move(headers), {});
@@ -297,7 +300,10 @@ void Connection::write_some() {
 void Connection::on_all_sent() {
   if (phase_ != Phase::kAnswering) return;
   deadline_.cancel();
-  if (!finished_) return;
+  if (!finished_) {
+    if (events_) arm(host_.options().ping_time);
+    return;
+  }
   if (keep_alive_ && !draining_) return next_request();
   linger();
 }
@@ -341,6 +347,8 @@ void Connection::on_deadline() {
       return fail(
           408, fmt::format("the body of the request: expected within {} s", host_.options().body_time.count() / 1000));
     case Phase::kAnswering:
+      // What lies between, and a client that went without a word, shows itself.
+      if (!writing_ && events_) return write(exchange_, sse_comment());
       if (!writing_) return;
       tell_gone(Gone::kClient);
       return close();

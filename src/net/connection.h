@@ -82,7 +82,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   uint64_t exchange_ = 0;
   HttpRequest head_;                   // of the request that is being answered, without its body
   std::shared_ptr<const void> lease_;  // of its body, until a handler has it
-  bool keep_alive_ = false, streaming_ = false, chunked_ = false, finished_ = false;
+  bool keep_alive_ = false, streaming_ = false, events_ = false, chunked_ = false, finished_ = false;
   std::vector<std::function<void(Gone)>> gone_callbacks_;
   std::optional<Gone> gone_;
 

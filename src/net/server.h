@@ -28,6 +28,7 @@ struct ServerOptions {
   // For the whole head and the whole body of a request: longer is 408. A connection without a request is closed.
   std::chrono::milliseconds head_time{10'000}, body_time{60'000}, idle_time{60'000};
   std::chrono::milliseconds write_time{30'000};  // without a byte of an answer taken, the connection is dropped
+  std::chrono::milliseconds ping_time{15'000};   // without an event on a stream of events, a comment is sent
   size_t send_bytes = 1 << 20;                   // of a stream that wait for a slow reader; one more drops it
   std::chrono::milliseconds drain_time{30'000};  // for answers that are being written when the server stops
   bool stop_on_signals = false;                  // SIGINT and SIGTERM; the second one does not wait for answers

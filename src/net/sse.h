@@ -30,6 +30,9 @@ inline std::string sse_event(std::string_view data, std::string_view name = {}) 
   }
 }
 
+// Clients skip it.
+inline std::string_view sse_comment() { return ": still here\n\n"; }
+
 inline std::string ndjson_line(std::string_view json) { return std::string(json) + "\n"; }
 
 }  // namespace onsight::net

@@ -125,6 +125,14 @@ def test_bodies_that_wait_are_bounded_together(serve):
     server.wait_until(lambda: server.raw(head + b"Content-Length: 80000\r\n\r\n" + body.ljust(80000)).startswith(b"HTTP/1.1 200 "))
 
 
+def test_a_stream_that_waits_says_that_it_is_there(serve):
+    server = serve("--ping-seconds", "1", script={"pieces": ["late"], "delay_ms": 2500})
+    body = json.dumps({**HI, "stream": True}).encode()
+    out = server.raw(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    head, answer = out.split(b'"late"')
+    assert 1 <= head.count(b": still here\n\n") <= 3 and b"[DONE]" in answer
+
+
 def test_limits_have_their_statuses(serve, picture):
     server = serve("--max-body", "100K", "--max-images", "2")
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
