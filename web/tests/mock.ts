@@ -37,6 +37,8 @@ export class Mock {
   readonly troubles: Trouble[] = [];
   /** Requests whose reader went away before the end. */
   abandoned = 0;
+  /** An answer waits before this token until it is undefined again: tests then do not race with it. */
+  holdAt: number | undefined;
   firstTokenMs = 150;
   tokenMs = 12;
   apiKey = '';
@@ -134,6 +136,7 @@ export class Mock {
     await wait(this.firstTokenMs);
     send(chunk({ role: 'assistant', content: '' }));
     for (const [i, token] of tokens.entries()) {
+      while (this.holdAt !== undefined && i >= this.holdAt && !response.destroyed) await wait(10);
       if (response.destroyed) return;
       if (trouble?.after === i) {
         if (trouble.kind === 'cut') {
