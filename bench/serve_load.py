@@ -26,6 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 MODEL = "load"  # a name that the server is told to answer to
+TOO_SHORT = "the answers ended at once: expected a model that writes on, as random weights do (bench/peers/checkpoint.py makes some)"
 WARM_TOKENS = 8  # of a stream, before the clock starts
 
 
@@ -92,6 +93,8 @@ async def decoding(client, picture, streams, tokens):
     times = [[] for _ in range(streams)]
     ask = [client.ask(request(f"Tell all that you see, number {i}.", picture, max_tokens=tokens + WARM_TOKENS), times[i].append) for i in range(streams)]
     answers = await asyncio.gather(*ask)
+    if min(map(len, times)) <= WARM_TOKENS:
+        raise SystemExit(TOO_SHORT)
     begin, end = max(t[min(WARM_TOKENS, len(t) - 1)] for t in times), min(t[-1] for t in times)
     written = sum(sum(begin < t <= end for t in one) for one in times)
     return {"streams": streams, "tokens_per_s": written / (end - begin) if end > begin else 0.0, "whole": sum(a["whole"] for a in answers),
@@ -119,7 +122,9 @@ async def reading_beside(client, pictures, streams, tokens):
         return token
 
     ask = [asyncio.create_task(client.ask(request(f"Tell a long story, number {i}.", max_tokens=tokens), token_of(i))) for i in range(streams)]
-    await begun.wait()
+    await asyncio.wait([asyncio.create_task(begun.wait()), *ask], return_when=asyncio.FIRST_COMPLETED)
+    if not begun.is_set():
+        raise SystemExit(TOO_SHORT)
     reading["from"] = time.perf_counter()
     answer = await client.ask(request("Describe the image.", pictures[0], max_tokens=8))
     reading["to"] = reading["from"] + answer["first"]
