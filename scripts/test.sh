@@ -6,4 +6,7 @@ ctest --preset release -j "${JOBS:-$(nproc)}"
 # A shell that starts a job in the background makes it ignore Ctrl-C, and its children too; the tests of Ctrl-C need it back.
 reset=()
 if env --default-signal=INT,QUIT true 2>/dev/null; then reset=(env --default-signal=INT,QUIT); fi
-"${reset[@]}" "$(scripts/python.sh pytest jsonschema)" -m pytest -q -p no:cacheprovider tests/cli tests/server
+python=$(scripts/python.sh pytest jsonschema)
+for suite in tests/cli tests/server; do  # one by one: each has a conftest.py of its own
+  "${reset[@]}" "$python" -m pytest -q -p no:cacheprovider "$suite"
+done
