@@ -186,7 +186,7 @@ void Scheduler::read_some() {
     return true;
   };
   Stopwatch watch;
-  Status read = guarded([&]() -> Status {
+  const Status read = guarded([&]() -> Status {
     if (!sequence->reading()) {
       const std::vector<Sequence*> others = writers();
       sequence->begin(shared(), others);
@@ -206,7 +206,7 @@ void Scheduler::read_some() {
   features_.trim();
   Pointer done = std::move(next);
   std::erase(reading_, nullptr);
-  if (!read) done->fail(std::move(read).error());
+  if (!read) done->fail(read.error());
   if (read && sequence->writing())
     writing_.push_back(std::move(done));
   else

@@ -29,7 +29,7 @@ Status Speeds::measure(Network& network) {
   if (facts.tile_size > 0) {
     media::Image tile;
     tile.width = tile.height = facts.tile_size;
-    tile.rgb.assign(static_cast<size_t>(3 * facts.tile_size * facts.tile_size), 127);
+    tile.rgb.assign(size_t{3} * static_cast<size_t>(facts.tile_size) * static_cast<size_t>(facts.tile_size), 127);
     compute::Buffer features;
     for (int i = 0; i < 2; ++i) {  // the first brings the weights into memory
       const Stopwatch watch;
