@@ -156,9 +156,11 @@ Status read_options(const Service& service, const Fields& fields, engine::Reques
   return {};
 }
 
+bool is_empty_text(const Json& json) { return json.is_string() && json.get_ref<const std::string&>().empty(); }
+
 Status read_format(const Fields& fields, engine::Request& request) {
   const Json* format = fields.find("format");
-  if (!format || *format == "") return {};
+  if (!format || is_empty_text(*format)) return {};
   if (*format == "json") {
     TRY(request.schema, any_object_schema());
   } else if (format->is_object()) {
@@ -176,7 +178,7 @@ Status refuse_others(const Fields& fields, std::string_view model) {
   if (const Json* think = fields.find("think"); think && *think != false)
     return bad_input("{} does not support thinking", model);
   for (const std::string_view name : {"suffix", "template", "raw"})
-    if (const Json* value = fields.find(name); value && *value != "" && *value != false)
+    if (const Json* value = fields.find(name); value && !is_empty_text(*value) && *value != false)
       return bad_input("{}: expected nothing, this server does not support it", name);
   return {};
 }
