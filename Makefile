@@ -17,8 +17,8 @@ endif
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: build run test parity fuzz asan tsan aarch64 format format-check tidy train install clean help setup setup-test setup-parity setup-ci \
-  setup-aarch64 web setup-web
+.PHONY: build run test parity fuzz asan tsan aarch64 format format-check tidy train install deb tarball clean help setup setup-test setup-parity setup-ci \
+  setup-aarch64 setup-test-ci web setup-web wheel setup-wheel
 
 build: setup ## build build/onsight (release); what plain `make` does
 	@scripts/build.sh release onsight
@@ -35,11 +35,15 @@ parity: setup-parity ## compare with live transformers, and the training's tests
 	@scripts/build.sh release
 	@scripts/parity.sh
 
+wheel: setup-wheel ## the Python package: build-wheel/dist/onsight-*.whl, tested in a fresh virtual environment
+	@scripts/build.sh release onsight
+	@scripts/wheel.sh
+
 fuzz: setup-ci ## each fuzz target for FUZZ_SECONDS (30)
 	@scripts/fuzz.sh
 
-asan: setup-test ## the C++ tests and the loaded server under AddressSanitizer and UBSan
-	@scripts/build.sh asan unit_tests cross_test onsight_scripted
+asan: setup-test-ci ## the C++ tests and the loaded server under AddressSanitizer and UBSan
+	@scripts/build.sh asan unit_tests cross_test c_api_test ask_example onsight_scripted
 	@ctest --preset asan -L 'unit|cross' -j $(JOBS)
 	@scripts/serve_load.sh asan
 
@@ -68,9 +72,14 @@ train: ## go on training the model that ships for MINUTES (120), then export and
 	@training/run.sh --minutes '$(MINUTES)'
 
 install: build ## install into PREFIX (/usr/local); DESTDIR is honoured
-	install -D -s -m 755 build/onsight '$(DESTDIR)$(PREFIX)/bin/onsight'
-	install -d '$(DESTDIR)$(PREFIX)/share/onsight/models/onsight-nano'
-	install -m 644 models/onsight-nano/* '$(DESTDIR)$(PREFIX)/share/onsight/models/onsight-nano'
+	@scripts/build.sh release manual libonsight
+	@DESTDIR='$(DESTDIR)' cmake --install build --strip --prefix '$(abspath $(PREFIX))'
+
+deb: setup-ci build ## a Debian package, in build/, tried in an empty Debian 12 where that can be made
+	@scripts/deb.sh check
+
+tarball: setup-ci build ## build/onsight-*.tar.gz, which runs where it is unpacked; tried alone, and in an empty Debian 12 where that can be made
+	@scripts/tarball.sh release check
 
 clean: ## remove what was built (not .venv)
 	rm -rf build build-*
@@ -79,5 +88,5 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r goal text; do printf '  make %-13s %s\n' "$$goal" "$$text"; done
 
 # Set-up is skipped while its stamp is newer than the scripts and the libraries are still found.
-setup setup-test setup-parity setup-ci setup-aarch64 setup-web: setup%:
+setup setup-test setup-test-ci setup-parity setup-wheel setup-ci setup-aarch64 setup-web: setup%:
 	@scripts/setup_once.sh build $(subst -, ,$*)

@@ -5,7 +5,7 @@
     bench/report.py --check    # fails if the page would change
 
 A NAME that begins with "peers-" is a table of bench/peers/run.py, with "fidelity-" one of bench/fidelity.py, with "serve-" one of
-bench/serve_load.py, any other what `onsight bench --json` wrote.
+bench/serve_load.py, "ray" that of bench/ray_workers.py, any other what `onsight bench --json` wrote.
 """
 import argparse
 import json
@@ -173,7 +173,8 @@ def shipped_table(results):
 
 def serve_table(results):
     one = results["decoding"][0]["tokens_per_s"]
-    line = f"{results['model']}, {results['image']}; {results['machine']['cpu']}, {count(results['machine']['cores'], 'core')}.\n\n"
+    drafting = "" if results.get("draft", True) else ", without drafting"
+    line = f"{results['model']}, {results['image']}{drafting}; {results['machine']['cpu']}, {count(results['machine']['cores'], 'core')}.\n\n"
     rows = [[row["streams"], f"{row['tokens_per_s']:.0f}", f"{row['tokens_per_s'] / one:.1f} ×"] for row in results["decoding"]]
     text = line + table(["streams past their pictures", "tokens/s, all together", "of one"], rows)
     beside, many, guess = results["beside"], results["open"], results["estimate"]
@@ -187,6 +188,17 @@ def serve_table(results):
     return text
 
 
+def ray_table(results):
+    def who(row):
+        threads = count(row["threads"], "thread")
+        return f"{count(row['workers'], 'worker')} of {threads}" if row["workers"] else f"one process without Ray, {threads}"
+
+    one = results["rows"][0]["pictures_per_s"]
+    line = f"{results['model']}, {results['pictures']} pictures, Ray {results['ray']}; {results['machine']['cpu']}, {count(results['machine']['cores'], 'core')}.\n\n"
+    rows = [[who(row), f"{row['pictures_per_s']:.1f}", f"{row['pictures_per_s'] / one:.2f} ×", f"{row['start_s']:.1f} s" if row["workers"] else "–"] for row in results["rows"]]
+    return line + table(["", "pictures/s", "of one process", "first answers after"], rows)
+
+
 def filled(page, folder):
     def fill(match):
         begin, name, end = match.groups()
@@ -194,7 +206,7 @@ def filled(page, folder):
         if not file.exists():
             return begin + EMPTY + end
         results = json.loads(file.read_text())
-        kinds = {"peers": peers_table, "fidelity": fidelity_table, "serve": serve_table}
+        kinds = {"peers": peers_table, "fidelity": fidelity_table, "serve": serve_table, "ray": ray_table}
         text = kinds.get(name.split("-")[0], bench_table)(results)
         if file.with_suffix(".svg").exists():
             text += f"\n![{name}](../bench/results/{name}.svg)\n"

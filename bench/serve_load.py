@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Loads `onsight serve` with many clients at once and writes what they saw.
 
-    bench/serve_load.py NAME MODEL [--image FILE] [--streams 1,2,4,8,16] [--open 200]      writes bench/results/serve-NAME.json and .svg
+    bench/serve_load.py NAME MODEL [--image FILE] [--streams 1,2,4,8,16] [--open 200] [--no-draft]      writes bench/results/serve-NAME.json and .svg
 
 1. Decoding: N clients ask about the same picture, one after the other, so that it has been read when all of them write; tokens a second of all
    together, while all N are writing, against those of one.
@@ -222,16 +222,17 @@ def main():
     parser.add_argument("--open", type=int, default=200)
     parser.add_argument("--open-tokens", type=int, default=24)
     parser.add_argument("--open-pictures", type=int, default=4)
+    parser.add_argument("--no-draft", action="store_true", help="the server checks no guesses: what writing together gives alone")
     parser.add_argument("--binary", default=os.environ.get("ONSIGHT_BINARY", str(ROOT / "build/onsight")))
     args = parser.parse_args()
     import tempfile
 
-    with tempfile.TemporaryDirectory() as folder, Server(args.binary, args.model) as server:
+    with tempfile.TemporaryDirectory() as folder, Server(args.binary, args.model, ["--no-draft"] if args.no_draft else []) as server:
         pictures = variants(Path(folder), args.image, args.open_pictures + 3)
         client = Client(server.port)
 
         async def measure():
-            results = {"model": Path(args.model).name, "image": str(args.image.name), "estimate": await estimating(client, pictures[0])}
+            results = {"model": Path(args.model).name, "image": str(args.image.name), "draft": not args.no_draft, "estimate": await estimating(client, pictures[0])}
             await client.ask(request("First.", pictures[1], max_tokens=4))
             results["decoding"] = [await decoding(client, pictures[1], int(n), args.tokens) for n in args.streams.split(",")]
             results["beside"] = await reading_beside(client, pictures[2:3], 4, 400)

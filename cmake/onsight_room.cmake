@@ -1,5 +1,9 @@
 # onsight_room(NAME USES rooms... LIBS libraries...): one static library per room under src/, and one GoogleTest binary of its x_test.cc files.
+# Where ONSIGHT_ROOMS is set, rooms that it does not name are left out.
 function(onsight_room name)
+  if(DEFINED ONSIGHT_ROOMS AND NOT name IN_LIST ONSIGHT_ROOMS)
+    return()
+  endif()
   cmake_parse_arguments(ARG "" "" "USES;LIBS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc)
   set(tests ${sources})

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Configures (where needed) and builds a preset:  scripts/build.sh [release|debug|asan|tsan|fuzz|aarch64] [TARGET]...
+# Configures (where needed) and builds a preset:  scripts/build.sh [release|debug|asan|tsan|aarch64] [TARGET]...
 # Prints to stderr only, so that what a program says afterwards stands alone on stdout.
 set -euo pipefail
 cd "$(dirname "$0")/.."

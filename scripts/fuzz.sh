@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for FUZZ_SECONDS (30) seconds, from the seeds in fuzz/seeds/TARGET/ (pictures: tests/data/media/) and what earlier
+# Runs every fuzz target for FUZZ_SECONDS (30) seconds, from the seeds in fuzz/seeds/TARGET/ (pictures and videos: tests/data/) and what earlier
 # runs found. FUZZ_SEED fixes the way they take; without it each run takes another.
-# An input that crashes, leaks, hangs or allocates without bound is kept in build-fuzz/crashes/ and fails the run.
+# An input that crashes, leaks, hangs or allocates without bound is kept in build-asan/crashes/ and fails the run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${FUZZ_SECONDS:-30}
 seed=${FUZZ_SEED:-$RANDOM}
-scripts/build.sh fuzz
+scripts/build.sh asan fuzzers  # the tree of the sanitized tests
 export ASAN_OPTIONS=allocator_may_return_null=1:${ASAN_OPTIONS:-}
-mkdir -p build-fuzz/crashes
+mkdir -p build-asan/crashes
 
 targets=()
 for source in fuzz/*_fuzz.cc; do
@@ -17,17 +17,18 @@ for source in fuzz/*_fuzz.cc; do
 done
 
 run_one() {
-  local name=$1 corpus=build-fuzz/corpus/$1 log=build-fuzz/$1.log folders
+  local name=$1 corpus=build-asan/corpus/$1 log=build-asan/$1.log folders
   mkdir -p "$corpus"
   folders=("$corpus")
   if [ -d "fuzz/seeds/$name" ]; then folders+=("fuzz/seeds/$name"); fi
   if [ "$name" = image_fuzz ]; then folders+=(tests/data/media); fi
-  if "build-fuzz/$name" -max_total_time="$seconds" -seed="$seed" -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=25 -print_final_stats=1 \
-    -artifact_prefix="build-fuzz/crashes/$name-" "${folders[@]}" >"$log" 2>&1; then
+  if [ "$name" = video_fuzz ]; then folders+=(tests/data/video); fi
+  if "build-asan/$name" -max_total_time="$seconds" -seed="$seed" -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=25 -print_final_stats=1 \
+    -artifact_prefix="build-asan/crashes/$name-" "${folders[@]}" >"$log" 2>&1; then
     printf '%s: %s runs in %s s, clean\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$seconds"
   else
     tail -n 40 "$log" >&2
-    printf '%s: FAILED (input in build-fuzz/crashes/)\n' "$name"
+    printf '%s: FAILED (input in build-asan/crashes/)\n' "$name"
     return 1
   fi
 }

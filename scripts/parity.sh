@@ -4,11 +4,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/venv.sh
 suites=()
-for suite in tests/parity tests/clients training/tests; do
+for suite in tests/parity tests/parity_mlx tests/clients training/tests; do
   if compgen -G "$suite/test_*.py" >/dev/null; then suites+=("$suite"); fi
 done
 if command -v npm >/dev/null; then
-  (cd tests/clients/npm && npm ci --no-audit --no-fund --loglevel=error)
+  for packages in tests/clients/npm tests/parity/npm; do  # without scripts: one would fetch a runtime that the package has
+    (cd "$packages" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+  done
 fi
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 for suite in "${suites[@]}"; do

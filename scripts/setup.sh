@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that this machine has what a task needs:  scripts/setup.sh [--check] [build] [test] [parity] [ci] [aarch64] [web]     (default: build)
+# Makes sure that this machine has what a task needs:  scripts/setup.sh [--check] [build] [test] [parity] [wheel] [ci] [aarch64] [web]     (default: build)
 #
 # Looks for each tool and library itself and installs only what is not found: with apt, as root or through sudo. Without apt it names
 # what is missing and exits 1. --check looks and installs nothing. `aarch64` is a cross compiler, an emulator and Debian's libraries for
@@ -27,17 +27,26 @@ build | libwebp                   | pkg:libwebpdemux            | libwebp-dev
 build | libtiff                   | pkg:libtiff-4               | libtiff-dev
 build | libheif                   | pkg:libheif                 | libheif-dev
 build | giflib                    | header:gif_lib.h            | libgif-dev
+build | libavformat               | header:libavformat/avformat.h | libavformat-dev
+build | libswscale                | header:libswscale/swscale.h | libswscale-dev
 build | libedit                   | pkg:libedit                 | libedit-dev
 build | Boost.Asio, Boost.Beast   | header:boost/beast.hpp      | libboost-dev
 build | libcurl                   | pkg:libcurl                 | libcurl4-openssl-dev
+build | OpenSSL                   | pkg:openssl                 | libssl-dev
 build | GoogleTest                | header:gtest/gtest.h        | libgtest-dev
 test  | pytest                    | python:pytest               | python3-pytest
 test  | jsonschema for Python     | python:jsonschema           | python3-jsonschema
+test  | the openssl program       | cmd:openssl                 | openssl
 parity| venv for Python 3         | python:ensurepip            | python3-venv
+wheel | venv for Python 3         | python:ensurepip            | python3-venv
+wheel | the headers of Python 3   | pkg:python3                 | python3-dev
 ci    | fontconfig                | cmd:fc-list                 | fontconfig
 ci    | DejaVu fonts              | file:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf | fonts-dejavu-core
 ci    | Lato fonts                | file:/usr/share/fonts/truetype/lato/Lato-Regular.ttf | fonts-lato
 ci    | a list of English words   | file:/usr/share/dict/words  | wamerican
+ci    | dpkg-shlibdeps            | cmd:dpkg-shlibdeps          | dpkg-dev
+ci    | ccache                    | cmd:ccache                  | ccache
+ci    | patchelf                  | cmd:patchelf                | patchelf
 ci    | clang 14                  | cmd:clang++-14              | clang-14
 ci    | libFuzzer and sanitizers  | libfuzzer                   | libclang-rt-14-dev
 ci    | clang-format 14           | cmd:clang-format-14         | clang-format-14
@@ -55,6 +64,7 @@ aarch64 | libheif for aarch64       | arm64:libheif.so          | libheif-dev:ar
 aarch64 | giflib for aarch64        | arm64:libgif.so           | libgif-dev:arm64
 aarch64 | libedit for aarch64       | arm64:libedit.so          | libedit-dev:arm64
 aarch64 | libcurl for aarch64       | arm64:libcurl.so          | libcurl4-openssl-dev:arm64
+aarch64 | OpenSSL for aarch64       | arm64:libssl.so           | libssl-dev:arm64
 aarch64 | GoogleTest for aarch64    | arm64:libgtest.a          | libgtest-dev:arm64
 web   | Node.js                   | cmd:node                    | nodejs
 web   | npm                       | cmd:npm                     | npm
@@ -70,8 +80,8 @@ groups=
 for argument in "$@"; do
   case $argument in
     --check) check_only=1 ;;
-    build | test | parity | ci | aarch64 | web) groups+=" $argument" ;;
-    *) say "unknown argument '$argument', expected --check, build, test, parity, ci, aarch64 or web"; exit 2 ;;
+    build | test | parity | wheel | ci | aarch64 | web) groups+=" $argument" ;;
+    *) say "unknown argument '$argument', expected --check, build, test, parity, wheel, ci, aarch64 or web"; exit 2 ;;
   esac
 done
 groups=${groups:- build}
@@ -138,8 +148,9 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 apt() { # apt COMMAND ARGUMENTS...: quiet, with its progress as one line in a terminal
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 \
-    -o APT::Status-Fd=1 "$@" </dev/null 2>>"$log" | {
+  # Not on descriptor 1, which would be closed for the packages' scripts: one that prints would fail. sudo closes those above 2.
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive sh -c 'exec 3>&1 >&2; exec "$@"' sh apt-get -y -q -o Dpkg::Use-Pty=0 \
+    -o DPkg::Lock::Timeout=300 -o APT::Status-Fd=3 "$@" </dev/null 2>>"$log" | {
     while IFS= read -r line; do
       if [[ $line =~ ^(dl|pm)status:[^:]*:([0-9]+) ]]; then
         local step=downloading

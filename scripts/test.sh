@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests of the release build: C++ units and cross-room tests, then those of the command line and of the server through pytest.
+# The tests of the release build: C++ units and cross-room tests, then those of the command line, of the server and of the library through pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ctest --preset release -j "${JOBS:-$(nproc)}"
@@ -7,6 +7,6 @@ ctest --preset release -j "${JOBS:-$(nproc)}"
 reset=()
 if env --default-signal=INT,QUIT true 2>/dev/null; then reset=(env --default-signal=INT,QUIT); fi
 python=$(scripts/python.sh pytest jsonschema)
-for suite in tests/cli tests/server; do  # one by one: each has a conftest.py of its own
+for suite in tests/cli tests/server tests/capi; do  # one by one: each has a conftest.py of its own
   "${reset[@]}" "$python" -m pytest -q -p no:cacheprovider "$suite"
 done

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# clang-tidy as .clang-tidy says, warnings as errors, over src/ without its tests:  scripts/tidy.sh [FILE.cc]...
+# clang-tidy as .clang-tidy says, warnings as errors, over src/ and capi/ without tests:  scripts/tidy.sh [FILE.cc]...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 files=("$@")
 if [ ${#files[@]} = 0 ]; then
-  mapfile -t files < <(find src -name '*.cc' ! -name '*_test.cc' | sort)
+  mapfile -t files < <(find src capi -name '*.cc' ! -name '*_test.cc' | sort)
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -17,7 +17,9 @@ echo "venv: installing $torch" >&2
 "${pip[@]}" "$torch"
 echo "venv: installing the rest of $requirements" >&2
 "${pip[@]}" --no-deps "$(grep '^torchvision==' "$requirements")"
-grep -v -E '^(torch|torchvision)==' "$requirements" >.venv/rest.txt
+grep -v -E '^(torch|torchvision|mlx-vlm)==' "$requirements" >.venv/rest.txt
 "${pip[@]}" -r .venv/rest.txt
+# What its models import is there now; the rest of its requirements are for serving and training.
+"${pip[@]}" --no-deps "$(grep '^mlx-vlm==' "$requirements")"
 .venv/bin/python -c 'import torch, transformers, tokenizers, PIL, pytest'
 printf '%s\n' "$wanted" >.venv/.onsight

@@ -34,6 +34,7 @@ from onsight_nano.model import NanoVLM
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHIPPED = os.path.normpath(f"{HERE}/../models/onsight-nano")
+FRAMES = 5  # of a video: more do not fit into the context
 TEMPLATE = (
     "<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}{% if message['content'][0]['type'] == 'image' %}"
     "{{':'}}{% else %}{{': '}}{% endif %}{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}"
@@ -78,7 +79,7 @@ def config():
 def processor():
     edge = {"longest_edge": TILE}
     images = SmolVLMImageProcessorPil(size=edge, max_image_size=edge, do_image_splitting=False, image_mean=[0.5] * 3, image_std=[0.5] * 3)
-    return SmolVLMProcessor(images, tokenizer(), SmolVLMVideoProcessor(size=edge, max_image_size=edge), image_seq_len=IMAGE_TOKENS, chat_template=TEMPLATE)
+    return SmolVLMProcessor(images, tokenizer(), SmolVLMVideoProcessor(size=edge, max_image_size=edge, fps=1, num_frames=FRAMES), image_seq_len=IMAGE_TOKENS, chat_template=TEMPLATE)
 
 
 def reference(weights):

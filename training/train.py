@@ -3,6 +3,7 @@ average of the weights, which is what ships, to runs/ema.
 
 Three stages: `see` (vision tower on dense per-cell labels), `talk` (decoder on symbols made from labels), `join` (all on pictures)."""
 import argparse
+import copy
 import json
 import os
 import random
@@ -14,13 +15,13 @@ import torch
 
 from onsight_nano import checkpoint
 from onsight_nano.batch import answer_loss
-from onsight_nano.heads import DenseHeads, Symbols, dense_loss
+from onsight_nano.heads import DenseHeads, Findings, Symbols, dense_loss
 from onsight_nano.mix import STAGES, Stream
 from onsight_nano.model import NanoVLM, initialise
 from onsight_nano.optim import Optimiser
 from onsight_nano.quick import cells, quick
 
-WEIGHT = {"seg": 1.0, "beg": 0.5, "col": 1.0, "frac": 1.0, "text": 1.0, "guide": 0.5}
+WEIGHT = {"seg": 1.0, "beg": 0.5, "col": 1.0, "frac": 1.0, "text": 1.0, "guide": 0.5, "found": 0.2}
 LINK = 25  # batches that the connector, or the symbols, are solved on
 PLACE_GAIN = 3.0  # the tower says where a token is in a seventh of what it says at all: too quietly for a question about places to be learnt
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -33,6 +34,7 @@ class Nano(torch.nn.Module):
         super().__init__()
         torch.manual_seed(seed)
         self.vlm, self.heads, self.symbols = initialise(NanoVLM()), DenseHeads(), Symbols()
+        self.findings = Findings()
 
     def names(self):
         """(name, parameter) with the model's own names as they ship."""
@@ -55,13 +57,13 @@ def talk(nano, batch):
     x = nano.symbols(batch)
     keep = torch.rand(x.shape[:2], device=x.device) > 0.03
     x = x * keep[..., None] + 0.35 * torch.rand(len(x), 1, 1, device=x.device) * torch.randn_like(x)  # what the tower will get wrong
-    return answer_loss(nano.vlm, x.to(nano.symbols.table.dtype), batch["text"])
+    return answer_loss(nano.vlm, x.to(nano.symbols.table.dtype), batch["text"], nano.findings)
 
 
 def join(nano, batch):
     h = nano.vlm.vision(batch["image"])
     losses, right = dense_loss(nano.heads, h, batch)
-    more, parts = answer_loss(nano.vlm, nano.vlm.connect(h), batch["text"])
+    more, parts = answer_loss(nano.vlm, nano.vlm.connect(h), batch["text"], nano.findings)
     return {**losses, **more}, {"cells": right, **parts}
 
 
@@ -72,22 +74,23 @@ def replay(nano, batch, kept, r):
         kept.append((nano.vlm.vision(batch["image"][:n]), batch["text"]))
     del kept[:-200]
     for h, text in (kept[-1], r.choice(kept)):
-        yield answer_loss(nano.vlm, nano.vlm.connect(h), text)
+        yield answer_loss(nano.vlm, nano.vlm.connect(h), text, nano.findings)
 
 
 STEP = {"see": see, "talk": talk, "join": join}
 
 
 @torch.no_grad()
-def link(nano, stream, batches=LINK):
-    """Solves the connector by least squares: the tower's features of an image token -> its symbol embedding. Returns the relative error."""
+def link(nano, stream, target, batches=LINK):
+    """Solves the connector by least squares: the tower's features of an image token -> what target(batch) [B, tokens, d] says of it: its
+    symbol, or what another tower and connector made of it. Returns the relative error."""
     proj = nano.vlm.model.connector["modality_projection"]["proj"].weight
     a = torch.zeros(proj.shape[1], proj.shape[1], device=proj.device)
     b = torch.zeros(proj.shape[1], proj.shape[0], device=proj.device)
     for _ in range(batches):
         batch = next(stream)
         x = nano.vlm.shuffle(nano.vlm.vision(batch["image"])).flatten(0, 1).float()
-        y = nano.symbols(batch).flatten(0, 1).float()
+        y = target(batch).flatten(0, 1).float()
         a, b = a + x.T @ x, b + x.T @ y
     w = torch.linalg.solve(a + a.diagonal().mean() * 1e-3 * torch.eye(len(a), device=a.device), b)
     proj.copy_(w.T)
@@ -139,7 +142,7 @@ def main():
     ap.add_argument("--floor", type=float, default=0.02, help="share of the rate that is left at the end of the decay")
     ap.add_argument("--frozen", type=float, default=0.0, help="minutes at the start of `join` in which the tower rests and features are used twice")
     ap.add_argument("--checkpoint", default=f"{HERE}/checkpoint", help="read from here at the start")
-    ap.add_argument("--tower", help="another checkpoint that the tower and its dense heads are taken from: `see` and `talk` can run side by side")
+    ap.add_argument("--tower", help="another checkpoint that the tower and its dense heads are taken from: `see` and `talk` can run side by side; `join` solves the connector anew")
     ap.add_argument("--out", default=f"{HERE}/runs/last", help="the latest weights")
     ap.add_argument("--ema", help="the running average of the weights (default: runs/NAME-ema, NAME being --out's)")
     ap.add_argument("--horizon", type=int, default=100, help="steps that the running average looks back")
@@ -158,9 +161,11 @@ def main():
     device = "cuda" if torch.cuda.is_available() else "cpu"
     nano.to(device, torch.bfloat16)
     opt = Optimiser(nano.names(), horizon=a.horizon)
+    before = None
     if weights:
         opt.load(weights)
         if a.tower:
+            before = copy.deepcopy(nano)
             opt.load({k: w for k, w in checkpoint.load(a.tower)[0].items() if "vision_model" in k or k.startswith("heads.")})
     elif state["stage"] != "see":
         raise SystemExit(f"{a.checkpoint}: no checkpoint there, training starts with --stage see")
@@ -187,9 +192,14 @@ def main():
     stream = Stream(stage, state["seed"], state["batches"][stage], phase)
     batches = (to(b, device) for b in torch.utils.data.DataLoader(stream, batch_size=None, num_workers=a.workers, prefetch_factor=4, worker_init_fn=deaf))
     if linking:
-        log(link_error=link(nano, batches))
+        log(link_error=link(nano, batches, nano.symbols))
         state["batches"][stage] += LINK
         opt.load({k: p for k, p in nano.names() if "connector" in k})
+    elif before and stage == "join":
+        log(link_error=link(nano, batches, lambda batch: before.vlm.connect(before.vlm.vision(batch["image"])), 2 * LINK))
+        state["batches"][stage] += 2 * LINK
+        opt.load({k: p for k, p in nano.names() if "connector" in k})
+    del before
     log(parameters=sum(p.numel() for p in nano.vlm.parameters()), rate=a.rate, minutes=a.minutes)
     torch.manual_seed(state["seed"] + state["batches"][stage])
     stop = []

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/atomic_folder.h"
 #include "base/file.h"
 #include "base/json.h"
 
@@ -20,6 +21,52 @@ TEST(File, AtomicWriteLeavesNothingBehindWhenAbandoned) {
   EXPECT_TRUE(std::filesystem::is_empty(dir));
   ASSERT_TRUE(write_file_atomically(dir / "x", "whole"));
   EXPECT_EQ(read_file(dir / "x").value(), "whole");
+  std::filesystem::remove_all(dir);
+}
+
+TEST(AtomicFolder, AppearsWholeOrNotAtAll) {
+  const Path dir = std::filesystem::temp_directory_path() / fmt::format("onsight_folder_{}", ::getpid());
+  std::filesystem::create_directories(dir);
+  {
+    auto folder = AtomicFolder::create(dir / "x");
+    ASSERT_TRUE(folder);
+    ASSERT_TRUE(write_file_atomically(folder->path() / "a", "half"));
+    EXPECT_EQ(folder->placed({ErrorCode::kIo, (folder->path() / "a").string() + ": full"}).message,
+              (std::filesystem::canonical(dir) / "x" / "a: full").string());
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(dir));
+  // Where there is nothing, an empty folder, another one; a slash at the end is no name.
+  std::filesystem::create_directory(dir / "y");
+  for (const char* name : {"x", "y", "x/"}) {
+    auto folder = AtomicFolder::create(dir / name);
+    ASSERT_TRUE(folder);
+    ASSERT_TRUE(write_file_atomically(folder->path() / folder->path().filename(), "whole"));
+    ASSERT_TRUE(folder->commit());
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir / name), {}), 1) << name;
+  }
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir), {}), 2);
+  EXPECT_EQ(AtomicFolder::create(dir / "no" / "x").error().code, ErrorCode::kIo);
+  std::filesystem::remove_all(dir);
+}
+
+TEST(AtomicFolder, FillsAFolderThatCannotBeExchanged) {
+  const Path dir = std::filesystem::temp_directory_path() / fmt::format("onsight_inside_{}", ::getpid());
+  std::filesystem::create_directories(dir / "old");
+  for (const char* name : {"a", "b"}) ASSERT_TRUE(write_file_atomically(dir / name, "before"));
+  {
+    auto folder = AtomicFolder::create_inside(dir);
+    ASSERT_TRUE(folder);
+    ASSERT_TRUE(write_file_atomically(folder->path() / "a", "half"));
+  }
+  EXPECT_EQ(read_file(dir / "a").value(), "before");
+  auto folder = AtomicFolder::create_inside(dir);
+  ASSERT_TRUE(folder);
+  ASSERT_TRUE(write_file_atomically(folder->path() / "a", "whole"));
+  std::filesystem::create_directory(folder->path() / "new");
+  ASSERT_TRUE(folder->commit());
+  EXPECT_EQ(read_file(dir / "a").value(), "whole");
+  EXPECT_TRUE(std::filesystem::is_directory(dir / "new"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir), {}), 2);
   std::filesystem::remove_all(dir);
 }
 

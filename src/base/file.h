@@ -39,6 +39,9 @@ class MappedFile {
 // the file if needed.
 void release_pages(std::span<const std::byte> mapped);
 
+// What is in a folder, sorted; of one that is not there or cannot be read, nothing.
+std::vector<Path> children_of(const Path& folder);
+
 // The whole file. Refuses one larger than max_bytes, a folder, and what cannot be read.
 Result<std::string> read_file(const Path& path, uint64_t max_bytes = uint64_t{1} << 30);
 // All of standard input, up to max_bytes.

@@ -5,7 +5,6 @@
 namespace onsight {
 namespace {
 
-constexpr int kMaxDepth = 256;
 const Json kMissing = Json::object();
 
 std::string join(const std::string& where, std::string_view key) { return fmt::format("{}: {}", where, key); }
@@ -14,19 +13,7 @@ std::string_view kind(const Json& value) { return value.type_name(); }
 
 }  // namespace
 
-Result<Json> parse_json(std::string_view text, std::string_view where) {
-  int deepest = 0;
-  Json out = Json::parse(
-      text.begin(), text.end(),
-      [&](int depth, Json::parse_event_t, Json&) {
-        deepest = std::max(deepest, depth);
-        return depth <= kMaxDepth;  // deeper values are dropped here and the document is refused below
-      },
-      /*allow_exceptions=*/false);
-  if (deepest > kMaxDepth) return bad_input("{}: nested deeper than {} levels", where, kMaxDepth);
-  if (out.is_discarded()) return bad_input("{}: expected valid JSON", where);
-  return out;
-}
+Result<Json> parse_json(std::string_view text, std::string_view where) { return parse_json_as<Json>(text, where); }
 
 Result<Json> load_json(const Path& path) {
   TRY(std::string text, read_file(path, uint64_t{256} << 20));

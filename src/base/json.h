@@ -18,6 +18,23 @@ namespace onsight {
 
 using Json = nlohmann::json;
 
+// As parse_json, of any of the library's kinds of JSON.
+template <class J>
+Result<J> parse_json_as(std::string_view text, std::string_view where) {
+  constexpr int kMaxDepth = 256;
+  int deepest = 0;
+  J out = J::parse(
+      text.begin(), text.end(),
+      [&](int depth, typename J::parse_event_t, J&) {
+        deepest = deepest < depth ? depth : deepest;
+        return depth <= kMaxDepth;  // deeper values are dropped here and the document is refused below
+      },
+      /*allow_exceptions=*/false);
+  if (deepest > kMaxDepth) return bad_input("{}: nested deeper than {} levels", where, kMaxDepth);
+  if (out.is_discarded()) return bad_input("{}: expected valid JSON", where);
+  return out;
+}
+
 // `where` names the source in error messages. Refuses nesting deeper than 256 levels and anything that is not JSON.
 Result<Json> parse_json(std::string_view text, std::string_view where);
 Result<Json> load_json(const Path& path);

@@ -16,7 +16,7 @@
 
 namespace onsight {
 
-// What kind of failure an Error is; exit_code() in cli/ maps each to the documented exit code of the program.
+// What kind of failure an Error is; exit_code() in base/exit_code.h maps each to the documented exit code.
 enum class ErrorCode {
   kUsage,        // the caller asked for something that makes no sense: exit 2
   kBadInput,     // a file, picture or model that cannot be used: exit 3

@@ -1,6 +1,20 @@
 #include "cli/answer.h"
 
 namespace onsight::cli {
+namespace {
+
+std::string_view label(engine::Stage stage) {
+  switch (stage) {
+    case engine::Stage::kFrames:
+      return "taking frames";
+    case engine::Stage::kVision:
+      return "reading the picture";
+    default:
+      return "reading the question";
+  }
+}
+
+}  // namespace
 
 Result<Answer> generate(Context& context, engine::Engine& engine, engine::Request request,
                         const AnswerOptions& options) {
@@ -13,7 +27,7 @@ Result<Answer> generate(Context& context, engine::Engine& engine, engine::Reques
   engine::Callbacks callbacks;
   callbacks.on_progress = [&](engine::Stage stage, int64_t done, int64_t total) {
     if (stage == engine::Stage::kVision) answer.tiles = total;
-    bar.show(stage == engine::Stage::kVision ? "reading the picture" : "reading the question", done, total);
+    bar.show(label(stage), done, total);
   };
   callbacks.on_text = [&](std::string_view piece) {
     bar.clear();

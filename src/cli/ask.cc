@@ -59,6 +59,7 @@ class Ask : public Verb {
  public:
   void declare(Options& options) override {
     options_.declare_inputs(options, "a picture, in order; - reads it from standard input");
+    options_.declare_videos(options);
     options_.declare_prompt(options);
     options_.declare_answer(options);
     options_.declare_form(options);

@@ -13,8 +13,9 @@ namespace onsight::cli {
 namespace {
 
 constexpr std::string_view kCommands = R"(/image FILE   show a picture with the next message
+/video FILE   show a video with the next message
 /reset        forget the conversation
-/save FILE    keep the conversation in a file (pictures by their path)
+/save FILE    keep the conversation in a file (pictures and videos by their path)
 /load FILE    go on with a conversation that was kept
 /help         list these commands
 /exit         leave; so does Ctrl-D
@@ -44,6 +45,7 @@ class Chat : public Verb {
  public:
   void declare(Options& options) override {
     options_.declare_inputs(options, "a picture for the first message, in order");
+    options_.declare_videos(options);
     options_.declare_answer(options);
     options_.declare_cost(options);
     options_.declare_savings(options);
@@ -53,12 +55,14 @@ class Chat : public Verb {
 
   Status run(Context& context) override {
     TRY_STATUS(options_.check_values());
+    TRY_STATUS(options_.check_clip());
     TRY(Path folder, find_model(options_.model));
-    for (const std::string& path : options_.images) {
-      if (path == "-")
-        return make_error(ErrorCode::kUsage, "--image -: standard input is the conversation, expected a file");
-      TRY_STATUS(add_picture(path));
-    }
+    for (const auto& [option, paths] : {std::pair("--image", &options_.images), {"--video", &options_.videos}})
+      for (const std::string& path : *paths) {
+        if (path == "-")
+          return make_error(ErrorCode::kUsage, "{} -: standard input is the conversation, expected a file", option);
+        TRY_STATUS(paths == &options_.images ? add_picture(path) : add_film(path));
+      }
     TRY(engine_, context.services.load(folder, options_.engine_options()));
     conversation_ = Conversation(options_.system);
     reader_ = LineReader::open(history_file());
@@ -71,9 +75,7 @@ class Chat : public Verb {
  private:
   Status converse(Context& context) {
     while (!left_) {
-      std::string prompt = pictures_.empty()       ? "> "
-                           : pictures_.size() == 1 ? "(1 picture) > "
-                                                   : fmt::format("({} pictures) > ", pictures_.size());
+      const std::string prompt = waiting() + "> ";
       std::string line;
       LineReader::Event event = reader_->read(prompt, line);
       if (event == LineReader::Event::kEnd) break;
@@ -87,13 +89,13 @@ class Chat : public Verb {
 
   Status message(Context& context, const std::string& line) {
     std::string text = trimmed(line);
-    if (text.empty() && pictures_.empty()) return {};
-    if (text.empty()) text = kDefaultPrompt;
-    TRY_STATUS(conversation_.add_user(text, pictures_));
-    pictures_.clear();
+    if (text.empty() && shown_.empty()) return {};
+    if (text.empty()) text = shown_.films.empty() ? kDefaultPrompt : kDefaultVideoPrompt;
+    TRY_STATUS(conversation_.add_user(text, shown_));
+    shown_ = {};
     engine::Request request = options_.request;
     request.messages = conversation_.messages();
-    // What fails or says nothing leaves the conversation as it was, the pictures ready for another try.
+    // What fails or says nothing leaves the conversation as it was, what is shown ready for another try.
     Result<Answer> answer = make_error(ErrorCode::kBadInput, "no answer");
     Status status = without_throwing([&]() -> Status {
       answer = generate(context, *engine_, std::move(request),
@@ -101,7 +103,7 @@ class Chat : public Verb {
       if (!answer) return tl::unexpected<Error>(answer.error());
       return {};
     });
-    if (!status || answer->reply.text.empty()) pictures_ = conversation_.take_last().pictures;
+    if (!status || answer->reply.text.empty()) shown_ = conversation_.take_last().shown;
     if (!status && status.error().code == ErrorCode::kInterrupted) return {};
     TRY_STATUS(status);
     if (!answer->reply.text.empty()) conversation_.add_assistant(answer->reply.text);
@@ -112,12 +114,13 @@ class Chat : public Verb {
   Status command(const std::string& line) {
     std::string name = line.substr(0, line.find_first_of(" \t"));
     std::string rest = typed_path(trimmed(std::string_view(line).substr(name.size())));
-    if (name == "/image" || name == "/save" || name == "/load") {
+    if (name == "/image" || name == "/video" || name == "/save" || name == "/load") {
       if (rest.empty()) return make_error(ErrorCode::kUsage, "{}: expected a file after it", name);
     } else if (!rest.empty() && (name == "/reset" || name == "/help" || name == "/exit")) {
       return make_error(ErrorCode::kUsage, "{}: expected nothing after it, found '{}'", name, rest);
     }
     if (name == "/image") return add_picture(rest);
+    if (name == "/video") return add_film(rest);
     if (name == "/save") {
       TRY_STATUS(conversation_.save(rest));
       say(fmt::format("{} messages kept in {}\n", conversation_.size(), printable(rest)));
@@ -125,13 +128,13 @@ class Chat : public Verb {
     }
     if (name == "/load") {
       TRY_STATUS(conversation_.load(rest));
-      pictures_.clear();
+      shown_ = {};
       say(fmt::format("{} messages from {}\n", conversation_.size(), printable(rest)));
       return {};
     }
     if (name == "/reset") {
       conversation_.reset();
-      pictures_.clear();
+      shown_ = {};
       say("the conversation is forgotten\n");
       return {};
     }
@@ -143,19 +146,41 @@ class Chat : public Verb {
       left_ = true;
       return {};
     }
-    std::string meant = nearest(name, {"/image", "/reset", "/save", "/load", "/help", "/exit"});
+    std::string meant = nearest(name, {"/image", "/video", "/reset", "/save", "/load", "/help", "/exit"});
     return make_error(ErrorCode::kUsage, "unknown command '{}'{}", name,
                       meant.empty() ? " (/help lists them)" : fmt::format(", did you mean '{}'?", meant));
   }
 
+  // "(2 pictures) ", for the prompt.
+  std::string waiting() const {
+    const auto count = [](size_t n, std::string_view thing) {
+      return n == 0 ? std::string() : fmt::format("({} {}{}) ", n, thing, n == 1 ? "" : "s");
+    };
+    return count(shown_.pictures.size(), "picture") + count(shown_.films.size(), "video");
+  }
+
+  Status add_film(const std::string& path) {
+    if (!shown_.pictures.empty())
+      return bad_input("{}: pictures are shown with this message, which excludes videos", path);
+    TRY(Film film, Film::open(path, options_.clip));
+    const media::VideoFacts& facts = film.clip.video->facts();
+    if (::isatty(STDERR_FILENO) == 1)
+      say(fmt::format("{}: {:.0f} s of {} x {} pixels, shown with the next message\n", printable(path), facts.duration,
+                      facts.width, facts.height));
+    shown_.films.push_back(std::move(film));
+    return {};
+  }
+
   Status add_picture(const std::string& path) {
+    if (!shown_.films.empty())
+      return bad_input("{}: videos are shown with this message, which excludes pictures", path);
     TRY(Picture picture, load_picture(path));
     std::error_code error;
     picture.path = std::filesystem::absolute(path, error).lexically_normal().string();
     if (::isatty(STDERR_FILENO) == 1)
       say(fmt::format("{}: {} x {} pixels, shown with the next message\n", printable(path), picture.image->width,
                       picture.image->height));
-    pictures_.push_back(std::move(picture));
+    shown_.pictures.push_back(std::move(picture));
     return {};
   }
 
@@ -164,7 +189,7 @@ class Chat : public Verb {
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<LineReader> reader_;
   Conversation conversation_{std::nullopt};
-  std::vector<Picture> pictures_;  // for the next message
+  Shown shown_;  // with the next message
 };
 
 }  // namespace

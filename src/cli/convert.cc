@@ -7,6 +7,7 @@
 #include "cli/model_path.h"
 #include "cli/program.h"
 #include "cli/stats.h"
+#include "engine/weight_choice.h"
 #include "formats/native_writer.h"
 
 namespace onsight::cli {
@@ -48,9 +49,10 @@ class Convert : public Verb {
       return make_error(ErrorCode::kUsage, "{}: expected a file to write, found a folder", *target_);
     TRY(Path source, find_model(source_));
     const engine::Quantisation text = kFormats[text_].second;
-    const engine::Quantisation like_text = text == engine::Quantisation::kQ4 ? engine::Quantisation::kQ8 : text;
     const engine::EngineOptions options = {
-        .threads = threads_, .text = text, .vision = vision_ < 0 ? like_text : kFormats[vision_].second};
+        .threads = threads_,
+        .text = text,
+        .vision = vision_ < 0 ? engine::vision_like(text) : kFormats[vision_].second};
     interrupted() = false;
     CatchInterrupts catching(Interrupts::kFlagOnce);  // so that nothing half-written is left
     ProgressBar bar;

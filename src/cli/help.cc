@@ -53,6 +53,8 @@ std::string help_of_program() {
   out += R"(
   onsight VERB --help   explains a verb
   onsight --version     prints the version
+  onsight --man         prints the manual page
+  onsight --completions bash|zsh|fish   prints what the shell completes
 
 Environment:
   ONSIGHT_MODELS   a folder of models, searched before the installed ones

@@ -42,6 +42,7 @@ CatchInterrupts::~CatchInterrupts() { mode.store(before_); }
 void install_signal_handlers() {
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);
+  ::signal(SIGCHLD, SIG_DFL);  // ignored, the ends of other programs would be lost
   if (::pipe2(pipe_ends, O_CLOEXEC | O_NONBLOCK) != 0) return;
   struct sigaction action {};
   action.sa_handler = handle;

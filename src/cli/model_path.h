@@ -3,14 +3,16 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/file.h"
 
 namespace onsight::cli {
 
-// `model`: a folder or a .gguf file that exists, two such files with a comma between them, or the name of one under
-// $ONSIGHT_MODELS, beside the installed program, in the install prefix or in the source tree; nothing: the model that
-// comes with onsight.
+// What --model names, as hub::find_model() finds it; nothing: the model that comes with onsight.
 Result<Path> find_model(const std::optional<std::string>& model);
+
+// The folders in which names are looked up, in this order.
+std::vector<Path> model_folders();
 
 }  // namespace onsight::cli

@@ -70,7 +70,7 @@ void Options::add(OptionRow row, Store store) {
   } else {
     CLI::Option* option = parser_->app.add_option(names, callback);
     // One value after each name, so that `--image a.png "a prompt"` leaves the prompt alone.
-    option->allow_extra_args(false);
+    option->allow_extra_args(row.names.empty() && row.repeatable);
     option->multi_option_policy(row.repeatable ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
   }
   rows_.push_back(std::move(row));
@@ -94,15 +94,15 @@ void Options::text(std::string names, std::string value, std::optional<std::stri
 void Options::choice(std::string names, std::string value, std::vector<std::string> choices, int& target,
                      std::string help) {
   const std::string option = names.substr(names.find_last_of(',') + 1);
-  add({.names = std::move(names), .value = std::move(value), .help = std::move(help)},
-      [&target, option, choices = std::move(choices)](const auto& values) -> Status {
-        const auto found = std::find(choices.begin(), choices.end(), values.back());
-        if (found == choices.end())
-          return make_error(ErrorCode::kUsage, "{}: expected one of {}, found '{}'", option, fmt::join(choices, ", "),
-                            values.back());
-        target = static_cast<int>(found - choices.begin());
-        return {};
-      });
+  OptionRow row = {.names = std::move(names), .value = std::move(value), .help = std::move(help), .choices = choices};
+  add(std::move(row), [&target, option, choices = std::move(choices)](const auto& values) -> Status {
+    const auto found = std::find(choices.begin(), choices.end(), values.back());
+    if (found == choices.end())
+      return make_error(ErrorCode::kUsage, "{}: expected one of {}, found '{}'", option, fmt::join(choices, ", "),
+                        values.back());
+    target = static_cast<int>(found - choices.begin());
+    return {};
+  });
 }
 
 void Options::texts(std::string names, std::string value, std::vector<std::string>& target, std::string help) {
@@ -118,6 +118,15 @@ void Options::argument(std::string value, std::optional<std::string>& target, st
     target = values.back();
     return {};
   });
+}
+
+void Options::arguments(std::string value, std::vector<std::string>& target, std::string help) {
+  many_arguments_ = true;
+  add({.value = std::move(value), .help = std::move(help), .repeatable = true},
+      [&target](const auto& values) -> Status {
+        target = values;
+        return {};
+      });
 }
 
 void Options::number(std::string names, std::string value, int& target, Range range, std::string help) {
@@ -182,7 +191,7 @@ Status Options::refuse_unknown(const std::vector<std::string>& rest) const {
     return make_error(ErrorCode::kUsage, "unknown option '{}' (onsight {} --help lists the options)", typed, verb_);
   }
   for (const std::string& argument : rest)
-    if (argument != "--")
+    if (argument != "--" && !many_arguments_)
       return make_error(
           ErrorCode::kUsage,
           "unexpected argument '{}': expected at most one after the options (quote a text of several words)", argument);

@@ -25,6 +25,7 @@ struct OptionRow {
   std::string value = {};    // "FILE"; empty for a flag
   std::string help = {};
   bool repeatable = false;
+  std::vector<std::string> choices = {};  // that it may be; none: anything
 };
 
 struct Range {
@@ -48,6 +49,8 @@ class Options {
   void number(std::string names, std::string value, float& target, Range range, std::string help);
   void number(std::string names, std::string value, double& target, Range range, std::string help);
   void argument(std::string value, std::optional<std::string>& target, std::string help);
+  // Any number of them.
+  void arguments(std::string value, std::vector<std::string>& target, std::string help);
 
   // Fails with ErrorCode::kUsage and one sentence; an unknown option is answered with the nearest one.
   Status parse(std::span<const std::string> arguments);
@@ -66,6 +69,7 @@ class Options {
   std::unique_ptr<Parser> parser_;
   std::string verb_, heading_ = "Options";
   std::vector<OptionRow> rows_;
+  bool many_arguments_ = false;
   Status failed_;  // of the first value that was refused
 };
 

@@ -36,11 +36,13 @@ Examples:
   onsight ask --image receipt.jpg --json-schema receipt.schema.json "Read the text."
   onsight ask --model SmolVLM-500M-Instruct-Q8_0.gguf --image photo.jpg)",
             make_ask},
-    VerbRow{"chat", "[--model MODEL] [--image FILE]...", "talk about pictures in the terminal",
+    VerbRow{"chat", "[--model MODEL] [--image FILE]... [--video FILE]...",
+            "talk about pictures or videos in the terminal",
             R"(In the conversation:
   /image FILE   show a picture with the next message
+  /video FILE   show a video with the next message; --fps and the like say what of it
   /reset        forget the conversation
-  /save FILE    keep the conversation in a file (pictures by their path)
+  /save FILE    keep the conversation in a file (pictures and videos by their path)
   /load FILE    go on with a conversation that was kept
   /help         list these commands
   /exit         leave; so does Ctrl-D
@@ -50,33 +52,104 @@ remembered in $XDG_STATE_HOME/onsight/history (~/.local/state/onsight/history), 
 alone. A message that begins with / is written with a space before it. When standard input is not
 a terminal, each line of it is a message or a command.)",
             make_chat},
+    VerbRow{"read", "[--model MODEL] [--out FILE.jsonl] FILE|FOLDER...", "read the text of many pictures and PDFs",
+            R"(Prints the text of each page, in order, with a line "== FILE" before it where there are several;
+or, with --json or --out, a JSON object a line: file, page (of a PDF), text, lines, and what it
+took. Of folders it takes everything below that looks like a picture or a PDF. PDFs are drawn by
+pdftoppm (Debian: poppler-utils).
+
+With --out FILE.jsonl each page is in the file as soon as it is read. When the program is started
+again it goes on: pages that are in the file are left out, unless they have changed, or the model
+or the prompt is another. A page that cannot be read is one sentence on standard error; the others
+are read, and the exit code is 3.
+
+Examples:
+  onsight read letter.jpg
+  onsight read --out scans.jsonl ~/scans
+  onsight read --json report.pdf --json-schema invoice.schema.json --prompt "Read the invoice.")",
+            make_read},
+    VerbRow{"describe", "[--model MODEL] --out FILE.jsonl FILE|FOLDER...",
+            "describe all pictures of a folder, for alt texts",
+            R"(As read, with the prompt "Describe this image." and a caption instead of text and lines.
+
+Example:
+  onsight describe ~/photos --out captions.jsonl)",
+            make_describe},
+    VerbRow{"watch", "[--model MODEL] SOURCE [--ask TEXT] [--every TIME]",
+            "ask the same of a camera, a stream, a video or a folder, again and again",
+            R"(Prints a line a look: time, answer, confidence (the mean probability of the answer's tokens) and how
+long it took. The time is that of the video, or of the day. A picture that shows nothing new is not
+read again: the answer stays. Of a folder each picture is asked about once, in the order in which
+they were written.
+
+A stream that is lost is tried again until Ctrl-C, which ends the program with 0; one that cannot
+be reached at the start, and a file that cannot be read, are exit code 3. What a stream shows while
+an answer is made is left out.
+
+Examples:
+  onsight watch rtsp://camera/stream --ask "Is the gate open? Answer yes or no." --on-change
+  onsight watch /dev/video0 --every 500ms --ask "How many objects are there?" --json
+  onsight watch inbox/ --json-schema invoice.schema.json --ask "Read the invoice."
+  onsight watch gate.mp4 --ask "Is the gate open?" --exec 'notify-send "$ONSIGHT_ANSWER"')",
+            make_watch},
     VerbRow{"serve", "[--model MODEL] [--host ADDRESS] [--port N]", "answer programs over HTTP, many at once",
             R"(Programs talk to it as they do to OpenAI's service (http://127.0.0.1:8080/v1 is the base URL) or to
-Ollama; docs/server.md has what is supported. When it is ready, one line on standard error says where it
-is. It binds to this machine alone unless --host says otherwise, and then wants --api-key.
+Ollama; docs/server.md has what is supported. When it is ready, one line on standard error says
+where it is. It binds to this machine alone unless --host says otherwise, and then wants --api-key.
 
-Ctrl-C and SIGTERM let answers that are being written end, up to --drain-seconds, and exit with 0; the
-second one cuts them short. Exit code 1: the address cannot be listened on.
+Ctrl-C and SIGTERM let answers that are being written end, up to --drain-seconds, and exit with 0;
+the second one cuts them short. Exit code 1: the address cannot be listened on.
 
 Examples:
   onsight serve
   onsight serve --model SmolVLM-500M-Instruct-Q8_0.gguf --port 0
   ONSIGHT_API_KEY=secret onsight serve --host 0.0.0.0 --max-active 16)",
             make_serve},
+    VerbRow{"pull", "OWNER/NAME[@REVISION]", "fetch a model from the Hugging Face hub",
+            R"(Fetches the settings, the tokenizer and the weights (safetensors, and nothing that could run) of a
+model into the cache that the hub's own tools use, and prints its folder. From then on OWNER/NAME is
+its name for every verb. Files come several at once; what an interrupted pull left is gone on with,
+and each file is compared with its checksum before it counts. A model that onsight cannot run is
+refused before its weights come.
+
+HF_TOKEN is the token for models that are not for everybody, HF_HOME and HF_HUB_CACHE say where the
+cache is, HF_ENDPOINT which hub is asked. With HF_HUB_OFFLINE=1 nothing is asked.
+
+Examples:
+  onsight pull HuggingFaceTB/SmolVLM2-500M-Video-Instruct
+  onsight ask --model HuggingFaceTB/SmolVLM2-500M-Video-Instruct --image photo.jpg)",
+            make_pull},
+    VerbRow{"list", "[--json]", "list the models that are here",
+            R"(The models that come with onsight or stand under $ONSIGHT_MODELS, and those of the hub's cache that it
+can run, whoever fetched them.)",
+            make_list},
+    VerbRow{"rm", "OWNER/NAME[@REVISION]", "remove a model that was pulled",
+            R"(Removes the revision from the hub's cache, and the files that no other revision needs.)", make_remove},
     VerbRow{"convert", "SRC DST [--quant FORMAT] [--vision-quant FORMAT]",
             "pack a model into one file that loads at once",
             R"(DST is one file with everything in it: the weights as the kernels read them, the tokenizer and the
-settings. It is mapped and not read when it is used, so that it is ready at once and programs that use
-it at the same time share its memory. It is a safetensors file, and the same for every processor. All
-of it appears at the end, or nothing; then it is read and compared with its checksums.
+settings. It is mapped and not read when it is used, so that it is ready at once and programs that
+use it at the same time share its memory. It is a safetensors file, and the same for every
+processor. All of it appears at the end, or nothing; then it is read and compared with its
+checksums.
 
-`ask` and the other verbs bring the weights of a folder into the same formats each time they load it;
-the answers are the same.
+`ask` and the other verbs bring the weights of a folder into the same formats each time they load
+it; the answers are the same.
 
 Examples:
   onsight convert ~/SmolVLM-256M-Instruct model.onsight --quant q8
   onsight ask --model model.onsight --image photo.jpg)",
             make_convert},
+    VerbRow{"export", "SRC DIR --to KIND", "write a model as a folder that other programs read",
+            R"(DIR gets the weights and settings of one kind of file, and a README.md that says what they are and
+how to use them. All of it appears at the end, or nothing. No number is rounded further than the
+kind asks for; a file of --quant q8 or q4 is refused, as its numbers are rounded already.
+
+Examples:
+  onsight export model.onsight SmolVLM-256M --to safetensors
+  onsight export ~/SmolVLM-256M-Instruct SmolVLM-256M-GGUF --to gguf --dtype q8_0
+  onsight export ~/SmolVLM-256M-Instruct SmolVLM-256M-4bit --to mlx --bits 4)",
+            make_export},
     VerbRow{"trace", "--out DIR [--compare OTHER_DIR] [--model MODEL] [--image FILE]... [PROMPT]",
             "write the numbers of one forward pass, or compare two such folders",
             R"(Writes NumPy files: input_ids.npy [n], pixel_values.npy [tiles, 3, T, T] (normalised f32),
@@ -142,6 +215,11 @@ Status run(std::span<const std::string> arguments, Context& context) {
   std::string name = arguments[0];
   arguments = arguments.subspan(1);
   if (name == "--version" || name == "-V") return context.out.write("onsight " ONSIGHT_VERSION "\n");
+  if (name == "--man") return context.out.write(manual_page());
+  if (name == "--completions") {
+    TRY(const std::string script, completions(arguments.empty() ? "" : arguments[0]));
+    return context.out.write(script);
+  }
   if (name == "help" && !arguments.empty()) {
     name = arguments[0];
     static const std::string kHelp[] = {"--help"};
@@ -161,23 +239,6 @@ Status run(std::span<const std::string> arguments, Context& context) {
 }  // namespace
 
 std::span<const VerbRow> verbs() { return kVerbs; }
-
-int exit_code(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kUsage:
-      return kExitUsage;
-    case ErrorCode::kBadInput:
-      return kExitBadInput;
-    case ErrorCode::kOutOfMemory:
-      return kExitMemory;
-    case ErrorCode::kInterrupted:
-      return kExitInterrupted;
-    case ErrorCode::kIo:
-    case ErrorCode::kBusy:
-      return kExitOutput;
-  }
-  return kExitBadInput;
-}
 
 void print_error(std::string_view sentence) {
   Output error(STDERR_FILENO);

@@ -10,16 +10,13 @@
 #include <span>
 #include <string_view>
 
+#include "base/exit_code.h"
 #include "base/result.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "engine/engine.h"
 
 namespace onsight::cli {
-
-constexpr int kExitDone = 0, kExitOutput = 1, kExitUsage = 2, kExitBadInput = 3, kExitMemory = 4,
-              kExitInterrupted = 130;
-int exit_code(ErrorCode code);
 
 // What the verbs need of the engine; a test hands in a scripted one.
 struct Services {
@@ -51,6 +48,10 @@ std::span<const VerbRow> verbs();
 std::string help_of_program();
 std::string help_of_verb(const VerbRow& row, const Options& options);
 
+// The same tables as a manual page (roff), and as the completions of a shell: bash, zsh or fish.
+std::string manual_page();
+Result<std::string> completions(std::string_view shell);
+
 // Prints "onsight: <sentence>" as one line on standard error.
 void print_error(std::string_view sentence);
 
@@ -63,9 +64,16 @@ std::unique_ptr<Verb> make_ask();
 std::unique_ptr<Verb> make_bench();
 std::unique_ptr<Verb> make_chat();
 std::unique_ptr<Verb> make_convert();
+std::unique_ptr<Verb> make_describe();
+std::unique_ptr<Verb> make_export();
 std::unique_ptr<Verb> make_inspect();
+std::unique_ptr<Verb> make_list();
+std::unique_ptr<Verb> make_pull();
+std::unique_ptr<Verb> make_read();
+std::unique_ptr<Verb> make_remove();
 std::unique_ptr<Verb> make_serve();
 std::unique_ptr<Verb> make_tokenize();
 std::unique_ptr<Verb> make_trace();
+std::unique_ptr<Verb> make_watch();
 
 }  // namespace onsight::cli

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/weight_choice.h"
+
 namespace onsight::cli {
 namespace {
 
@@ -16,13 +18,34 @@ std::string hash_of(std::string_view bytes) {
   return fmt::format("fnv1a64:{:016x}", hash);
 }
 
+// "90", "1:30" and "0:01:30.0" are 90 seconds.
+Result<double> seconds_of(std::string_view option, const std::string& text) {
+  const auto refuse = [&] {
+    return make_error(ErrorCode::kUsage, "{}: expected seconds or H:MM:SS, found '{}'", option, text);
+  };
+  double seconds = 0;
+  size_t at = 0;
+  for (int part = 0;; ++part) {
+    const size_t end = std::min(text.find(':', at), text.size());
+    const std::string digits = text.substr(at, end - at);
+    const bool last = end == text.size();
+    const bool plain = !digits.empty() && digits.size() < 16 && std::count(digits.begin(), digits.end(), '.') <= last &&
+                       digits.find_first_not_of("0123456789.") == std::string::npos && digits != ".";
+    if (!plain || part > 2) return refuse();
+    const double value = std::stod(digits);
+    if (part > 0 && value >= 60) return refuse();
+    seconds = seconds * 60 + value;
+    if (last) return seconds;
+    at = end + 1;
+  }
+}
+
 }  // namespace
 
 void RequestOptions::declare_model(Options& options) {
   options.text("-m,--model", "MODEL", model,
                "a checkpoint folder, a file that `onsight convert` wrote, a GGUF file with its mmproj beside it, "
-               "TEXT.gguf,MMPROJ.gguf, or the name of an "
-               "installed model "
+               "TEXT.gguf,MMPROJ.gguf, OWNER/NAME of one that was pulled, or the name of an installed model "
                "(default onsight-nano)");
 }
 
@@ -31,6 +54,17 @@ void RequestOptions::declare_inputs(Options& options, std::string image_help) {
   declare_model(options);
   options.texts("-i,--image", "FILE", images, std::move(image_help));
   options.text("--system", "TEXT", system, "what the model is told before the conversation");
+}
+
+void RequestOptions::declare_videos(Options& options) {
+  options.texts("-v,--video", "FILE", videos,
+                "a video, in order: MP4, MOV, WebM, MKV, AVI, GIF, ...; - reads it from standard input");
+  options.number("--fps", "N", clip.fps, {.min = 0, .max = 1000, .open_min = true},
+                 "look at N frames of each second (default: the model's, 1)");
+  options.number("--max-frames", "N", max_frames_, {.min = 1, .max = 100'000},
+                 "look at N frames at most, evenly (default: the model's, 64)");
+  options.text("--start", "TIME", start_, "look from here on: seconds, or H:MM:SS");
+  options.text("--end", "TIME", end_, "look up to here");
 }
 
 void RequestOptions::declare_prompt(Options& options) {
@@ -103,10 +137,10 @@ void RequestOptions::declare_machine(Options& options) {
 
 engine::EngineOptions RequestOptions::engine_options() const {
   const auto text = static_cast<engine::Quantisation>(quantisation);
-  const auto like_text = text == engine::Quantisation::kQ4 ? engine::Quantisation::kQ8 : text;
   return {.threads = threads,
           .text = text,
-          .vision = vision_quantisation < 0 ? like_text : static_cast<engine::Quantisation>(vision_quantisation),
+          .vision = vision_quantisation < 0 ? engine::vision_like(text)
+                                            : static_cast<engine::Quantisation>(vision_quantisation),
           .cache = cache.value_or(""),
           .cache_bytes = int64_t{cache_megabytes} << 20};
 }
@@ -123,14 +157,39 @@ Status RequestOptions::check_values() const {
   return {};
 }
 
-Status RequestOptions::check() const {
-  auto pictures_of_stdin = std::count(images.begin(), images.end(), "-");
-  if (pictures_of_stdin + (prompt == "-" ? 1 : 0) > 1)
+Status RequestOptions::check() {
+  const auto files_of_stdin =
+      std::count(images.begin(), images.end(), "-") + std::count(videos.begin(), videos.end(), "-");
+  if (files_of_stdin + (prompt == "-" ? 1 : 0) > 1)
     return make_error(ErrorCode::kUsage,
-                      "standard input can be read once only, expected - for one picture or the prompt");
-  if (images.empty() && (!prompt || prompt->empty()))
-    return make_error(ErrorCode::kUsage, "expected a question, a picture (--image FILE) or both");
+                      "standard input can be read once only, expected - for one picture, one video or the prompt");
+  if (!images.empty() && !videos.empty())
+    return make_error(ErrorCode::kUsage, "--image and --video exclude each other: a conversation shows one kind");
+  if (images.empty() && videos.empty() && (!prompt || prompt->empty()))
+    return make_error(ErrorCode::kUsage, "expected a question, a picture (--image FILE), a video (--video FILE)");
+  if (std::count(videos.begin(), videos.end(), "") > 0)
+    return make_error(ErrorCode::kUsage, "--video: expected a file, found nothing");
+  if (videos.empty() && (clip.fps > 0 || max_frames_ > 0 || start_ || end_))
+    return make_error(ErrorCode::kUsage, "{}: expected a video (--video FILE) beside it",
+                      clip.fps > 0      ? "--fps"
+                      : max_frames_ > 0 ? "--max-frames"
+                      : start_          ? "--start"
+                                        : "--end");
+  TRY_STATUS(check_clip());
   return check_values();
+}
+
+Status RequestOptions::check_clip() {
+  clip.max_frames = max_frames_;
+  if (start_) {
+    TRY(clip.start, seconds_of("--start", *start_));
+  }
+  if (end_) {
+    TRY(clip.end, seconds_of("--end", *end_));
+  }
+  if (end_ && clip.end <= clip.start)
+    return make_error(ErrorCode::kUsage, "--end: expected a time after --start, found '{}'", *end_);
+  return {};
 }
 
 Result<std::shared_ptr<const text::JsonSchema>> load_schema(const RequestOptions& options) {
@@ -150,6 +209,16 @@ Result<Picture> load_picture(const std::string& path) {
   return picture;
 }
 
+Result<media::Clip> load_clip(const std::string& path, const media::ClipOptions& options) {
+  if (path != "-") {
+    TRY(auto video, media::Video::open(Path(path)));
+    return media::Clip{std::move(video), options};
+  }
+  TRY(std::string bytes, read_stdin(kMaxPictureBytes));
+  TRY(auto video, media::Video::open(std::move(bytes), "standard input"));
+  return media::Clip{std::move(video), options};
+}
+
 engine::Message system_message(const std::string& text) {
   engine::Message message;
   message.role = "system";
@@ -158,11 +227,11 @@ engine::Message system_message(const std::string& text) {
 }
 
 Result<std::vector<engine::Message>> make_messages(const RequestOptions& options) {
-  std::string prompt = options.prompt.value_or(kDefaultPrompt);
+  std::string prompt = options.prompt.value_or(options.videos.empty() ? kDefaultPrompt : kDefaultVideoPrompt);
   if (options.prompt == "-") {
     TRY(prompt, read_stdin(kMaxPromptBytes));
     if (prompt.ends_with('\n')) prompt.pop_back();
-    if (prompt.empty() && options.images.empty())
+    if (prompt.empty() && options.images.empty() && options.videos.empty())
       return bad_input("standard input: expected a question, found nothing");
   }
   std::vector<std::shared_ptr<const media::Image>> images;
@@ -170,9 +239,15 @@ Result<std::vector<engine::Message>> make_messages(const RequestOptions& options
     TRY(Picture picture, load_picture(path));
     images.push_back(std::move(picture.image));
   }
+  std::vector<media::Clip> clips;
+  for (const std::string& path : options.videos) {
+    TRY(media::Clip clip, load_clip(path, options.clip));
+    clips.push_back(std::move(clip));
+  }
   std::vector<engine::Message> messages;
   if (options.system) messages.push_back(system_message(*options.system));
-  TRY(engine::Message message, engine::user_message(images, prompt));
+  TRY(engine::Message message,
+      clips.empty() ? engine::user_message(images, prompt) : engine::video_message(clips, prompt));
   messages.push_back(std::move(message));
   return messages;
 }

@@ -12,10 +12,12 @@
 namespace onsight::cli {
 
 constexpr const char* kDefaultPrompt = "Describe this image.";
+constexpr const char* kDefaultVideoPrompt = "Describe this video.";
 
 struct RequestOptions {
   std::optional<std::string> model, system, prompt;
-  std::vector<std::string> images;
+  std::vector<std::string> images, videos;
+  media::ClipOptions clip;                         // of every video
   int quantisation = 0, vision_quantisation = -1;  // places in engine::Quantisation; −1: as the text model
   int threads = 0;
   std::optional<std::string> cache;
@@ -26,6 +28,7 @@ struct RequestOptions {
 
   void declare_model(Options& options);
   void declare_inputs(Options& options, std::string image_help);
+  void declare_videos(Options& options);
   void declare_prompt(Options& options);
   void declare_answer(Options& options);   // sampling, length, stops
   void declare_form(Options& options);     // the schema of the answer
@@ -35,10 +38,15 @@ struct RequestOptions {
   void declare_machine(Options& options);  // what of these holds for a model and not for a request
 
   // Mistakes that can be told without opening anything; check() also asks for a question or a picture.
-  Status check() const;
+  Status check();
   Status check_values() const;
+  // --fps and the like become `clip`; check() does it, too.
+  Status check_clip();
 
  private:
+  std::optional<std::string> start_, end_;
+  int max_frames_ = 0;
+
   void declare_formats(Options& options);
   void declare_cache(Options& options);
 };
@@ -54,6 +62,9 @@ Result<std::shared_ptr<const text::JsonSchema>> load_schema(const RequestOptions
 
 // Reads and decodes one picture; "-" is standard input.
 Result<Picture> load_picture(const std::string& path);
+
+// Opens a video; "-" is standard input.
+Result<media::Clip> load_clip(const std::string& path, const media::ClipOptions& options);
 
 // The messages of one question: system text, pictures, prompt. Reads the files and, where "-" asks for it, standard
 // input.

@@ -54,6 +54,9 @@ class Serve : public Verb {
     options.text("--api-key", "KEY", key_,
                  "ask for this key; better from the environment, as ONSIGHT_API_KEY, which nobody else sees");
     options.text("--api-key-file", "FILE", key_file_, "the same, from the first line of a file");
+    options.text("--tls-cert", "FILE", tls_certificate_,
+                 "speak HTTPS, with this certificate and those that lead to it (PEM)");
+    options.text("--tls-key", "FILE", tls_key_, "the certificate's private key (PEM, without a passphrase)");
     options.texts("--allow-fetch", "HOST", fetch_,
                   "fetch pictures that requests name by http(s) URLs from this host (or several, with commas; "
                   "*.example.org: all below it), if it has a public address; without it nothing is fetched");
@@ -72,6 +75,8 @@ class Serve : public Verb {
     options.text("--max-body", "SIZE", max_body_, "of a request (default 64M)");
     options.text("--max-bodies", "SIZE", max_bodies_, "of all requests together, while they are read (default 512M)");
     options.number("--max-images", "N", service_.max_images, {.min = 0, .max = 10'000}, "of a request (default 16)");
+    options.text("--picture-memory", "SIZE", picture_memory_,
+                 "keep so much of decoded pictures for requests that bring them again (default 256M)");
     options.text("--files", "DIR", files_directory_,
                  "keep uploaded files here (default: a private directory, removed at the end)");
     options.text("--files-limit", "SIZE", files_limit_, "of all uploaded files together (default 2G)");
@@ -85,6 +90,9 @@ class Serve : public Verb {
     options.number("--drain-seconds", "S", drain_, {.min = 0, .max = 86'400},
                    "let answers go on for so long when the server is stopped (default 30)");
     options_.declare_machine(options);
+    options.flag("--no-draft", service_.draft,
+                 "one token of an answer at a time: check no guesses from what was said (the same answers)",
+                 /*value=*/false);
   }
 
   Status run(Context& context) override {
@@ -118,7 +126,8 @@ class Serve : public Verb {
     const std::string host =
         server_.host.find(':') == std::string::npos ? server_.host : fmt::format("[{}]", server_.host);
     Output error(STDERR_FILENO);
-    (void)error.write(fmt::format("onsight: serving {} at http://{}:{}\n", engine.info().name, host, server.port()));
+    (void)error.write(fmt::format("onsight: serving {} at {}://{}:{}\n", engine.info().name,
+                                  server_.tls ? "https" : "http", host, server.port()));
     server.run();
     worker.request_stop();
     worker.join();
@@ -141,6 +150,9 @@ class Serve : public Verb {
       TRY(const int64_t bytes, read_size("--max-body", *max_body_));
       server_.reader.body_bytes = static_cast<uint64_t>(bytes);
     }
+    if (picture_memory_) {
+      TRY(service_.picture_bytes, read_size("--picture-memory", *picture_memory_));
+    }
     if (files_directory_) files_.directory = *files_directory_;
     if (files_limit_) {
       TRY(files_.max_bytes, read_size("--files-limit", *files_limit_));
@@ -160,6 +172,12 @@ class Serve : public Verb {
     for (const std::string& origin : origins_)
       for (const std::string& one : split(origin)) access_.origins.push_back(one);
     TRY_STATUS(read_key());
+    if (tls_certificate_.has_value() != tls_key_.has_value())
+      return make_error(ErrorCode::kUsage, "{}: expected {} beside it", tls_key_ ? "--tls-key" : "--tls-cert",
+                        tls_key_ ? "--tls-cert" : "--tls-key");
+    if (tls_certificate_) {
+      TRY(server_.tls, net::Tls::load(*tls_certificate_, *tls_key_));
+    }
     if (access_.api_key.empty() && !server::is_loopback(server_.host))
       return make_error(ErrorCode::kUsage,
                         "--host {}: expected --api-key beside it, since others than this machine can connect",
@@ -191,7 +209,8 @@ class Serve : public Verb {
   server::FileStore::Options files_;
   engine::Limits limits_ = {.active = 32};
   std::vector<std::string> names_, origins_, fetch_;
-  std::optional<std::string> host_, key_, key_file_, memory_, max_body_, max_bodies_, files_directory_, files_limit_;
+  std::optional<std::string> host_, key_, key_file_, memory_, max_body_, max_bodies_, files_directory_, files_limit_,
+      picture_memory_, tls_certificate_, tls_key_;
   int port_ = 8080, time_limit_ = 600, drain_ = 30, ping_ = 15, header_ = 10, body_ = 60;
 };
 

@@ -44,6 +44,9 @@ void print_stats(const engine::Reply& reply, const engine::ModelInfo& model, int
   text += fmt::format("first token  {:.3f} s (picture {:.3f}, prompt {:.3f}), after loading for {:.3f} s\n",
                       ms.first_token / 1e3, ms.vision / 1e3, ms.prefill / 1e3, ms.load / 1e3);
   if (rate > 0) text += fmt::format("speed        {:.1f} tokens/s\n", rate);
+  if (ms.mask > 0 && ms.decode > 0)
+    text += fmt::format("schema       {:.1f} ms, {:.1f} % of the time after the prompt\n", ms.mask,
+                        100 * ms.mask / ms.decode);
   text += fmt::format("peak memory  {}\n", readable_bytes(engine::peak_memory_bytes()));
   Output error(STDERR_FILENO);
   (void)error.write(text);

@@ -93,6 +93,7 @@ class Trace : public Verb {
     options.number("--tolerance", "R", tolerance_, {.min = 0, .max = 1e9},
                    "the relative error that is still equal (default 0.001)");
     options_.declare_inputs(options, "a picture, in order; - reads it from standard input");
+    options_.declare_videos(options);
     options_.declare_prompt(options);
     options.text("--answer", "TEXT", answer_, "an answer as ask prints it, run through after the prompt");
     options_.quantisation = static_cast<int>(engine::Quantisation::kNone);  // what is compared is the checkpoint
@@ -101,7 +102,7 @@ class Trace : public Verb {
 
   Status run(Context& context) override {
     if (!out_ || out_->empty()) return make_error(ErrorCode::kUsage, "expected --out DIR, the folder of the trace");
-    bool compare_only = other_ && options_.images.empty() && !options_.prompt && !answer_;
+    bool compare_only = other_ && options_.images.empty() && options_.videos.empty() && !options_.prompt && !answer_;
     if (!compare_only) TRY_STATUS(write_trace(context));
     if (!other_) return {};
     TRY(Comparison comparison, compare_traces(*out_, *other_, tolerance_));

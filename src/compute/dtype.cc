@@ -1,5 +1,6 @@
 #include "compute/dtype.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -119,6 +120,26 @@ void q6k_to_f32(const std::byte* p, float* out) {
   }
 }
 
+template <class T>
+void store(std::byte* p, T value) {
+  std::memcpy(p, &value, sizeof value);
+}
+
+uint16_t to_bf16(float x) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  if (x != x) return static_cast<uint16_t>(bits >> 16 | 0x40);  // the carry of rounding would make it a number
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+// Codes are rounded with the scale before it becomes f16, halves away from zero, as ggml does.
+void f32_to_q8(const float* source, std::byte* out) {
+  float largest = 0;
+  for (int j = 0; j < 32; ++j) largest = std::max(largest, std::fabs(source[j]));
+  const float scale = largest / 127, inverse = scale != 0 ? 1 / scale : 0;
+  store(out, to_f16(scale));
+  for (int j = 0; j < 32; ++j) store(out + 2 + j, static_cast<int8_t>(std::round(source[j] * inverse)));
+}
+
 void blocks_to_f32(DType dtype, const std::byte* source, float* out, int64_t n,
                    void (*widen)(const std::byte*, float*)) {
   const DTypeInfo& row = info(dtype);
@@ -167,6 +188,28 @@ void to_f32(DType dtype, const std::byte* source, float* out, int64_t n) {
       return blocks_to_f32(dtype, source, out, n, q6k_to_f32);
     default:
       ONSIGHT_CHECK(info(dtype).is_weight);
+  }
+}
+
+void from_f32(DType dtype, const float* source, std::byte* out, int64_t n) {
+  switch (dtype) {
+    case DType::kF32:
+      std::memcpy(out, source, static_cast<size_t>(n) * sizeof(float));
+      return;
+    case DType::kF16:
+      for (int64_t i = 0; i < n; ++i)
+        store(out + 2 * i,
+              std::isinf(source[i]) ? static_cast<uint16_t>(source[i] < 0 ? 0xfc00 : 0x7c00) : to_f16(source[i]));
+      return;
+    case DType::kBF16:
+      for (int64_t i = 0; i < n; ++i) store(out + 2 * i, to_bf16(source[i]));
+      return;
+    case DType::kQ8_0:
+      ONSIGHT_CHECK(n % info(dtype).block == 0);
+      for (int64_t i = 0; i < n; i += 32, out += info(dtype).block_bytes) f32_to_q8(source + i, out);
+      return;
+    default:
+      ONSIGHT_CHECK(false);
   }
 }
 

@@ -27,6 +27,7 @@ enum class DType : uint8_t {
   kQ4K,
   kQ5K,
   kQ6K,  // blocks of ggml's
+  kU32,
 };
 
 struct DTypeInfo {
@@ -39,7 +40,7 @@ struct DTypeInfo {
   int gguf;                      // id in a GGUF file; -1: none
 };
 
-inline constexpr std::array<DTypeInfo, 16> kDTypes = {{
+inline constexpr std::array<DTypeInfo, 17> kDTypes = {{
     {DType::kF32, "f32", "F32", 1, 4, true, 0},
     {DType::kF16, "f16", "F16", 1, 2, true, 1},
     {DType::kBF16, "bf16", "BF16", 1, 2, true, 30},
@@ -56,6 +57,7 @@ inline constexpr std::array<DTypeInfo, 16> kDTypes = {{
     {DType::kQ4K, "q4_k", "", 256, 144, true, 12},
     {DType::kQ5K, "q5_k", "", 256, 176, true, 13},
     {DType::kQ6K, "q6_k", "", 256, 210, true, 14},
+    {DType::kU32, "u32", "U32", 1, 4, false, -1},
 }};
 
 constexpr const DTypeInfo& info(DType dtype) { return kDTypes[static_cast<size_t>(dtype)]; }
@@ -71,6 +73,12 @@ constexpr std::optional<DType> dtype_from_safetensors(std::string_view id) {
   return std::nullopt;
 }
 
+constexpr std::optional<DType> dtype_from_name(std::string_view name) {
+  for (const DTypeInfo& row : kDTypes)
+    if (row.name == name) return row.dtype;
+  return std::nullopt;
+}
+
 constexpr std::optional<DType> dtype_from_gguf(uint32_t id) {
   for (const DTypeInfo& row : kDTypes)
     if (row.gguf >= 0 && static_cast<uint32_t>(row.gguf) == id) return row.dtype;
@@ -81,5 +89,8 @@ constexpr std::optional<DType> dtype_from_gguf(uint32_t id) {
 uint16_t to_f16(float x);
 // Widens n values of a weight format to f32; n is a whole number of blocks.
 void to_f32(DType dtype, const std::byte* source, float* out, int64_t n);
+// Rounds n values to f32, f16, bf16 or q8_0. What was widened from one of the first three becomes what it was, but for
+// NaN.
+void from_f32(DType dtype, const float* source, std::byte* out, int64_t n);
 
 }  // namespace onsight::compute

@@ -141,5 +141,35 @@ TEST(DType, ReadsFromAnyAddressAndAnyLength) {
   }
 }
 
+// Every number of 16 bits comes back, and what lies between two goes to the nearer one.
+TEST(DType, RoundsBackToWhatWasWidened) {
+  for (const DType dtype : {DType::kF16, DType::kBF16})
+    for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+      const auto before = static_cast<uint16_t>(bits);
+      const float wide = widen(dtype, &before, 1)[0];
+      uint16_t after = 0;
+      from_f32(dtype, &wide, reinterpret_cast<std::byte*>(&after), 1);
+      if (!std::isnan(wide)) {
+        ASSERT_EQ(after, before) << info(dtype).name;
+      } else if (dtype == DType::kBF16) {
+        ASSERT_TRUE(std::isnan(widen(dtype, &after, 1)[0])) << before;
+      }
+    }
+  const float between[] = {1 + 0x1p-9f, 1 + 0x1p-8f, 1 + 0x1.8p-7f, 1 + 3 * 0x1p-9f, -3.0e38f};
+  const uint16_t want[] = {0x3f80, 0x3f80, 0x3f82, 0x3f81, 0xff62};
+  uint16_t got[5];
+  from_f32(DType::kBF16, between, reinterpret_cast<std::byte*>(got), 5);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(got[i], want[i]) << i;
+}
+
+TEST(DType, BlocksOfEightBits) {
+  std::vector<float> values(64);
+  for (size_t i = 0; i < 32; ++i) values[i] = static_cast<float>(i) - 15.5f;  // the other block is zero
+  std::vector<std::byte> blocks(68);
+  from_f32(DType::kQ8_0, values.data(), blocks.data(), 64);
+  const std::vector<float> back = widen(DType::kQ8_0, blocks.data(), 64);
+  for (size_t i = 0; i < 64; ++i) EXPECT_NEAR(back[i], values[i], i < 32 ? 15.5f / 127 * 0.51f : 0);
+}
+
 }  // namespace
 }  // namespace onsight::compute

@@ -34,13 +34,8 @@ std::string describe_types(const formats::Checkpoint& checkpoint) {
 ModelInfo describe(const Path& path, const formats::Checkpoint& checkpoint, const models::ModelFacts& facts,
                    const models::WeightFormats& formats) {
   ModelInfo info;
-  std::error_code error;
-  if (checkpoint.gguf().empty()) {
-    const Path canonical = std::filesystem::weakly_canonical(path, error);
-    info.name = (canonical.has_filename() ? canonical : canonical.parent_path()).filename().string();
-  } else {
-    info.name = Path(checkpoint.gguf().front().where()).filename().string();
-  }
+  info.name =
+      checkpoint.gguf().empty() ? models::name_of(path) : Path(checkpoint.gguf().front().where()).filename().string();
   info.architecture = facts.architecture;
   info.parameters = facts.parameters;
   info.vision_parameters = facts.vision_parameters;
@@ -87,8 +82,9 @@ class ModelEngine : public Engine {
   }
 
   void run(const std::stop_token& stop) override {
-    (void)measure();  // without it nothing is predicted, and all the same answered
+    running_ = true;
     scheduler_.run(stop);
+    running_ = false;
   }
 
   Result<Reply> generate(const Request& request, const Callbacks& callbacks) override {
@@ -166,6 +162,7 @@ class ModelEngine : public Engine {
   Status measure() {
     const std::scoped_lock lock(measuring_);
     if (scheduler_.speeds().measured()) return {};
+    if (running_) return make_error(ErrorCode::kBusy, "estimate: expected a first one before the engine ran");
     return guarded([&] { return scheduler_.speeds().measure(network_); });
   }
 
@@ -174,6 +171,7 @@ class ModelEngine : public Engine {
   Scheduler scheduler_;
   TrieMaker tries_;
   std::mutex measuring_;
+  std::atomic<bool> running_{false};
   double load_ms_;
 };
 

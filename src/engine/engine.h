@@ -24,6 +24,7 @@
 #include "base/result.h"
 #include "compute/tensor.h"
 #include "media/image.h"
+#include "media/video.h"
 #include "text/json_schema.h"
 
 namespace onsight::engine {
@@ -68,10 +69,11 @@ struct PictureOptions {
 };
 
 struct Part {
-  enum class Kind { kText, kImage };
+  enum class Kind { kText, kImage, kVideo };
   Kind kind = Kind::kText;
   std::string text;
   std::shared_ptr<const media::Image> image;
+  media::Clip clip = {};
 };
 struct Message {
   std::string role = "user";  // "user", "assistant" or "system"
@@ -104,6 +106,7 @@ std::string_view to_string(FinishReason reason);  // "stop", "length", "cancelle
 
 struct Timings {  // milliseconds of wall time
   double load = 0, preprocess = 0, vision = 0, prefill = 0, decode = 0;
+  double mask = 0;         // of decode: to find the tokens that a schema allows
   double first_token = 0;  // from the start of generate() to the first token
 };
 
@@ -120,7 +123,7 @@ struct Reply {
   Timings timings_ms;
 };
 
-enum class Stage { kVision, kPrefill };
+enum class Stage { kFrames, kVision, kPrefill };
 
 // A token and the logarithm of its probability: softmax of the model's logits, before temperature and the like.
 struct TokenProbability {
@@ -135,7 +138,8 @@ struct Callbacks {
   // Each token of the answer and, the most probable first, those that might have stood there: Request::logprobs. Before
   // the on_text that it leads to.
   std::function<void(const TokenProbability&, std::span<const TokenProbability>)> on_token;
-  std::function<void(Stage, int64_t done, int64_t total)> on_progress;  // tiles read; prompt tokens processed
+  std::function<void(Stage, int64_t done, int64_t total)>
+      on_progress;  // frames of videos decoded; tiles read; prompt tokens processed
 };
 
 // Receives named tensors of one forward pass: "input_ids" [n] i32, "pixel_values" [tiles, 3, T, T],
@@ -198,14 +202,15 @@ class Engine {
   // Takes a request in: cuts and tokenises its prompt on the caller's thread, and queues it. Refuses what can never
   // run; ErrorCode::kBusy if the queue is full. `on_done` is called once, last. Thread safe.
   virtual Status submit(const Request& request, Callbacks callbacks, std::function<void(Result<Reply>)> on_done) = 0;
-  // Measures the machine if nobody has, then runs what is submitted until stopped, and sleeps while there is nothing.
-  // Requests that are not done when it is stopped are cancelled.
+  // Runs what is submitted until stopped, and sleeps while there is nothing. Where nobody has asked for an estimate
+  // before, it predicts nothing, and the shorter of two waiting requests has no precedence. Requests that are not done
+  // when it is stopped are cancelled.
   virtual void run(const std::stop_token& stop) = 0;
   // Runs one request to its end on the caller's thread, and whatever else is submitted meanwhile; not beside run().
   // Requests that share a prefix with earlier ones (a chat) reuse its computed state.
   virtual Result<Reply> generate(const Request& request, const Callbacks& callbacks) = 0;
-  // What a request would take. Thread safe once the machine has been measured: the first call does that on the caller's
-  // thread, unless run() has.
+  // What a request would take. The first call measures the machine, in a second or so on the caller's thread, and must
+  // come before run(); then it is thread safe.
   virtual Result<Estimate> estimate(const Request& request) = 0;
   virtual Activity activity() const = 0;  // thread safe
   // One forward pass over the prompt of `request` and `answer` after it, a text as in Reply, or nothing; nothing is
@@ -219,6 +224,8 @@ class Engine {
 // a number of
 // "{image}" that is neither zero nor the number of pictures.
 Result<Message> user_message(const std::vector<std::shared_ptr<const media::Image>>& images, std::string_view prompt);
+// The same of videos, which stand where the prompt says {video}.
+Result<Message> video_message(const std::vector<media::Clip>& clips, std::string_view prompt);
 
 // The most memory this process has held, in bytes (VmHWM).
 int64_t peak_memory_bytes();

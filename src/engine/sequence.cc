@@ -24,23 +24,35 @@ std::shared_ptr<const text::TokenTrie> TrieMaker::get(const models::Model& model
   return trie_;
 }
 
-Result<models::Prompt> prepare(const models::Model& model, const Request& request) {
+Result<models::Prompt> prepare(const models::Model& model, const Request& request,
+                               const std::function<void(Stage, int64_t, int64_t)>& on_progress) {
   std::vector<text::ChatMessage> messages;
-  std::vector<std::shared_ptr<const media::Image>> images;
+  models::Attachments attachments = {
+      .images = {}, .picture = {request.picture.max_tiles, request.picture.allow_upscale}, .clips = {}};
   for (const Message& message : request.messages) {
     text::ChatMessage& out = messages.emplace_back();
     out.role = message.role;
     for (const Part& part : message.content) {
-      if (part.kind == Part::Kind::kImage) {
-        out.content.push_back({text::ChatPart::Kind::kImage, {}});
-        images.push_back(part.image);
-      } else {
-        out.content.push_back({text::ChatPart::Kind::kText, part.text});
+      switch (part.kind) {
+        case Part::Kind::kText:
+          out.content.push_back({text::ChatPart::Kind::kText, part.text});
+          break;
+        case Part::Kind::kImage:
+          out.content.push_back({text::ChatPart::Kind::kImage, {}});
+          attachments.images.push_back(part.image);
+          break;
+        case Part::Kind::kVideo:
+          out.content.push_back({text::ChatPart::Kind::kVideo, {}});
+          attachments.clips.push_back(part.clip);
+          break;
       }
     }
   }
-  TRY(models::Prompt prompt,
-      model.prompt(messages, images, {request.picture.max_tiles, request.picture.allow_upscale}));
+  attachments.on_frame = [&](int64_t done, int64_t total) {
+    if (on_progress) on_progress(Stage::kFrames, done, total);
+    return !request.cancelled || !request.cancelled->load(std::memory_order_relaxed);
+  };
+  TRY(models::Prompt prompt, model.prompt(messages, attachments));
   const auto context = static_cast<size_t>(model.facts().context_length);
   if (prompt.ids.size() >= context)
     return bad_input("prompt: {} tokens, expected fewer than the model's context of {}", prompt.ids.size(), context);
@@ -54,7 +66,7 @@ Result<std::unique_ptr<Sequence>> Sequence::make(const Network& network, const R
                                                  Done on_done, TrieMaker& tries) {
   const Stopwatch since;
   const models::Model& model = network.model();
-  TRY(models::Prompt prompt, prepare(model, request));
+  TRY(models::Prompt prompt, prepare(model, request, callbacks.on_progress));
   const double preprocess_ms = since.ms();
   std::optional<text::TokenMask> mask;
   if (request.schema) {
@@ -297,7 +309,10 @@ void Sequence::take(const Logits& logits) {
 
 int32_t Sequence::choose(std::span<const float> logits) {
   if (!mask_) return sampler_.next(logits, tokens_);
-  return sampler_.next(logits, tokens_, mask_->allowed(budget() - static_cast<int64_t>(reply_.tokens.size())));
+  const Stopwatch masking;
+  const std::span<const uint64_t> allowed = mask_->allowed(budget() - static_cast<int64_t>(reply_.tokens.size()));
+  reply_.timings_ms.mask += masking.ms();
+  return sampler_.next(logits, tokens_, allowed);
 }
 
 void Sequence::tell(std::span<const float> logits, int32_t token) {

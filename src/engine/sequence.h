@@ -53,7 +53,9 @@ class TrieMaker {
 };
 
 // The prompt of a request: cut, tokenised and checked against the model's context.
-Result<models::Prompt> prepare(const models::Model& model, const Request& request);
+// on_progress: Callbacks'.
+Result<models::Prompt> prepare(const models::Model& model, const Request& request,
+                               const std::function<void(Stage, int64_t, int64_t)>& on_progress = nullptr);
 
 class Sequence {
  public:

@@ -36,6 +36,8 @@ Status expect_same(const formats::Checkpoint& checkpoint, std::string_view part,
 
 }  // namespace
 
+Quantisation vision_like(Quantisation text) { return text == Quantisation::kQ4 ? Quantisation::kQ8 : text; }
+
 Result<models::WeightFormats> choose_formats(const formats::Checkpoint& checkpoint, const EngineOptions& options,
                                              const Path& path) {
   if (checkpoint.is_native()) {

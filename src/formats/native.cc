@@ -91,6 +91,8 @@ Status take_sums(std::span<const std::byte> file, SafetensorsHeader& header, std
 
 }  // namespace
 
+std::string native_source_format(std::string_view tensor) { return fmt::format("{}/{}", kNativeSourceFormat, tensor); }
+
 Result<NativeContents> read_native(std::span<const std::byte> file, std::string_view where) {
   TRY(SafetensorsHeader header, read_safetensors(file, where));
   TRY_STATUS(check_version(header, where));

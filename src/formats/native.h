@@ -7,7 +7,8 @@
 //   files/NAME   U8: the settings, byte by byte
 //   checksums    U8 [1 + tensors before it, 32]: SHA-256 of the header with its length, then of each tensor in order
 //
-// Read through Checkpoint::open_native, written by NativeWriter.
+// __metadata__ also says in which number format the source had its tensors: "source_format", and "source_format/NAME"
+// for each that had another. Read through Checkpoint::open_native, written by NativeWriter.
 #pragma once
 
 #include <array>
@@ -25,7 +26,7 @@ namespace onsight::formats {
 
 constexpr int kNativeVersion = 1;
 constexpr std::string_view kNativeFormat = "onsight", kNativeExtension = ".onsight", kNativeFiles = "files/",
-                           kNativeChecksums = "checksums";
+                           kNativeChecksums = "checksums", kNativeSourceFormat = "source_format";
 constexpr int64_t kNativeAlignment = 64;
 
 // A matrix as the kernels read it; all axes after the first are inputs.
@@ -37,6 +38,9 @@ struct PackedTensor {
   int64_t inputs() const { return shape.elements() / shape[0]; }
   int64_t bytes() const { return compute::PackedMatrix::packed_bytes(format, shape[0], inputs()); }
 };
+
+// The key of one tensor's source format.
+std::string native_source_format(std::string_view tensor);
 
 struct NativeContents {
   std::map<std::string, compute::Tensor, std::less<>> tensors;  // those that are not packed

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "formats/native.h"
+#include "formats/safetensors_writer.h"
 
 namespace onsight::formats {
 namespace {
@@ -49,11 +50,7 @@ std::string make_header(const std::map<std::string, std::string>& metadata, cons
   }
   const auto rows = static_cast<int64_t>(entries.size()) + 1, width = static_cast<int64_t>(sizeof(Digest));
   add_row(std::string(kNativeChecksums), "U8", {rows, width}, rows * width);
-  std::string json = header.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-  json.append((kNativeAlignment - (8 + json.size()) % kNativeAlignment) % kNativeAlignment, ' ');
-  std::string out;
-  for (int i = 0; i < 8; ++i) out += static_cast<char>(json.size() >> (8 * i) & 0xff);
-  return out + json;
+  return safetensors_prefix(header, kNativeAlignment);
 }
 
 }  // namespace

@@ -123,9 +123,9 @@ TEST(Safetensors, RefusesWhatIsNotAHeader) {
   EXPECT_EQ(refusal("[]"), "w.safetensors: header: expected a JSON object, found an array");
   EXPECT_EQ(refusal(R"({"a": 1})"),
             "w.safetensors: header: tensor 'a': expected an object of dtype, shape and data_offsets, found 1");
-  EXPECT_EQ(
-      refusal(tensor(R"("dtype": "F64", "shape": [3], "data_offsets": [0, 24])")),
-      "w.safetensors: header: tensor 'a': dtype: expected one of F32, F16, BF16, I32, I64, U8, I8, BOOL, found 'F64'");
+  EXPECT_EQ(refusal(tensor(R"("dtype": "F64", "shape": [3], "data_offsets": [0, 24])")),
+            "w.safetensors: header: tensor 'a': dtype: expected one of F32, F16, BF16, I32, I64, U8, I8, BOOL, U32, "
+            "found 'F64'");
   EXPECT_EQ(refusal(R"({"__metadata__": {"n": 1}})"),
             "w.safetensors: header: __metadata__: 'n': expected a string, found 1");
   for (const char* header : {"",

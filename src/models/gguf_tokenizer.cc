@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "models/gguf_pre_tokenizers.h"
 #include "text/tokenizer_file.h"
 #include "text/utf8.h"
 
@@ -17,33 +18,13 @@ constexpr uint64_t kMaxTextBytes = uint64_t{64} << 20;  // as tokenizer.json
 constexpr std::string_view kTypes = "tokenizer.ggml.token_type", kChatTemplate = "tokenizer.chat_template";
 constexpr int64_t kControl = 3, kUserDefined = 4, kUnused = 5;
 
-// What tokenizer.json says in "pre_tokenizer", by the name that llama.cpp's converter gives it.
-struct PreTokenizer {
-  std::string_view name;
-  std::string_view json;
-  bool whole_words;  // ignore_merges
-  bool adds_bos;     // where the file does not say
-};
-constexpr PreTokenizer kPreTokenizers[] = {
-    {"smollm",
-     R"({"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": true},
-         {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true}]})",
-     false, false},
-    {"gpt-2", R"({"type": "ByteLevel", "add_prefix_space": false, "use_regex": true})", false, false},
-    {"llama-bpe",
-     R"~({"type": "Sequence", "pretokenizers": [{"type": "Split", "behavior": "Isolated", "invert": false, "pattern": {"Regex":
-         "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
-         {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]})~",
-     true, true},
-};
-
-Result<const PreTokenizer*> find_pre_tokenizer(const GgufMetadata& metadata) {
+Result<const GgufPreTokenizer*> find_pre_tokenizer(const GgufMetadata& metadata) {
   TRY(std::string_view model, metadata.string("tokenizer.ggml.model"));
   if (model != "gpt2")
     return bad_input("{}: tokenizer.ggml.model: expected gpt2, which is byte-level BPE, found '{:.100}'",
                      metadata.where(), model);
   TRY(std::string_view name, metadata.string("tokenizer.ggml.pre"));
-  for (const PreTokenizer& known : kPreTokenizers)
+  for (const GgufPreTokenizer& known : kGgufPreTokenizers)
     if (known.name == name) return &known;
   return bad_input("{}: tokenizer.ggml.pre: expected smollm, gpt-2 or llama-bpe, found '{:.100}'", metadata.where(),
                    name);
@@ -98,7 +79,13 @@ Result<Json> read_tokens(const GgufMetadata& metadata, text::TokenizerFile& file
     if (is_added(id)) {
       if (added.size() == kMaxAddedTokens)
         return bad_input("{}: {}: expected at most {} added tokens", metadata.where(), kTypes, kMaxAddedTokens);
-      added.push_back({{"id", id}, {"content", tokens[id]}, {"special", types[id] == kControl}, {"normalized", false}});
+      added.push_back({{"id", id},
+                       {"content", tokens[id]},
+                       {"special", types[id] == kControl},
+                       {"normalized", false},
+                       {"single_word", false},
+                       {"lstrip", false},
+                       {"rstrip", false}});
     }
     if (id < plain && !file.vocabulary.insert(tokens[id], static_cast<int32_t>(id)))
       return bad_input("{}: {}[{}]: token '{:.100}' occurs twice", metadata.where(), kKey, id, tokens[id]);
@@ -111,21 +98,26 @@ Result<Json> read_tokens(const GgufMetadata& metadata, text::TokenizerFile& file
 Json template_with(std::string_view token, int64_t id) {
   const Json first = {{"SpecialToken", {{"id", token}, {"type_id", 0}}}};
   const Json rest = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  const Json second = {{"Sequence", {{"id", "B"}, {"type_id", 1}}}};
   return {{"type", "TemplateProcessing"},
           {"single", Json::array({first, rest})},
-          {"special_tokens", {{token, {{"ids", Json::array({id})}}}}}};
+          {"pair", Json::array({first, rest, second})},
+          {"special_tokens", {{token, {{"id", token}, {"ids", Json::array({id})}, {"tokens", Json::array({token})}}}}}};
 }
 
 Result<text::TokenizerFile> read_tokenizer(const GgufMetadata& metadata) {
-  TRY(const PreTokenizer* pre, find_pre_tokenizer(metadata));
+  TRY(const GgufPreTokenizer* pre, find_pre_tokenizer(metadata));
   text::TokenizerFile file;
   TRY(Json added, read_tokens(metadata, file));
   TRY_STATUS(read_merges(metadata, file));
   TRY(Json pre_tokenizer, parse_json(pre->json, "pre-tokenizer"));
-  file.rest = {{"model", {{"type", "BPE"}, {"ignore_merges", pre->whole_words}}},
-               {"pre_tokenizer", std::move(pre_tokenizer)},
-               {"decoder", {{"type", "ByteLevel"}}},
-               {"added_tokens", std::move(added)}};
+  file.rest = {
+      {"version", "1.0"},
+      {"model", {{"type", "BPE"}, {"ignore_merges", pre->whole_words}}},
+      {"normalizer", nullptr},
+      {"pre_tokenizer", std::move(pre_tokenizer)},
+      {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}}},
+      {"added_tokens", std::move(added)}};
   TRY(bool add_bos, metadata.boolean_or("tokenizer.ggml.add_bos_token", pre->adds_bos));
   if (add_bos) {
     TRY(std::vector<std::string_view> tokens, metadata.strings("tokenizer.ggml.tokens"));
@@ -200,7 +192,7 @@ Result<std::map<std::string, std::string>> gguf_tokenizer_files(const GgufMetada
   TRY(std::string_view chat, read_chat_template(metadata));
   TRY(std::vector<Variable> variables, read_variables(metadata, tokenizer));
   TRY(std::vector<int64_t> types, metadata.integers(kTypes));
-  Json config = Json::object();
+  Json config = {{"tokenizer_class", "PreTrainedTokenizerFast"}};
   for (const Variable& variable : variables) {
     // A folder's named tokens are added ones: another can be named only where nobody asks for it.
     const int64_t type = types[static_cast<size_t>(variable.id)];

@@ -7,7 +7,9 @@
 #include <map>
 #include <string>
 
+#include "base/file_source.h"
 #include "formats/gguf.h"
+#include "formats/gguf_writer.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -23,5 +25,10 @@ Result<text::ChatTemplate> gguf_chat_template(const formats::GgufMetadata& metad
 // The same as a checkpoint folder has it: tokenizer.json, tokenizer_config.json and chat_template.jinja, by name.
 Result<std::map<std::string, std::string>> gguf_tokenizer_files(const formats::GgufMetadata& metadata,
                                                                 const text::Tokenizer& tokenizer);
+
+// The other way: what a GGUF file says of a folder's tokenizer and chat template. `vocabulary` rows are filled up with
+// unused tokens, `ends` are the ids that end an answer.
+Result<formats::GgufValues> gguf_tokenizer_values(const FileSource& files, const text::Tokenizer& tokenizer,
+                                                  int64_t vocabulary, std::vector<int32_t> ends);
 
 }  // namespace onsight::models

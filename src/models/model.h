@@ -22,6 +22,7 @@
 #include "compute/kv_cache.h"
 #include "formats/checkpoint.h"
 #include "media/image.h"
+#include "media/video.h"
 #include "models/tensor_spec.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -47,6 +48,15 @@ struct PictureOptions {
   bool allow_upscale = true;
 };
 
+// What the kImage and kVideo parts of a conversation show, each kind in its order.
+struct Attachments {
+  std::vector<std::shared_ptr<const media::Image>> images;
+  PictureOptions picture;
+  std::vector<media::Clip> clips;
+  // Frames of the clips that have been read, and of how many; false ends it with ErrorCode::kInterrupted.
+  std::function<bool(int64_t done, int64_t total)> on_frame = nullptr;
+};
+
 // Token ids with pictures cut into tiles: image_positions[i] is where feature row i (of all tiles in order) stands in
 // ids.
 struct Prompt {
@@ -61,11 +71,10 @@ class Model {
   virtual const ModelFacts& facts() const = 0;
   virtual const text::Tokenizer& tokenizer() const = 0;
 
-  // Applies the chat template, inserts each picture's tokens, tokenises, and cuts the pictures into tiles. `images`
-  // stand in the order of the kImage parts. Text of messages never becomes a control token.
+  // Applies the chat template, inserts the tokens of each picture and video, tokenises, cuts the pictures into tiles
+  // and takes frames out of the videos, each a tile. Text of messages never becomes a control token.
   virtual Result<Prompt> prompt(const std::vector<text::ChatMessage>& messages,
-                                std::span<const std::shared_ptr<const media::Image>> images,
-                                const PictureOptions& options) const = 0;
+                                const Attachments& attachments) const = 0;
   // Pixels of one tile as the vision tower takes them: out [3, tile_size, tile_size].
   virtual void normalise(const media::Image& tile, float* out) const = 0;
 
@@ -88,6 +97,8 @@ struct Conversion {
   std::function<bool(int64_t done, int64_t total)> progress = nullptr;  // bytes; false ends it
 };
 
+struct Outline;  // outline.h
+
 // A row of the registry: one architecture.
 struct ModelDef {
   std::string_view id;
@@ -104,8 +115,13 @@ struct ModelDef {
       const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept);
   Status (*convert)(const Path& path, const formats::Checkpoint& checkpoint, const Conversion& conversion,
                     ThreadPool& pool);
+  // Checks settings and tensors, and hands an outline to `use`.
+  Status (*describe)(const Path& path, const formats::Checkpoint& checkpoint,
+                     const std::function<Status(const Outline&)>& use);
 };
 std::span<const ModelDef* const> registry();
+// The row of a config.json, which errors call `where`.
+Result<const ModelDef*> find_model(const Json& config, std::string_view where);
 
 // A model's files, mapped and verified, and the architecture that understands them.
 struct OpenModel {
@@ -116,6 +132,9 @@ struct OpenModel {
 // projector ("mmproj") beside it; or the two files with a comma between them. Says in one sentence what is missing or
 // not supported.
 Result<OpenModel> open_model(const Path& path);
+// As its folder or file is called; in the hub's cache, whose folders are called after commits, as the model is:
+// models--OWNER--NAME/snapshots/COMMIT.
+std::string name_of(const Path& path);
 // The tokenizer alone. Needs no weights, and no projector.
 Result<text::Tokenizer> load_tokenizer(const Path& path);
 

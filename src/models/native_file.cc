@@ -4,6 +4,7 @@
 #include <set>
 
 #include "formats/native_writer.h"
+#include "models/settings_files.h"
 
 namespace onsight::models {
 namespace {
@@ -13,21 +14,6 @@ using compute::DType;
 using compute::PackedMatrix;
 using compute::Tensor;
 using formats::NativeEntry;
-
-// Whatever a folder may hold that some reader of settings asks for.
-constexpr std::string_view kSettings[] = {
-    "config.json",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "processor_config.json",
-    "chat_template.json",
-    "chat_template.jinja",
-    "special_tokens_map.json",
-    "additional_chat_templates/default.jinja",
-};
-constexpr uint64_t kMaxSettingsBytes = uint64_t{1} << 30;
 
 struct Row {
   const TensorSpec* spec;
@@ -88,6 +74,19 @@ std::string name_of(const std::optional<compute::WeightFormat>& format) {
   return format ? std::string(to_string(*format)) : "none";
 }
 
+// Of the source's number formats the commonest is named once, the others with their tensors: what was widened can be
+// given back as it was.
+void add_source_formats(const std::vector<Row>& rows, std::map<std::string, std::string>& metadata) {
+  std::map<DType, int> counts;
+  for (const Row& row : rows) ++counts[row.stored->dtype];
+  const auto less = [](const auto& a, const auto& b) { return a.second < b.second; };
+  const DType commonest = std::max_element(counts.begin(), counts.end(), less)->first;
+  metadata.emplace(formats::kNativeSourceFormat, compute::info(commonest).name);
+  for (const Row& row : rows)
+    if (row.stored->dtype != commonest)
+      metadata.emplace(formats::native_source_format(row.spec->name), compute::info(row.stored->dtype).name);
+}
+
 }  // namespace
 
 Status write_native(const FileSource& files, const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
@@ -101,23 +100,22 @@ Status write_native(const FileSource& files, const formats::Checkpoint& checkpoi
     total += row.entry.bytes();
   }
   std::vector<std::string> settings;
-  for (std::string_view name : kSettings) {
+  for (std::string_view name : kSettingsFiles) {
     if (!files.has(name)) continue;
     TRY(std::string bytes, files.read(name, kMaxSettingsBytes));
     entries.push_back({.name = formats::native_file_name(name), .shape = {static_cast<int64_t>(bytes.size())}});
     settings.push_back(std::move(bytes));
   }
-  std::error_code ignored;
-  const Path canonical = std::filesystem::weakly_canonical(files.where(), ignored);
-  const std::map<std::string, std::string> metadata = {
+  std::map<std::string, std::string> metadata = {
       {"architecture", facts.architecture},
       {"calibrated", corrections.empty() ? "no" : "vision"},
       {"parameters", std::to_string(facts.parameters)},
       {"program", conversion.program},
       {"quantisation.text", name_of(conversion.formats.text)},
       {"quantisation.vision", name_of(conversion.formats.vision)},
-      {"source", (canonical.has_filename() ? canonical : canonical.parent_path()).filename().string()},
+      {"source", name_of(Path(files.where()))},
   };
+  add_source_formats(rows, metadata);
   const auto go_on = [&]() -> Status {
     if (!conversion.progress || conversion.progress(done, total)) return {};
     return make_error(ErrorCode::kInterrupted, "interrupted");

@@ -26,17 +26,8 @@ Status expect_folder(const Path& folder) {
 }
 
 Result<const ModelDef*> find_model(const FileSource& files) {
-  TRY(Json config, load_json(files, "config.json"));
-  for (const ModelDef* def : kModels)
-    if (def->matches(config)) return def;
-  std::string found = "nothing";
-  if (config.is_object() && config.contains("architectures")) {
-    found = config["architectures"].dump();
-  } else if (config.is_object() && config.contains("model_type")) {
-    found = config["model_type"].dump();
-  }
-  return bad_input("{}: architecture {} is not supported, expected one of {}", files.place("config.json"),
-                   found.size() > 200 ? found.substr(0, 200) + "…" : found, supported());
+  TRY(const Json config, load_json(files, "config.json"));
+  return models::find_model(config, files.place("config.json"));
 }
 
 bool is_native_file(const Path& path) {
@@ -80,6 +71,19 @@ Result<OpenModel> open_gguf(std::vector<Path> files) {
 
 std::span<const ModelDef* const> registry() { return kModels; }
 
+Result<const ModelDef*> find_model(const Json& config, std::string_view where) {
+  for (const ModelDef* def : kModels)
+    if (def->matches(config)) return def;
+  std::string found = "nothing";
+  if (config.is_object() && config.contains("architectures")) {
+    found = config["architectures"].dump();
+  } else if (config.is_object() && config.contains("model_type")) {
+    found = config["model_type"].dump();
+  }
+  return bad_input("{}: architecture {} is not supported, expected one of {}", where,
+                   found.size() > 200 ? found.substr(0, 200) + "…" : found, supported());
+}
+
 Result<OpenModel> open_model(const Path& path) {
   TRY(std::vector<Path> files, find_gguf_files(path));
   if (!files.empty()) return open_gguf(std::move(files));
@@ -93,6 +97,17 @@ Result<OpenModel> open_model(const Path& path) {
   TRY(out.def, find_model(path));
   TRY(out.checkpoint, formats::Checkpoint::open_safetensors(path));
   return out;
+}
+
+std::string name_of(const Path& path) {
+  std::error_code error;
+  const Path canonical = std::filesystem::weakly_canonical(path, error);
+  const Path folder = canonical.has_filename() ? canonical : canonical.parent_path();
+  const std::string repository = folder.parent_path().parent_path().filename().string();
+  const size_t name = repository.rfind("--");
+  if (folder.parent_path().filename() == "snapshots" && repository.starts_with("models--") && name > 6)
+    return repository.substr(name + 2);
+  return folder.filename().string();
 }
 
 Result<text::Tokenizer> load_tokenizer(const Path& path) {

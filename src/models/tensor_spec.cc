@@ -23,6 +23,24 @@ bool is_table_of(std::span<const TensorSpec> specs, std::string_view name) {
 
 }  // namespace
 
+int64_t TensorSpec::row_in_gguf(int64_t row) const {
+  if (rotary_heads == 0) return row;
+  const int64_t half = shape[0] / rotary_heads / 2, which = row / (2 * half), part = row / half % 2;
+  return which * 2 * half + 2 * (row % half) + part;
+}
+
+int64_t TensorSpec::row_of_gguf(int64_t row) const {
+  if (rotary_heads == 0) return row;
+  const int64_t half = shape[0] / rotary_heads / 2, which = row / (2 * half), within = row % (2 * half);
+  return which * 2 * half + within % 2 * half + within / 2;
+}
+
+const void* TensorSpec::handle() const {
+  if (const auto* matrix = std::get_if<PackedMatrix*>(&target)) return *matrix;
+  if (const auto* buffer = std::get_if<Buffer*>(&target)) return (*buffer)->data();
+  return std::get<Tensor*>(target)->data;
+}
+
 Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs, std::string_view where,
                      bool (*ignored)(std::string_view name)) {
   std::set<std::string_view> known;
@@ -66,13 +84,11 @@ compute::WeightFormat loaded_format(const formats::Checkpoint& checkpoint, const
 Tensor with_halves_apart(const formats::Checkpoint& checkpoint, const TensorSpec& spec, Buffer& copy) {
   Tensor source = *checkpoint.find(spec.name_in(checkpoint));
   if (spec.rotary_heads == 0 || checkpoint.gguf().empty()) return source;
-  const int64_t rows = source.shape[0], row_bytes = source.bytes() / rows, half = rows / spec.rotary_heads / 2;
+  const int64_t rows = source.shape[0], row_bytes = source.bytes() / rows;
   copy = Buffer(static_cast<size_t>(source.bytes()));
-  for (int64_t row = 0; row < rows; ++row) {
-    const int64_t head = row / (2 * half), part = row / half % 2, i = row % half;
-    std::memcpy(copy.data() + row * row_bytes, source.data + (head * 2 * half + 2 * i + part) * row_bytes,
+  for (int64_t row = 0; row < rows; ++row)
+    std::memcpy(copy.data() + row * row_bytes, source.data + spec.row_in_gguf(row) * row_bytes,
                 static_cast<size_t>(row_bytes));
-  }
   source.data = copy.data();
   return source;
 }
@@ -112,6 +128,18 @@ void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorS
     } else {
       *std::get<Tensor*>(spec.target) = source;
     }
+  }
+}
+
+void shape_tensors(std::span<const TensorSpec> specs) {
+  for (const TensorSpec& spec : specs) {
+    const int64_t elements = spec.shape.elements(), rows = spec.shape[0];
+    if (auto* matrix = std::get_if<PackedMatrix*>(&spec.target))
+      **matrix = PackedMatrix::view(compute::WeightFormat::kF32, rows, elements / rows, nullptr);
+    else if (auto* buffer = std::get_if<Buffer*>(&spec.target))
+      **buffer = Buffer(static_cast<size_t>(elements) * sizeof(float));
+    else  // nobody reads them; the address tells one table from another
+      *std::get<Tensor*>(spec.target) = {compute::DType::kF32, spec.shape, reinterpret_cast<const std::byte*>(&spec)};
   }
 }
 

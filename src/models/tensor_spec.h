@@ -24,6 +24,9 @@ struct TensorSpec {
   std::string gguf_name = {};  // in a GGUF file
   // Rows that RoPE turns, of so many heads: GGUF files have those of a head's two halves in turns, (0, h, 1, h + 1, …).
   int64_t rotary_heads = 0;
+  // Where a row of the Hugging Face checkpoint stands in a GGUF file, and the other way.
+  int64_t row_in_gguf(int64_t row) const;
+  int64_t row_of_gguf(int64_t row) const;
 
   const std::string& name_in(const formats::Checkpoint& checkpoint) const {
     return checkpoint.gguf().empty() ? name : gguf_name;
@@ -36,6 +39,8 @@ struct TensorSpec {
   std::shared_ptr<const std::vector<float>> evening = nullptr;
   bool head = false;  // gives the logits; in 4 bits it would lose more than it saves
   bool quantisable() const { return std::holds_alternative<compute::PackedMatrix*>(target); }
+  // What an op of a graph holds of a target that has its shape: the matrix, or where the numbers are.
+  const void* handle() const;
 };
 
 // Checks that every row is there with its shape and a weight format, and that nothing else is, but for names that
@@ -67,5 +72,7 @@ int64_t loaded_bytes(const formats::Checkpoint& checkpoint, const TensorSpec& sp
 // that it holds as a matrix only stays empty.
 void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
                   const WeightFormats& formats, ThreadPool& pool);
+// Gives every target its shape and no numbers: for a network that is written down and never run.
+void shape_tensors(std::span<const TensorSpec> specs);
 
 }  // namespace onsight::models

@@ -1,6 +1,5 @@
 #include "net/connection.h"
 
-#include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 
 #include "net/sse.h"
@@ -9,7 +8,6 @@ namespace onsight::net {
 namespace {
 
 namespace asio = boost::asio;
-using asio::ip::tcp;
 using ErrorOf = boost::system::error_code;
 
 constexpr size_t kReadAhead = 64 << 10;                  // of requests behind the one that is answered
@@ -73,37 +71,50 @@ class ConnectionExchange : public Exchange {
 
 }  // namespace
 
-Connection::Connection(std::shared_ptr<asio::io_context> io, tcp::socket socket, Host& host)
+Connection::Connection(std::shared_ptr<asio::io_context> io, std::unique_ptr<Stream> stream, std::string peer,
+                       Host& host)
     : io_(std::move(io)),
-      socket_(std::move(socket)),
+      stream_(std::move(stream)),
       deadline_(*io_),
       time_limit_(*io_),
       host_(host),
-      reader_(host.options().reader) {
-  ErrorOf ignored;
-  socket_.set_option(tcp::no_delay(true), ignored);
-  const auto peer = socket_.remote_endpoint(ignored);
-  peer_ = ignored ? "unknown" : peer.address().to_string();
-}
+      peer_(std::move(peer)),
+      reader_(host.options().reader) {}
 
 void Connection::start() {
-  arm(host_.options().head_time);
-  read();
+  open([this] {
+    phase_ = Phase::kIdle;
+    arm(host_.options().head_time);
+    read();
+  });
 }
 
-void Connection::refuse(int status, const std::string& message) { fail(status, message); }
+void Connection::refuse(int status, const std::string& message) {
+  open([this, status, message] { fail(status, message); });
+}
+
+// `next` runs if the client can be spoken to; no later than close(), of which `this` is sure.
+void Connection::open(std::function<void()> next) {
+  arm(host_.options().head_time);
+  stream_->open([self = shared_from_this(), next = std::move(next)](Stream::Opened opened) {
+    if (self->phase_ == Phase::kClosed) return;
+    if (opened == Stream::Opened::kNo) return self->close();
+    if (opened == Stream::Opened::kPlain) return self->fail(400, "the connection: expected TLS, as https:// has it");
+    next();
+  });
+}
 
 void Connection::drain() {
   draining_ = true;
   keep_alive_ = false;
-  if (phase_ == Phase::kIdle) close();
+  if (phase_ == Phase::kIdle || phase_ == Phase::kOpening) close();
 }
 
 void Connection::read() {
   if (reading_ || phase_ == Phase::kClosed) return;
   if (phase_ == Phase::kAnswering && in_.size() >= kReadAhead) return;
   reading_ = true;
-  socket_.async_read_some(asio::buffer(chunk_), [self = shared_from_this()](const ErrorOf& error, size_t bytes) {
+  stream_->read_some(chunk_.data(), chunk_.size(), [self = shared_from_this()](const ErrorOf& error, size_t bytes) {
     self->reading_ = false;
     if (!error) return self->on_read(bytes);
     if (error == asio::error::operation_aborted) return;
@@ -155,6 +166,8 @@ void Connection::consume() {
         begin_answer();
         HttpRequest request = reader_.take();
         request.peer = peer_;
+        // As a proxy in front would say it: uploads are answered with URLs of this server.
+        if (stream_->secure()) request.headers.set("X-Forwarded-Proto", "https");
         request.lease = std::move(lease_);
         host_.dispatch(std::move(request), std::make_shared<ConnectionExchange>(io_, weak_from_this(), exchange_));
         return;
@@ -284,17 +297,17 @@ void Connection::write_some() {
   }
   writing_ = true;
   if (phase_ == Phase::kAnswering) arm(host_.options().write_time);
-  socket_.async_write_some(asio::buffer(sending_.data() + sent_, sending_.size() - sent_),
-                           [self = shared_from_this()](const ErrorOf& error, size_t bytes) {
-                             self->writing_ = false;
-                             if (error) {
-                               self->tell_gone(Gone::kClient);
-                               return self->close();
-                             }
-                             self->sent_ += bytes;
-                             if (self->sent_ < self->sending_.size() || !self->out_.empty()) return self->write_some();
-                             self->on_all_sent();
-                           });
+  stream_->write_some(std::string_view(sending_).substr(sent_),
+                      [self = shared_from_this()](const ErrorOf& error, size_t bytes) {
+                        self->writing_ = false;
+                        if (error) {
+                          self->tell_gone(Gone::kClient);
+                          return self->close();
+                        }
+                        self->sent_ += bytes;
+                        if (self->sent_ < self->sending_.size() || !self->out_.empty()) return self->write_some();
+                        self->on_all_sent();
+                      });
 }
 
 void Connection::on_all_sent() {
@@ -325,8 +338,7 @@ void Connection::linger() {
   time_limit_.cancel();
   gone_callbacks_.clear();
   in_.clear();
-  ErrorOf ignored;
-  socket_.shutdown(tcp::socket::shutdown_send, ignored);
+  stream_->end_sending(shared_from_this());
   arm(kLingerTime);
   read();
 }
@@ -352,6 +364,7 @@ void Connection::on_deadline() {
       if (!writing_) return;
       tell_gone(Gone::kClient);
       return close();
+    case Phase::kOpening:
     case Phase::kIdle:
     case Phase::kLingering:
       return close();
@@ -366,8 +379,7 @@ void Connection::close() {
   gone_callbacks_.clear();
   deadline_.cancel();
   time_limit_.cancel();
-  ErrorOf ignored;
-  socket_.close(ignored);
+  stream_->close();
   host_.closed(shared_from_this());
 }
 

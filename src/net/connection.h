@@ -3,7 +3,6 @@
 
 #include <array>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <optional>
 #include <string>
@@ -12,6 +11,7 @@
 #include "net/http.h"
 #include "net/request_reader.h"
 #include "net/server.h"
+#include "net/stream.h"
 
 namespace onsight::net {
 
@@ -31,7 +31,7 @@ class Host {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<boost::asio::io_context> io, boost::asio::ip::tcp::socket socket, Host& host);
+  Connection(std::shared_ptr<boost::asio::io_context> io, std::unique_ptr<Stream> stream, std::string peer, Host& host);
 
   void start();
   void refuse(int status, const std::string& message);  // in place of start()
@@ -49,8 +49,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void end_after(uint64_t exchange, std::chrono::milliseconds time);
 
  private:
-  enum class Phase { kIdle, kHead, kBody, kAnswering, kLingering, kClosed };
+  enum class Phase { kOpening, kIdle, kHead, kBody, kAnswering, kLingering, kClosed };
 
+  void open(std::function<void()> next);
   void read();
   void on_read(size_t bytes);
   void consume();
@@ -68,12 +69,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool current(uint64_t exchange) const { return phase_ == Phase::kAnswering && exchange == exchange_ && !finished_; }
 
   std::shared_ptr<boost::asio::io_context> io_;
-  boost::asio::ip::tcp::socket socket_;
+  std::unique_ptr<Stream> stream_;
   boost::asio::steady_timer deadline_, time_limit_;
   Host& host_;
   std::string peer_;
 
-  Phase phase_ = Phase::kIdle;
+  Phase phase_ = Phase::kOpening;
   std::array<char, 16 << 10> chunk_{};
   std::string in_;  // read, and not yet understood
   bool reading_ = false, draining_ = false;

@@ -166,9 +166,14 @@ bool allows_host(const FetchPolicy& policy, std::string_view host, int port) {
   return false;
 }
 
-Result<std::string> fetch(const std::string& url, const FetchPolicy& policy, std::string_view where) {
+Status ready_to_fetch() {
   static const CURLcode kReady = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (kReady != CURLE_OK) return make_error(ErrorCode::kIo, "{}: libcurl cannot be used", where);
+  if (kReady != CURLE_OK) return make_error(ErrorCode::kIo, "libcurl cannot be used");
+  return {};
+}
+
+Result<std::string> fetch(const std::string& url, const FetchPolicy& policy, std::string_view where) {
+  TRY_STATUS(ready_to_fetch());
   const auto end = std::chrono::steady_clock::now() + policy.time;
   std::string now = url;
   for (int i = 0; i <= kRedirects; ++i) {

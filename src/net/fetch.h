@@ -29,6 +29,9 @@ bool is_web_url(std::string_view url);  // http: or https:
 // Follows a redirect to a host that is allowed too. `where` is the place in the request, for errors.
 Result<std::string> fetch(const std::string& url, const FetchPolicy& policy, std::string_view where);
 
+// Prepares libcurl, once.
+Status ready_to_fetch();
+
 // Not of this machine, its networks, or any that has a special purpose.
 bool is_public(const sockaddr& address);
 

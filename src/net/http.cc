@@ -19,6 +19,11 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
+void Headers::set(std::string_view name, std::string value) {
+  std::erase_if(fields, [&](const auto& field) { return equal_ignoring_case(field.first, name); });
+  add(std::string(name), std::move(value));
+}
+
 const std::string* Headers::find(std::string_view name) const {
   for (const auto& [key, value] : fields)
     if (equal_ignoring_case(key, name)) return &value;

@@ -21,6 +21,7 @@ struct Headers {
   Headers() = default;
   Headers(std::initializer_list<std::pair<std::string, std::string>> list) : fields(list) {}
   void add(std::string name, std::string value) { fields.emplace_back(std::move(name), std::move(value)); }
+  void set(std::string_view name, std::string value);  // in place of all of that name
   // The first of that name, whatever its case; null without one.
   const std::string* find(std::string_view name) const;
   std::string_view get(std::string_view name) const;  // empty without one

@@ -122,7 +122,12 @@ class AsioServer : public Server, public Host {
   void welcome(tcp::socket socket) {
     const int others = static_cast<int>(connections_.size());
     if (others >= options_.max_connections + kRefusedAtOnce) return;
-    auto connection = std::make_shared<Connection>(io_, std::move(socket), *this);
+    ErrorOf ignored;
+    socket.set_option(tcp::no_delay(true), ignored);
+    const auto endpoint = socket.remote_endpoint(ignored);
+    std::string peer = ignored ? "unknown" : endpoint.address().to_string();
+    auto stream = options_.tls ? make_stream(std::move(socket), options_.tls) : make_stream(std::move(socket));
+    auto connection = std::make_shared<Connection>(io_, std::move(stream), std::move(peer), *this);
     connections_.insert(connection);
     count_ = static_cast<int>(connections_.size());
     if (others < options_.max_connections)

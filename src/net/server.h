@@ -15,17 +15,20 @@
 #include "base/result.h"
 #include "net/http.h"
 #include "net/request_reader.h"
+#include "net/tls.h"
 
 namespace onsight::net {
 
 struct ServerOptions {
-  std::string host = "127.0.0.1";  // an address, or "localhost"
-  uint16_t port = 0;               // 0: any that is free
+  std::string host = "127.0.0.1";       // an address, or "localhost"
+  uint16_t port = 0;                    // 0: any that is free
+  std::shared_ptr<const Tls> tls = {};  // null: HTTP without it
   int handler_threads = 4;
   int max_connections = 1000;  // more are answered 503
   ReaderLimits reader = {};
   uint64_t all_body_bytes = 512 << 20;  // of requests being read and handled together; one more is 503
-  // For the whole head and the whole body of a request: longer is 408. A connection without a request is closed.
+  // For the whole head and the whole body of a request: longer is 408. A connection without a request is closed, and
+  // one on which TLS is not agreed on within head_time.
   std::chrono::milliseconds head_time{10'000}, body_time{60'000}, idle_time{60'000};
   std::chrono::milliseconds write_time{30'000};  // without a byte of an answer taken, the connection is dropped
   std::chrono::milliseconds ping_time{15'000};   // without an event on a stream of events, a comment is sent

@@ -2,24 +2,14 @@
 
 #include <cmath>
 
+#include "base/json.h"
+
 namespace onsight::server {
-namespace {
-constexpr int kMaxDepth = 256;
-}  // namespace
 
 std::string to_text(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Result<Json> parse_body(std::string_view body) {
-  int deepest = 0;
-  Json out = Json::parse(
-      body.begin(), body.end(),
-      [&](int depth, Json::parse_event_t, Json&) {
-        deepest = std::max(deepest, depth);
-        return depth <= kMaxDepth;  // deeper values are dropped here and the body is refused below
-      },
-      /*allow_exceptions=*/false);
-  if (deepest > kMaxDepth) return bad_input("the body: expected JSON of at most {} levels", kMaxDepth);
-  if (out.is_discarded()) return bad_input("the body: expected valid JSON");
+  TRY(Json out, parse_json_as<Json>(body, "the body"));
   if (!out.is_object()) return bad_input("the body: expected a JSON object, found {}", out.type_name());
   return out;
 }

@@ -238,8 +238,13 @@ class DiskStore : public FileStore {
   }
 
   Result<std::string> read(const std::string& name, int64_t max_bytes) override {
+    TRY(const Path file, path(name));
+    return read_file(file, static_cast<uint64_t>(max_bytes));
+  }
+
+  Result<Path> path(const std::string& name) override {
     if (!find(name)) return bad_input("files/{}: expected a file that was uploaded", name);
-    return read_file(data_path(name), static_cast<uint64_t>(max_bytes));
+    return data_path(name);
   }
 
   void sweep() override {

@@ -70,6 +70,8 @@ class FileStore {
   virtual std::vector<File> list() = 0;  // the oldest first
   virtual bool remove(const std::string& name) = 0;
   virtual Result<std::string> read(const std::string& name, int64_t max_bytes) = 0;
+  // Where its bytes lie; who has the file open keeps them, whatever becomes of the name.
+  virtual Result<Path> path(const std::string& name) = 0;
 
   // Removes what has expired; done before all of the above too, and each minute.
   virtual void sweep() = 0;

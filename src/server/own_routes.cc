@@ -89,6 +89,12 @@ std::string metrics_text(Service& service) {
                      number(now.reused_tokens));
   out += metric_text("onsight_completion_tokens_total", "counter", "Tokens of answers.", number(now.completion_tokens));
   out += metric_text("onsight_tiles_total", "counter", "Tiles of pictures that were read.", number(now.tiles));
+  const PictureCache::Counts pictures = service.pictures();
+  out +=
+      metric_text("onsight_pictures_decoded_total", "counter", "Pictures that were decoded.", number(pictures.decoded));
+  out += metric_text("onsight_pictures_reused_total", "counter", "Pictures that had been decoded already.",
+                     number(pictures.reused));
+  out += metric_text("onsight_pictures_bytes", "gauge", "Decoded pictures that are kept.", number(pictures.bytes));
   out += metric_text("onsight_memory_bytes", "gauge", "Keys, values and features in memory.", number(now.memory_bytes));
   out += metric_text("onsight_memory_limit_bytes", "gauge", "The most that they may take.",
                      number(now.memory_limit_bytes));

@@ -137,7 +137,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
 }  // namespace
 
 Service::Service(engine::Engine& engine, ServiceOptions options)
-    : engine_(engine), options_(std::move(options)), started_(now_seconds()) {}
+    : engine_(engine), options_(std::move(options)), started_(now_seconds()), pictures_(options_.picture_bytes) {}
 
 bool Service::serves(std::string_view model) const {
   return std::find(options_.names.begin(), options_.names.end(), model) != options_.names.end();
@@ -147,8 +147,8 @@ Result<Picture> Service::picture(std::string_view bytes, std::string_view where)
   if (static_cast<int64_t>(bytes.size()) > options_.max_image_bytes)
     return bad_input("{}: expected a picture of at most {} bytes, found {}", where, options_.max_image_bytes,
                      bytes.size());
-  TRY(media::Image image, media::decode_image(bytes, where, {.max_pixels = options_.max_image_pixels}));
-  return std::make_shared<const media::Image>(std::move(image));
+  return pictures_.get(bytes,
+                       [&] { return media::decode_image(bytes, where, {.max_pixels = options_.max_image_pixels}); });
 }
 
 Result<Picture> Service::picture_of_base64(std::string_view text, std::string_view where) const {
@@ -156,23 +156,42 @@ Result<Picture> Service::picture_of_base64(std::string_view text, std::string_vi
   return picture(bytes, where);
 }
 
-Result<Picture> Service::picture_of_url(std::string_view url, std::string_view where) const {
+Result<std::string> Service::bytes_of_url(std::string_view url, std::string_view what, std::string_view where) const {
   if (net::is_data_url(url)) {
-    TRY(const net::DataUrl data, net::parse_data_url(url, where));
-    return picture(data.bytes, where);
+    TRY(net::DataUrl data, net::parse_data_url(url, where));
+    return std::move(data.bytes);
   }
   if (!net::is_web_url(url)) return bad_input("{}: expected a data: URL", where);
   if (options_.fetch.hosts.empty())
-    return bad_input("{}: expected the picture itself, as a data: URL (this server fetches nothing)", where);
-  TRY(const std::string bytes, net::fetch(std::string(url), options_.fetch, where));
+    return bad_input("{}: expected the {} itself, as a data: URL (this server fetches nothing)", where, what);
+  return net::fetch(std::string(url), options_.fetch, where);
+}
+
+Result<Picture> Service::picture_of_url(std::string_view url, std::string_view where) const {
+  TRY(const std::string bytes, bytes_of_url(url, "picture", where));
   return picture(bytes, where);
+}
+
+Result<Video> Service::video(std::string bytes, std::string_view where) const {
+  return media::Video::open(std::move(bytes), std::string(where), {.max_pixels = options_.max_image_pixels});
+}
+
+Result<Video> Service::video_of_url(std::string_view url, std::string_view where) const {
+  TRY(std::string bytes, bytes_of_url(url, "video", where));
+  return video(std::move(bytes), where);
+}
+
+Result<Video> Service::video_of_file(const Path& file, std::string_view where) const {
+  return media::Video::open(file, {.max_pixels = options_.max_image_pixels}, std::string(where));
 }
 
 Status Service::check_pictures(const std::vector<engine::Message>& messages) const {
   int images = 0;
   for (const engine::Message& message : messages)
-    images += static_cast<int>(std::count_if(message.content.begin(), message.content.end(),
-                                             [](const engine::Part& part) { return part.image != nullptr; }));
+    images +=
+        static_cast<int>(std::count_if(message.content.begin(), message.content.end(), [](const engine::Part& part) {
+          return part.kind != engine::Part::Kind::kText;
+        }));
   if (images > options_.max_images)
     return bad_input("the pictures: expected at most {} in a request, found {}", options_.max_images, images);
   return {};
@@ -201,6 +220,7 @@ Outcome Service::answer(const std::shared_ptr<net::Exchange>& exchange, const st
     engine::Request& request = requests[i];
     const int choice = static_cast<int>(i);
     request.client = client;
+    request.draft = options_.draft;
     request.cancelled = batch->cancelled();
     const Status taken = engine_.submit(
         request, batch->callbacks(choice, request.logprobs >= 0), [this, batch, choice](Result<engine::Reply> reply) {

@@ -20,6 +20,7 @@
 #include "server/failure.h"
 #include "server/fields.h"
 #include "server/metrics.h"
+#include "server/picture_cache.h"
 
 namespace onsight::server {
 
@@ -31,15 +32,17 @@ struct ServiceOptions {
   int max_images = 16;                      // of a request
   int64_t max_image_bytes = 20 << 20;       // of a file
   int64_t max_image_pixels = 100'000'000;   // once decoded
+  int64_t picture_bytes = 256 << 20;        // of decoded pictures, kept for requests that bring them again
   int max_tokens = 4096;                    // of an answer; a request that asks for more gets these
   int default_tokens = 1024;                // of one that does not say
+  bool draft = true;                        // engine::Request::draft
   net::FetchPolicy fetch = {};              // of pictures that a request names by http(s) URLs
   std::chrono::milliseconds time_limit{0};  // for a request, its wait included; 0: none
   // That clients upload; null: none are taken.
   std::shared_ptr<FileStore> files;
 };
 
-using Picture = std::shared_ptr<const media::Image>;
+using Video = std::shared_ptr<const media::Video>;
 
 // What a dialect makes of the answers to one request: n of them, told apart by `choice`. Calls come one at a time, from
 // the engine's thread and others; they must not wait. Behind failed() there are no more.
@@ -68,11 +71,17 @@ class Service {
   int64_t started() const { return started_; }  // seconds since 1970
   Metrics& metrics() { return metrics_; }
   engine::Activity activity() const { return engine_.activity(); }
+  PictureCache::Counts pictures() const { return pictures_.counts(); }
 
   // `where` is the place in the request, for errors.
   Result<Picture> picture(std::string_view bytes, std::string_view where) const;
   Result<Picture> picture_of_base64(std::string_view text, std::string_view where) const;
   Result<Picture> picture_of_url(std::string_view url, std::string_view where) const;
+  // The same of videos. `bytes` and files are not read before an answer needs their frames.
+  Result<Video> video(std::string bytes, std::string_view where) const;
+  Result<Video> video_of_url(std::string_view url, std::string_view where) const;
+  Result<Video> video_of_file(const Path& file, std::string_view where) const;
+  // Videos count as pictures.
   Status check_pictures(const std::vector<engine::Message>& messages) const;
 
   // What an answer may take, of what a request asks for; 0: nothing is asked for.
@@ -86,11 +95,14 @@ class Service {
 
  private:
   Failure failure_of(const Error& error) const;
+  // The bytes that a data: URL holds, or, where that is allowed, a server has.
+  Result<std::string> bytes_of_url(std::string_view url, std::string_view what, std::string_view where) const;
 
   engine::Engine& engine_;
   ServiceOptions options_;
   int64_t started_;
   Metrics metrics_;
+  mutable PictureCache pictures_;
 };
 
 // A schema that allows every JSON object, and one of a request; `where` is for errors.

@@ -122,6 +122,11 @@ Result<ChatTemplate> ChatTemplate::load(const FileSource& files) {
   return parse(source.text, source.where, tokens.named);
 }
 
+Result<std::string> ChatTemplate::source(const FileSource& files) {
+  TRY(Source source, find_source(files));
+  return std::move(source.text);
+}
+
 Result<ChatTemplate> ChatTemplate::parse(std::string_view source, std::string_view where,
                                          const std::vector<std::pair<std::string, std::string>>& variables) {
   auto data = std::make_shared<Data>();

@@ -36,6 +36,8 @@ class ChatTemplate {
   // the order in which transformers' processor prefers them. A template with a construct that is not supported is
   // refused here, naming the construct.
   static Result<ChatTemplate> load(const FileSource& files);
+  // The text of the template that load() takes.
+  static Result<std::string> source(const FileSource& files);
   // `variables`: what the template knows beside the conversation, as bos_token and its text.
   static Result<ChatTemplate> parse(std::string_view source, std::string_view where,
                                     const std::vector<std::pair<std::string, std::string>>& variables = {});

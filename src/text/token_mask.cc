@@ -63,11 +63,18 @@ void TokenMask::walk(const Use& use) {
   }
 }
 
+// Without a question whether there is a token, whose answer no processor foresees: a node without one has a bit behind
+// the last token's.
 void TokenMask::allow(std::vector<uint64_t>& bits, size_t node) const {
-  for (const int32_t token : trie_->tokens_of(node)) bits[static_cast<size_t>(token) / 64] |= uint64_t{1} << token % 64;
+  const auto set = [&bits](int32_t token) { bits[static_cast<size_t>(token) / 64] |= uint64_t{1} << token % 64; };
+  set(trie_->nodes()[node].token);
+  if (trie_->tokens_of(node).size() > 1)
+    for (const int32_t token : trie_->tokens_of(node)) set(token);
 }
 
-void TokenMask::allow_end(std::vector<uint64_t>& bits) const {
+void TokenMask::finish(std::vector<uint64_t>& bits) const {
+  const auto behind = static_cast<size_t>(trie_->vocabulary_size());
+  bits[behind / 64] &= ~(uint64_t{1} << behind % 64);
   if (!complete()) return;
   for (const int32_t token : trie_->end_tokens())
     if (token >= 0 && token < trie_->vocabulary_size())
@@ -80,18 +87,19 @@ const TokenMask::Mask& TokenMask::mask_of_view() {
   if (!is_new) return mask;
   mask.bits.resize(narrow_.size());
   const int64_t here = automaton_.distance(state_);
+  int64_t farthest = here;  // of a token's end or of a place on the way there: to tell them apart would cost more
   walk([&](Automaton::State to, size_t node) {
-    if (trie_->tokens_of(node).empty()) return;
     allow(mask.bits, node);
-    mask.growth = std::max(mask.growth, automaton_.distance(to) - here);
+    farthest = std::max(farthest, automaton_.distance(to));
   });
-  allow_end(mask.bits);
+  mask.growth = farthest - here;
+  finish(mask.bits);
   return mask;
 }
 
 std::span<const uint64_t> TokenMask::allowed(int64_t left) {
   if (automaton_.size() > most_states_ || masks_.size() > kKeptMasks) forget();
-  narrow_.resize((static_cast<size_t>(trie_->vocabulary_size()) + 63) / 64);
+  narrow_.resize(static_cast<size_t>(trie_->vocabulary_size()) / 64 + 1);
   const Mask& mask = mask_of_view();
   // Each byte can be written as a token of its own.
   if (automaton_.distance(state_) + mask.growth < left) return mask.bits;
@@ -99,7 +107,7 @@ std::span<const uint64_t> TokenMask::allowed(int64_t left) {
   walk([&](Automaton::State to, size_t node) {
     if (!trie_->tokens_of(node).empty() && (automaton_.distance(to) < left || closing(to) < left)) allow(narrow_, node);
   });
-  allow_end(narrow_);
+  finish(narrow_);
   return narrow_;
 }
 

@@ -53,7 +53,8 @@ class TokenMask {
   template <class Use>
   void walk(const Use& use);
   void allow(std::vector<uint64_t>& bits, size_t node) const;
-  void allow_end(std::vector<uint64_t>& bits) const;
+  // The end, where the value is whole.
+  void finish(std::vector<uint64_t>& bits) const;
 
   std::shared_ptr<const ByteGrammar> grammar_;
   std::shared_ptr<const TokenTrie> trie_;

@@ -35,14 +35,16 @@ TokenTrie::TokenTrie(const Tokenizer& tokenizer, int32_t vocabulary_size, std::s
     close_to(static_cast<size_t>(common));
     for (size_t depth = static_cast<size_t>(common); depth < bytes.size(); ++depth) {
       open.push_back(nodes_.size());
-      nodes_.push_back(
-          {0, static_cast<int32_t>(tokens_.size()), static_cast<uint8_t>(depth), static_cast<uint8_t>(bytes[depth])});
+      nodes_.push_back({0, static_cast<int32_t>(tokens_.size()), vocabulary_size, static_cast<uint8_t>(depth),
+                        static_cast<uint8_t>(bytes[depth])});
     }
+    int32_t& first = nodes_[open.back()].token;
+    first = std::min(first, id);
     tokens_.push_back(id);
     last = bytes;
   }
   close_to(0);
-  nodes_.push_back({0, static_cast<int32_t>(tokens_.size()), 0, 0});
+  nodes_.push_back({0, static_cast<int32_t>(tokens_.size()), vocabulary_size, 0, 0});
 }
 
 }  // namespace onsight::text

@@ -24,6 +24,7 @@ class TokenTrie {
   struct Node {
     int32_t end;          // behind its last descendant
     int32_t first_token;  // its tokens are tokens()[first_token .. first_token of the next node)
+    int32_t token;        // the first of them; where there is none, vocabulary_size()
     uint8_t depth;        // of the byte: 0 is a token's first
     uint8_t byte;
   };

@@ -4,8 +4,10 @@ ONSIGHT_BINARY names the program (build/onsight), ONSIGHT_SCRIPTED the one with 
 """
 import json
 import os
+import re
 import shutil
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,28 @@ def refused(done, code, *words):
 @pytest.fixture(name="refused")
 def refused_fixture():
     return refused
+
+
+@pytest.fixture
+def server(onsight):
+    """server("--no-draft", …)("/v1/estimate", body) -> the answer's JSON, of the model that ships; without a body GET, as text."""
+    started = []
+
+    def start(*arguments):
+        process = onsight.start("serve", "--model", NANO, "--port", 0, "--name", "nano", *arguments, stdout=subprocess.DEVNULL)
+        started.append(process)
+        line = process.stderr.readline().decode()
+        address = re.search(r"at (http://\S+)\n", line)
+        assert address, line + process.stderr.read().decode()
+
+        def ask(path, body=None):
+            request = urllib.request.Request(address.group(1) + path, body and json.dumps(body).encode(), {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=120) as reply:
+                return json.load(reply) if body else reply.read().decode()
+
+        return ask
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from conftest import ROOT
 from pictures import png
 
 
@@ -144,3 +145,37 @@ def test_a_line_without_end_is_an_ordinary_message(chat, scripted, model, tmp_pa
     log = tmp_path / "log"
     done = scripted("chat", "--model", model, input=b"tail", script={"log": str(log)})
     assert done.stdout == "Seen.\n" and "tail" in log.read_text()
+
+
+CLIPS = ROOT / "tests/data/video"
+
+
+def test_videos_go_with_the_next_message(chat, tmp_path):
+    clip = CLIPS / "walk.gif"
+    done, requests = chat(f"/video {clip}", "", f"/video {clip}", "again", arguments=["--fps", "2", "--video", CLIPS / "uneven.mkv"])
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    shown = turns(requests[0])[0][1]
+    assert len(shown) == 3 and all(part.startswith("<") and "fps 2" in part for part in shown[:2]) and shown[2] == "Describe this video."
+    assert turns(requests[1])[-1] == ("user", [shown[1], "again"])
+    # Kept by its path, with what of it was looked at.
+    file = tmp_path / "talk.json"
+    done, _ = chat(f"/video {clip}", "what?", f"/save {file}", arguments=["--fps", "2"])
+    assert done.returncode == 0
+    kept = json.loads(file.read_text())["messages"][0]["videos"]
+    assert kept == [{"path": str(clip), "bytes": clip.stat().st_size, "fps": 2, "max_frames": 0, "start": 0, "end": 0}]
+    _, requests = chat(f"/load {file}", "and then?")
+    assert turns(requests[0])[0] == ("user", [shown[1], "what?"]) and turns(requests[0])[-1] == ("user", ["and then?"])
+    file.write_text(file.read_text().replace(f'"bytes": {clip.stat().st_size}', '"bytes": 5'))
+    done, _ = chat(f"/load {file}")
+    assert "has changed" in done.stderr
+
+
+def test_a_conversation_shows_one_kind(chat, picture):
+    clip = CLIPS / "walk.gif"
+    done, requests = chat(f"/video {clip}", f"/image {picture}", "one", f"/image {picture}", "two", "/reset", f"/image {picture}", "three")
+    assert done.stderr.count("onsight: ") == 2 and "excludes pictures" in done.stderr and "pictures or videos, not both" in done.stderr
+    assert len(requests) == 2 and turns(requests[1])[-1] == ("user", ["<6x4>", "three"])
+    done, _ = chat("x", arguments=["--video", "-"])
+    assert done.returncode == 2 and "--video -" in done.stderr
+    done, _ = chat("x", arguments=["--start", "5", "--end", "2"])
+    assert done.returncode == 2 and "--end" in done.stderr

@@ -1,11 +1,14 @@
 """--json-schema: whatever the model says, and however soon it must end, what it writes parses and validates.
 
-The model that ships knows no JSON, so that nothing but the schema leads it. ONSIGHT_SCHEMAS sets how many random schemas are tried.
+The model that ships knows no JSON, so that nothing but the schema leads it. ONSIGHT_SCHEMAS sets how many random schemas are tried alone,
+ONSIGHT_SERVED_SCHEMAS how many together.
 """
+import concurrent.futures
 import json
 import os
 import random
 import re
+import urllib.error
 
 import jsonschema
 import pytest
@@ -41,8 +44,9 @@ TOTAL = {"type": "object", "properties": {"total": {"type": "number"}}, "require
 
 
 def test_answer_about_a_picture(ask):
-    done = ask(TOTAL, "--image", RECEIPT, "--json")
+    done = ask(TOTAL, "--image", RECEIPT, "--json", "--stats")
     assert done.returncode == 0, done.stderr
+    assert re.search(r"^schema +[\d.]+ ms, [\d.]+ % of the time after the prompt$", done.stderr, re.M), done.stderr
     reply = json.loads(done.stdout)
     assert reply["finish_reason"] == "stop"
     assert isinstance(validate(reply["text"], TOTAL)["total"], (int, float))
@@ -131,13 +135,18 @@ def random_schema(r, depth=3, references=()):
     return {"any": {}, "null": {"type": "null"}, "boolean": {"type": "boolean"}}[kind]
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("ONSIGHT_SCHEMAS", "25"))))
-def test_random_schemas(ask, refused, seed):
-    r = random.Random(seed)
+def random_document(r):
     schema = random_schema(r, references=("#/$defs/tree", "#"))
     tree = {"type": "object", "properties": {"left": {"$ref": "#/$defs/tree"}, "value": random_schema(r, 1)}}
     schema = {"$defs": {"tree": tree}, "properties": {"it": schema}, "required": ["it"], "type": "object"}
     jsonschema.Draft202012Validator.check_schema(schema)
+    return schema
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("ONSIGHT_SCHEMAS", "25"))))
+def test_random_schemas(ask, refused, seed):
+    r = random.Random(seed)
+    schema = random_document(r)
     message = refused(ask(schema, "--max-tokens", 1), 3, "shortest value")
     least = int(re.search(r"takes (\d+) tokens", message)[1])
     for tokens, temperature in ((least, 0), (least + r.randint(1, 60), 1), (400, 0), (300, r.choice([0.5, 3]))):
@@ -146,3 +155,28 @@ def test_random_schemas(ask, refused, seed):
         reply = json.loads(done.stdout)
         assert reply["finish_reason"] == "stop"
         validate(reply["text"], schema)
+
+
+def test_random_schemas_many_at_once(server):
+    """Answers under schemas of their own, written in the same passes."""
+    ask, count = server(), int(os.environ.get("ONSIGHT_SERVED_SCHEMAS", "200"))
+
+    def one(seed):
+        r = random.Random(10_000 + seed)
+        schema = random_document(r)
+        body = {"model": "nano", "messages": [{"role": "user", "content": "Tell all."}], "temperature": r.choice([0, 1, 2]), "seed": seed, "n": r.choice([1, 1, 3]),
+                "response_format": {"type": "json_schema", "json_schema": {"name": "it", "schema": schema}}}  # fmt: skip
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            ask("/v1/chat/completions", {**body, "max_tokens": 1})
+        least = int(re.search(r"takes (\d+) tokens", json.load(refusal.value)["error"]["message"])[1])
+        for tokens in (least, least + r.randint(1, 150)):
+            for choice in ask("/v1/chat/completions", {**body, "max_tokens": tokens})["choices"]:
+                assert choice["finish_reason"] == "stop", (seed, choice)
+                try:
+                    validate(choice["message"]["content"], schema)
+                except (ValueError, jsonschema.ValidationError) as error:
+                    raise AssertionError(f"seed {seed}, {tokens} tokens: {schema} allows {choice['message']['content']!r}") from error
+
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(one, seed) for seed in range(count)]:
+            done.result()

@@ -5,7 +5,7 @@ import pytest
 
 from conftest import ROOT
 
-VERBS = ["ask", "chat", "trace", "tokenize", "inspect", "bench"]
+VERBS = ["ask", "chat", "read", "describe", "serve", "convert", "trace", "tokenize", "inspect", "bench"]
 
 
 def test_help_names_every_verb_and_exit_code(onsight):

@@ -66,3 +66,13 @@ def test_errors(client, server):
         openai.OpenAI(base_url=server + "/v1", api_key="wrong").models.list()
     with pytest.raises(openai.NotFoundError):
         client.embeddings.create(model=MODEL, input="Hi")
+
+
+def test_video(client):
+    clip = base64.b64encode((RECEIPT.parents[1] / "tests" / "data" / "video" / "b-frames.mp4").read_bytes()).decode()
+    part = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64," + clip}}
+    messages = [{"role": "user", "content": [part, {"type": "text", "text": "What colour is the square?"}]}]
+    reply = client.chat.completions.create(model=MODEL, messages=messages, max_tokens=16)
+    fewer = client.chat.completions.create(model=MODEL, messages=messages, max_tokens=16, extra_body={"mm_processor_kwargs": {"num_frames": 2}})
+    assert reply.choices[0].finish_reason in ("stop", "length")
+    assert reply.usage.prompt_tokens > fewer.usage.prompt_tokens + 2 * 144

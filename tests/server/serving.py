@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+import threading
 import time
 
 HI = {"model": "nano", "messages": [{"role": "user", "content": "Hi"}]}
@@ -38,18 +39,27 @@ class Reply:
 
 
 class Server:
-    def __init__(self, process):
-        self.process = process
+    def __init__(self, process, tls=None):
+        """tls: the ssl.SSLContext of its clients, if it speaks HTTPS."""
+        self.process, self.tls = process, tls
         self.line = process.stderr.readline().decode()
-        found = re.fullmatch(r"onsight: serving (\S+) at http://(\S+):(\d+)\n", self.line)
+        found = re.fullmatch(r"onsight: serving (\S+) at (https?)://(\S+):(\d+)\n", self.line)
         assert found, self.line + process.stderr.read().decode()
-        self.host, self.port = found.group(2).strip("[]"), int(found.group(3))
+        assert (found.group(2) == "https") == bool(tls), self.line
+        self.host, self.port = found.group(3).strip("[]"), int(found.group(4))
 
     def connect(self, timeout=20):
+        if self.tls:
+            return http.client.HTTPSConnection(self.host, self.port, timeout=timeout, context=self.tls)
         return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
 
-    def socket(self, timeout=20):
+    def plain_socket(self, timeout=20):
         return socket.create_connection((self.host, self.port), timeout=timeout)
+
+    def socket(self, timeout=20):
+        s = self.plain_socket(timeout)
+        # An end that TLS does not announce is an error of the test.
+        return self.tls.wrap_socket(s, server_hostname=self.host, suppress_ragged_eofs=False) if self.tls else s
 
     def ask(self, method, path, body=None, headers=None):
         connection = self.connect()
@@ -104,3 +114,49 @@ class Server:
         self.process.send_signal(how)
         self.process.wait(timeout)
         return self.process.returncode
+
+
+MANY = {"pieces": ["a", "b", "c", "d"] * 5, "delay_ms": 1}
+
+
+def stream_at_once(server, clients):
+    """So many clients at the same time of a server with the script MANY; each must get its whole answer."""
+    wrong = []
+
+    def client():
+        events = server.chat(stream=True).events()
+        text = "".join(e["choices"][0]["delta"].get("content", "") for e in events[:-1])
+        if text != "abcd" * 5 or events[-1] != "[DONE]":
+            wrong.append(text)
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong and not any(thread.is_alive() for thread in threads)
+
+
+# Long enough that nothing ends by itself while a test looks.
+ENDLESS = {"pieces": ["a"], "repeat": 100_000, "delay_ms": 2}
+LONG = {"pieces": ["a" * 10_000], "repeat": 4000, "delay_ms": 0}
+
+
+def read_nothing(server):
+    """A client of a server with the script LONG that asks and reads no answer: it is dropped."""
+    body = json.dumps({**HI, "stream": True, "max_tokens": 4000}).encode()
+    with server.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        server.wait_until(lambda: server.metric("onsight_requests_total") == 1 and server.metric("onsight_requests_active") == 0)
+        # It was cancelled, long before its end.
+        assert server.metric("onsight_token_gap_seconds_count") < 2000
+
+
+def streams_but_one(server, number):
+    """So many streams of a server with the script ENDLESS, one of which its client left: that one was cancelled."""
+    streams = [server.open_stream({"max_tokens": 4000}) for _ in range(number)]
+    server.wait_until(lambda: server.metric("onsight_requests_active") == number)
+    streams.pop().close()
+    server.wait_until(lambda: server.metric("onsight_requests_active") == number - 1, seconds=2)
+    return streams

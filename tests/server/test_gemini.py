@@ -10,24 +10,14 @@ import os
 import re
 import socket
 import stat
-import struct
 import subprocess
-import zlib
 from pathlib import Path
 
 import pytest
+from pictures import png
 
 ROOT = Path(__file__).resolve().parents[2]
 HELLO = {"contents": [{"parts": [{"text": "Hi"}]}]}
-
-
-def png(width, height):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = (b"\0" + b"\xc8\x1e\x1e" * width) * height
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) +
-            chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
 PICTURE = png(6, 4)
@@ -86,31 +76,11 @@ class Server:
 
 
 @pytest.fixture
-def serving(tmp_path):
+def serving(launch, tmp_path):
     """serving("--files", …, script={…}) -> Server, on a port of its own."""
-    binary = Path(os.environ.get("ONSIGHT_SCRIPTED", ROOT / "build" / "onsight_scripted")).resolve()
-    if not os.access(binary, os.X_OK):
-        pytest.exit(f"{binary} is not there: build it first, or set ONSIGHT_SCRIPTED", returncode=1)
-    model = tmp_path / "nano"
-    model.mkdir()
     log = tmp_path / "requests.jsonl"
-    started = []
-
-    def start(*arguments, script=None, **variables):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("ONSIGHT_")}
-        # A server that is killed leaves its files behind: here.
-        environment.update({"ONSIGHT_SCRIPT": json.dumps({"log": str(log), **(script or {})}), "TMPDIR": str(tmp_path),
-                            **variables})
-        process = subprocess.Popen([binary, "serve", "--model", model, "--port", "0", *map(str, arguments)],
-                                   env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        started.append(process)
-        return Server(process, log)
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stderr.close()
+    return lambda *arguments, script=None, **variables: Server(
+        launch(*arguments, script={"log": str(log), **(script or {})}, **variables), log)
 
 
 @pytest.fixture

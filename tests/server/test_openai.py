@@ -57,6 +57,15 @@ def test_what_reaches_the_engine(serve, tmp_path, picture):
     assert second["max_tokens"] == 4096
 
 
+def test_drafting_is_the_servers_choice(serve, tmp_path):
+    for arguments, draft in (((), True), (("--no-draft",), False)):
+        log = tmp_path / f"log{draft}"
+        server = serve(*arguments, script={"log": str(log)})
+        log.write_text("")
+        assert server.chat(n=2).status == 200
+        assert [json.loads(line)["draft"] for line in log.read_text().splitlines()] == [draft] * 2
+
+
 def test_choices_have_seeds_of_their_own(serve, tmp_path):
     log = tmp_path / "log"
     server = serve(script={"log": str(log), **SLOW})

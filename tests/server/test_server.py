@@ -4,13 +4,11 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 
-from serving import HI, data_url
+from pictures import png
+from serving import ENDLESS, HI, LONG, MANY, data_url, read_nothing, stream_at_once, streams_but_one
 
-# Long enough that nothing ends by itself while a test looks.
-ENDLESS = {"pieces": ["a"], "repeat": 100_000, "delay_ms": 2}
 
 
 def test_it_says_where_it_is(serve):
@@ -21,10 +19,7 @@ def test_it_says_where_it_is(serve):
 
 def test_a_client_that_leaves_frees_its_slot(serve):
     server = serve(script=ENDLESS)
-    streams = [server.open_stream({"max_tokens": 4000}) for _ in range(3)]
-    server.wait_until(lambda: server.metric("onsight_requests_active") == 3)
-    streams.pop().close()
-    server.wait_until(lambda: server.metric("onsight_requests_active") == 2, seconds=2)
+    streams = streams_but_one(server, 3)
     # Also one that waits for an answer in one piece.
     body = json.dumps({**HI, "max_tokens": 4000}).encode()
     waiting = server.socket()
@@ -38,21 +33,8 @@ def test_a_client_that_leaves_frees_its_slot(serve):
 
 
 def test_two_hundred_streams(serve):
-    server = serve(script={"pieces": ["a", "b", "c", "d"] * 5, "delay_ms": 1})
-    wrong = []
-
-    def client():
-        events = server.chat(stream=True).events()
-        text = "".join(e["choices"][0]["delta"].get("content", "") for e in events[:-1])
-        if text != "abcd" * 5 or events[-1] != "[DONE]":
-            wrong.append(text)
-
-    threads = [threading.Thread(target=client) for _ in range(200)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not wrong and not any(thread.is_alive() for thread in threads)
+    server = serve(script=MANY)
+    stream_at_once(server, 200)
     assert server.metric("onsight_requests_total") == 200
 
 
@@ -180,14 +162,7 @@ def test_too_many_connections(serve):
 
 
 def test_a_reader_too_slow_is_dropped(serve):
-    server = serve(script={"pieces": ["a" * 10_000], "repeat": 4000, "delay_ms": 0})
-    body = json.dumps({**HI, "stream": True, "max_tokens": 4000}).encode()
-    with server.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-        server.wait_until(lambda: server.metric("onsight_requests_total") == 1 and server.metric("onsight_requests_active") == 0)
-        # It was cancelled, long before its end.
-        assert server.metric("onsight_token_gap_seconds_count") < 2000
+    read_nothing(serve(script=LONG))
 
 
 def test_the_time_of_a_request_ends(serve):
@@ -277,6 +252,29 @@ def test_the_description_is_true(serve):
             assert reply.status != 200 or kind in operation["responses"]["200"]["content"], (path, kind)
         reply = server.ask("PATCH", concrete)
         assert reply.status == 405 and methods <= set(reply.headers["allow"].split(", ")), path
+
+
+def test_a_picture_is_decoded_once(serve, picture):
+    server = serve()
+    part = {"type": "image_url", "image_url": {"url": data_url(picture)}}
+    turns = [{"role": "user", "content": [part]}]
+    assert server.chat(messages=turns, n=2).status == 200
+    turns += [{"role": "assistant", "content": "A square."}, {"role": "user", "content": [{"type": "text", "text": "And this?"}, part]}]
+    assert server.chat(messages=turns).status == 200
+    # The other APIs send the same bytes in a dress of their own.
+    inline = {"inlineData": {"mimeType": "image/png", "data": data_url(picture).split(",")[1]}}
+    assert server.post("/v1beta/models/nano:generateContent", {"contents": [{"parts": [inline]}]}).status == 200
+    assert server.post("/api/generate", {"model": "nano", "prompt": "Hi", "images": [inline["inlineData"]["data"]]}).status == 200
+    assert server.metric("onsight_pictures_decoded_total") == 1
+    assert server.metric("onsight_pictures_reused_total") == 4
+    assert server.metric("onsight_pictures_bytes") == 6 * 4 * 3
+    # As many as fit are kept.
+    server = serve("--picture-memory", "200")
+    pictures = [png(6, 4), png(4, 6), png(8, 4)]
+    for bytes_ in (pictures[0], pictures[1], pictures[0], pictures[2], pictures[0], pictures[1]):
+        assert server.chat(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": data_url(bytes_)}}]}]).status == 200
+    assert server.metric("onsight_pictures_decoded_total") == 4
+    assert server.metric("onsight_pictures_bytes") <= 200
 
 
 def test_metrics(serve):

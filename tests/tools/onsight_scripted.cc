@@ -25,12 +25,24 @@ namespace {
 
 void wait_ms(int64_t ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
 
+// "<6x4>" is a picture; "<64x48, 48 at 12/s>" a video, behind which stands what of it was asked for.
+std::string describe(const engine::Part& part) {
+  if (part.image) return fmt::format("<{}x{}>", part.image->width, part.image->height);
+  if (!part.clip.video) return part.text;
+  const media::VideoFacts& facts = part.clip.video->facts();
+  const media::ClipOptions& asked = part.clip.options;
+  std::string out = fmt::format("<{}x{}, {} at {:g}/s", facts.width, facts.height, facts.frames, facts.fps);
+  if (asked.fps > 0) out += fmt::format(", fps {:g}", asked.fps);
+  if (asked.max_frames > 0) out += fmt::format(", most {}", asked.max_frames);
+  if (asked.start > 0 || asked.end > 0) out += fmt::format(", from {:g} to {:g}", asked.start, asked.end);
+  return out + ">";
+}
+
 Json describe(const engine::Request& request) {
   Json messages = Json::array();
   for (const engine::Message& message : request.messages) {
     Json parts = Json::array();
-    for (const engine::Part& part : message.content)
-      parts.push_back(part.image ? fmt::format("<{}x{}>", part.image->width, part.image->height) : part.text);
+    for (const engine::Part& part : message.content) parts.push_back(describe(part));
     messages.push_back({{"role", message.role}, {"parts", parts}});
   }
   const engine::Sampling& s = request.sampling;

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 FRESH = {"seed": 1, "stage": "see", "phase": 0, "batches": {"see": 0, "talk": 0, "join": 0}, "pictures": 0, "minutes": 0.0}
-MODULES = ("heads.", "symbols.")  # prefixes of what does not ship
+MODULES = ("heads.", "symbols.", "findings.")  # prefixes of what does not ship
 
 
 def save(folder, weights, state):

@@ -27,5 +27,6 @@ COLOURS = {
 FIRST_SHAPE = 96  # 0 is nothing, 1..95 the characters 32..126
 NEEDLE, HUB, TIP = (FIRST_SHAPE + len(SHAPES) + i for i in range(3))
 CLASSES = TIP + 1
+MOST = 6  # shapes in a scene
 IGNORE = 255
 BINS = 64  # bins of a gauge's reading, as a share of its scale

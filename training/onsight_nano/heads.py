@@ -3,7 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .config import BINS, CELLS, CLASSES, COLOURS, COLS, FIRST_SHAPE, HUB, IGNORE, IMAGE_TOKENS, NEEDLE, ROWS, SHUFFLE, SIDE, TEXT, VISION
+from .batch import GUIDED, NONE
+from .config import BINS, CELLS, CLASSES, COLOURS, COLS, FIRST_SHAPE, HUB, IGNORE, IMAGE_TOKENS, MOST, NEEDLE, ROWS, SHUFFLE, SIDE, TEXT, VISION
 
 SPLIT = (CLASSES, 1, len(COLOURS))
 
@@ -77,3 +78,27 @@ class Symbols(nn.Module):
         """Labels -> [B, 144, width of the text model]."""
         code = self.codes(batch).flatten(1).to(self.table.dtype)
         return (code @ self.table.flatten(0, 1)).view(-1, IMAGE_TOKENS, TEXT["width"]) + self.place
+
+
+class Findings(nn.Module):
+    """What the decoder knows where it was shown a thing: its column and row among the image tokens, and of how many things it is shown.
+    A head that looks at the right token may bring back its name and leave its place behind; this asks for the place."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = (SIDE, SIDE, MOST + 1)
+        self.layers = nn.ModuleList(nn.Linear(TEXT["width"], sum(self.parts)) for _ in GUIDED)
+
+    def forward(self, states, told):
+        """states: of each guided layer [n, T, d]; told [k, 4] as group() makes it. Returns the mean loss of a position."""
+        row, at, token, number = told.unbind(1)
+        one = token != NONE
+        answers = (token % SIDE, token.div(SIDE, rounding_mode="floor"))
+        targets = [a.masked_fill(~one, NONE) for a in answers] + [number.clamp(max=MOST)]
+        loss = 0.0
+        for layer, x in zip(self.layers, states):
+            x = F.rms_norm(x[row, at], x.shape[-1:])
+            for logits, target in zip(layer(x).float().split(self.parts, -1), targets):
+                if (target != NONE).any():
+                    loss = loss + F.cross_entropy(logits, target, ignore_index=NONE)
+        return loss / len(self.layers)

@@ -43,7 +43,7 @@ def talk(r, phase):
 
 def join(r, phase):
     """Pictures with questions, and a few pages that keep the tower's eyes open."""
-    asked = [[printed(r)] for _ in range(5)] + [scene(r, 9), gauge(r), r.choice([lambda r: scene(r, 8), gauge, gauge, lambda r: plain(r, 2)])(r)]
+    asked = [[printed(r)] for _ in range(6)] + [scene(r, 9), gauge(r), r.choice([lambda r: scene(r, 9), lambda r: scene(r, 9), gauge, lambda r: plain(r, 2)])(r)]
     page = strip(r) if r.random() < 0.3 else square(r, 9, page=True)
     return collate([*asked, [page]], len(asked))
 

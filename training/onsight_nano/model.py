@@ -142,7 +142,7 @@ class NanoVLM(nn.Module):
     def prompts(self, prefix, suffixes, guided=()):
         """The decoder on rows that begin alike: prefix [B, P, d] once a picture, suffixes a list of (x [n, T, d], picture [n]). The same
         numbers as text() on whole rows. Returns the normed states of the suffixes, and for each layer in `guided` a list of (queries
-        [n, T, size] of the first head there, its keys [n, P, size] over the prefix)."""
+        [n, T, size] of the first head there, its keys [n, P, size] over the prefix, the layer's states [n, T, d])."""
         start, layers, heads = prefix.shape[1], self.model.text_model.layers, TEXT["heads"]
         cos, sin = self.cos.to(prefix), self.sin.to(prefix)
         states, pictures, probes = [x for x, _ in suffixes], [p for _, p in suffixes], []
@@ -155,7 +155,7 @@ class NanoVLM(nn.Module):
                 keys, values = torch.cat((pk[picture], k), 1), torch.cat((pv[picture], v), 1)
                 states[i] = block.rest(x, narrow(attention(q, keys, values, heads, start), heads))
                 size = q.shape[-1] // heads
-                seen.append((q[..., :size], pk[picture][..., :size]))
+                seen.append((q[..., :size], pk[picture][..., :size], states[i]))
             if n in guided:
                 probes.append(seen)
             if n < len(layers) - 1:

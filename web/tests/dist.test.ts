@@ -37,9 +37,6 @@ test('the page has its own policy, with the hashes of its script and style', () 
   assert.match(policy, /default-src 'none'.*connect-src 'self'/);
 });
 
-test('the lock file names the public registry or none', () => {
-  const lock = readFileSync('package-lock.json', 'utf8');
-  const hosts = new Set([...lock.matchAll(/"resolved": "(https?:\/\/[^/]+)/g)].map((match) => match[1]));
-  hosts.delete('https://registry.npmjs.org');
-  assert.deepEqual([...hosts], []);
+test('the lock file names no server: npm takes the one that the machine is set to', () => {
+  assert.doesNotMatch(readFileSync('package-lock.json', 'utf8'), /"resolved": "[a-z+]*:/);
 });

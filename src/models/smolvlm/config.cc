@@ -238,11 +238,38 @@ Result<ProcessorConfig> read_processor(const JsonView& view) {
     if (deviation < kMinDeviation)
       return bad_input("{}: expected numbers from {} on, found {}", view.at("image_std").where(), kMinDeviation,
                        deviation);
-  TRY(JsonView video, object(view, "video_sampling"));
-  TRY(p.video.fps, number(video, "fps", p.video.fps, 1e-6, 1e4));
-  TRY(p.video.max_frames, video.integer_or("max_frames", p.video.max_frames, 1, 1 << 20));
-  TRY(p.video.longest_edge, read_longest_edge(video, "video_size", 0, 1 << 20));
   return p;
+}
+
+// In transformers' order: a "size" counts more than the sampling's "video_size", the sampling's numbers more than
+// those beside it.
+Result<VideoConfig> read_video(const JsonView& view) {
+  VideoConfig v;
+  TRY(v.do_resize, view.boolean_or("do_resize", v.do_resize));
+  TRY(v.tile_size, read_longest_edge(view, "max_image_size", v.tile_size, kMaxSide));
+  TRY(int64_t filter, view.integer_or("resample", static_cast<int64_t>(v.resample), 0, 5));
+  v.resample = static_cast<media::Resample>(filter);
+  TRY(JsonView sampling, object(view, "video_sampling"));
+  TRY(v.longest_edge, read_longest_edge(sampling, "video_size", v.longest_edge, 1 << 20));
+  TRY(v.longest_edge, read_longest_edge(view, "size", v.longest_edge, 1 << 20));
+  TRY(v.fps, number(view, "fps", v.fps, 1e-6, 1e4));
+  TRY(v.fps, number(sampling, "fps", v.fps, 1e-6, 1e4));
+  TRY(v.max_frames, view.integer_or("num_frames", v.max_frames, 1, 1 << 20));
+  TRY(v.max_frames, sampling.integer_or("max_frames", v.max_frames, 1, 1 << 20));
+  return v;
+}
+
+// Where a folder says how videos are read: transformers asks in this order.
+Result<VideoConfig> find_video(const ConfigFiles& files) {
+  if (files.processor_config && files.processor_config->contains("video_processor")) {
+    const JsonView root(*files.processor_config, files.place("processor_config.json"));
+    TRY(JsonView inside, object(root, "video_processor"));
+    return read_video(inside);
+  }
+  for (auto [json, name] : {std::pair{&files.video_preprocessor_config, "video_preprocessor_config.json"},
+                            std::pair{&files.preprocessor_config, "preprocessor_config.json"}})
+    if (*json) return read_video(JsonView(**json, files.place(name)));
+  return VideoConfig{};
 }
 
 // SmolVLMProcessor asks the tokenizer for these names, Idefics3Processor does not.
@@ -332,6 +359,12 @@ Result<Config> parse(const ConfigFiles& files) {
   const JsonView& image = nested ? inside : root;
   TRY(config.processor, read_processor(image));
   TRY_STATUS(check_tiles(files, config, image, view));
+  TRY(config.video, find_video(files));
+  if (config.architecture == Architecture::kIdefics3)
+    config.video_refused = fmt::format("{}: a model of this architecture takes pictures, and no videos", files.where);
+  else if (config.video.tile_size != config.processor.tile_size)
+    config.video_refused = fmt::format("{}: frames of {} pixels, expected those of a tile, {}", files.where,
+                                       config.video.tile_size, config.processor.tile_size);
   if (config.architecture == Architecture::kSmolVlm) {
     TRY(config.tokens, read_image_tokens(files));
   }
@@ -389,6 +422,7 @@ Result<ConfigFiles> read_config_files(const FileSource& source) {
     for (auto [name, place] :
          {std::pair<std::string_view, std::optional<Json>*>{"generation_config.json", &files.generation_config},
           {"preprocessor_config.json", &files.preprocessor_config},
+          {"video_preprocessor_config.json", &files.video_preprocessor_config},
           {"processor_config.json", &files.processor_config},
           {"tokenizer_config.json", &files.tokenizer_config}}) {
       if (!source.has(name)) continue;

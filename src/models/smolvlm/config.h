@@ -70,10 +70,13 @@ struct TextConfig {  // a Llama decoder
   std::vector<float> rope_frequencies() const;
 };
 
-struct VideoConfig {  // kept for the video path
-  double fps = 1;
+struct VideoConfig {  // which frames of a video are looked at, and what happens to them first
+  double fps = 1;     // transformers' class has no defaults for these two: the published folders' values
   int64_t max_frames = 64;
-  int64_t longest_edge = 0;  // of video_sampling.video_size; 0: the folder does not say
+  bool do_resize = true;
+  int64_t longest_edge = 4 * 364;
+  int64_t tile_size = 364;  // a frame is one tile, never split
+  media::Resample resample = media::Resample::kLanczos;
 };
 
 struct ProcessorConfig {  // what happens to a picture before the model sees it
@@ -89,7 +92,6 @@ struct ProcessorConfig {  // what happens to a picture before the model sees it
   double rescale_factor = 1.0 / 255;
   std::array<float, 3> image_mean = {0.5f, 0.5f, 0.5f};
   std::array<float, 3> image_std = {0.5f, 0.5f, 0.5f};
-  VideoConfig video;
 };
 
 // The strings from which the processor builds a picture's text before it is tokenised.
@@ -121,6 +123,8 @@ struct Config {
       false;  // the head is the embedding, unless the checkpoint holds a different lm_head.weight
   GenerationConfig generation;
   ProcessorConfig processor;
+  VideoConfig video;
+  std::string video_refused;  // why this model takes no videos; empty if it does
   ImageTokens tokens;
 
   int64_t tile_patches_per_side() const { return processor.tile_size / vision.patch_size; }
@@ -136,7 +140,8 @@ struct Config {
 struct ConfigFiles {
   std::string where;
   Json config;
-  std::optional<Json> generation_config, preprocessor_config, processor_config, tokenizer_config;
+  std::optional<Json> generation_config, preprocessor_config, video_preprocessor_config, processor_config,
+      tokenizer_config;
   bool from_gguf = false;  // made from the metadata of GGUF files: `where` is the text model's
 
   std::string place(std::string_view file) const {  // for messages

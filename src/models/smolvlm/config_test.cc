@@ -40,6 +40,18 @@ std::string refusal(std::string_view pointer, std::string_view value, std::strin
   return config ? "accepted" : config.error().message;
 }
 
+TEST(SmolVlmConfig, FramesOfAnotherSizeAreRefusedAndPicturesAreNot) {
+  ConfigFiles files = with("processor/video_processor", R"({"max_image_size": {"longest_edge": 384}})");
+  EXPECT_EQ(parse_config(files).value().video_refused, "m: frames of 384 pixels, expected those of a tile, 512");
+  files.processor_config->erase("video_processor");
+  files.video_preprocessor_config =
+      Json::parse(R"({"max_image_size": {"longest_edge": 512}, "num_frames": 8, "fps": 2})");
+  const Config c = parse_config(files).value();
+  EXPECT_EQ(c.video_refused, "");
+  EXPECT_EQ(c.video.max_frames, 8);
+  EXPECT_EQ(c.video.fps, 2);
+}
+
 TEST(SmolVlmConfig, ReadsThePublishedLayout) {
   Config c = load_config(kData / "published").value();
   EXPECT_EQ(c.architecture, Architecture::kSmolVlm);
@@ -62,7 +74,11 @@ TEST(SmolVlmConfig, ReadsThePublishedLayout) {
   EXPECT_EQ(c.processor.tile_size, 512);
   EXPECT_EQ(c.processor.resample, media::Resample::kLanczos);
   EXPECT_EQ(c.processor.rescale_factor, 1.0 / 255);
-  EXPECT_EQ(c.processor.video.longest_edge, 512);
+  EXPECT_EQ(c.video.longest_edge, 2048);  // "size" counts more than the "video_size" of video_sampling
+  EXPECT_EQ(c.video.tile_size, 512);
+  EXPECT_EQ(c.video.max_frames, 64);
+  EXPECT_EQ(c.video.fps, 1);
+  EXPECT_EQ(c.video_refused, "");
   EXPECT_EQ(c.tokens_per_tile(), 64);
   EXPECT_EQ(c.max_tiles(), 17);
   EXPECT_EQ(c.tokens.row_col(2, 3), "<row_2_col_3>");

@@ -53,7 +53,7 @@ Result<Json> text_config(const GgufMetadata& m, const std::function<bool(std::st
 }
 
 Result<Json> vision_config(const GgufMetadata& m) {
-  Json out = {{"hidden_act", "gelu_pytorch_tanh"}};
+  Json out = {{"model_type", "smolvlm_vision"}, {"hidden_act", "gelu_pytorch_tanh"}};
   for (auto [key, name] : {std::pair<std::string_view, std::string_view>{"embedding_length", "hidden_size"},
                            {"feed_forward_length", "intermediate_size"},
                            {"block_count", "num_hidden_layers"},
@@ -71,7 +71,9 @@ Result<Json> vision_config(const GgufMetadata& m) {
 // How a picture becomes tiles; what the file does not say keeps the default of ProcessorConfig.
 Result<Json> preprocessor_config(const GgufMetadata& m, int64_t tile) {
   TRY(int64_t longest, m.integer_or("clip.vision.preproc_image_size", kTilesOfLongestEdge * tile, 1, kMax));
-  Json out = {{"max_image_size", {{"longest_edge", tile}}}, {"size", {{"longest_edge", longest}}}};
+  Json out = {{"image_processor_type", "SmolVLMImageProcessor"},
+              {"max_image_size", {{"longest_edge", tile}}},
+              {"size", {{"longest_edge", longest}}}};
   for (auto [key, name] : {std::pair<std::string_view, std::string_view>{"clip.vision.image_mean", "image_mean"},
                            {"clip.vision.image_std", "image_std"}}) {
     if (!m.has(key)) continue;
@@ -129,8 +131,10 @@ Result<ConfigFiles> config_files_from_gguf(const GgufMetadata& text, const GgufM
   TRY(files.generation_config, generation_config(text, tokenizer));
   // The folder's count of tokens a tile has no key of its own; parse_config refuses sizes that do not divide.
   const int64_t side = tile / vision["patch_size"].get<int64_t>() / scale;
-  files.processor_config = Json{{"image_seq_len", std::max<int64_t>(1, side * side)}};
+  files.processor_config =
+      Json{{"processor_class", "SmolVLMProcessor"}, {"image_seq_len", std::max<int64_t>(1, side * side)}};
   files.config = {{"architectures", Json::array({std::string(to_string(Architecture::kSmolVlm))})},
+                  {"model_type", "smolvlm"},
                   {"text_config", std::move(language)},
                   {"vision_config", std::move(vision)},
                   {"scale_factor", scale},

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "formats/gguf.h"
+#include "models/outline.h"
 #include "models/smolvlm/config.h"
 #include "text/tokenizer.h"
 
@@ -17,5 +18,9 @@ bool is_gguf_pair(const formats::GgufMetadata& text, const formats::GgufMetadata
 Result<ConfigFiles> config_files_from_gguf(const formats::GgufMetadata& text, const formats::GgufMetadata& projector,
                                            const text::Tokenizer& tokenizer,
                                            const std::function<bool(std::string_view)>& has_tensor);
+
+// The other way; what the files would say wrongly is refused.
+Result<GgufDescription> describe_in_gguf(const Config& config, const FileSource& files,
+                                         const text::Tokenizer& tokenizer);
 
 }  // namespace onsight::models::smolvlm

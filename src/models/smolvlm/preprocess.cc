@@ -105,6 +105,13 @@ Tiles cut_into_tiles(const media::Image& picture, const ProcessorConfig& config,
   return out;
 }
 
+media::Image frame_to_tile(const media::Image& frame, const VideoConfig& config) {
+  const Size tile = {config.tile_size, config.tile_size};
+  if (!config.do_resize) return resize_to(frame, tile, config.resample);
+  const Size size = scale_longest_edge({frame.width, frame.height}, std::min(config.longest_edge, kMaxEdge));
+  return resize_to(resize_to(frame, size, config.resample), tile, config.resample);
+}
+
 void normalise_tile(const media::Image& tile, const ProcessorConfig& config, float* out) {
   const int64_t pixels = int64_t{tile.width} * tile.height;
   for (int c = 0; c < 3; ++c) {

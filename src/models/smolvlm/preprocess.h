@@ -16,6 +16,9 @@ struct Tiles {
 
 Tiles cut_into_tiles(const media::Image& picture, const ProcessorConfig& config, const PictureOptions& options);
 
+// A frame of a video as one tile: SmolVLMVideoProcessor's two resizes.
+media::Image frame_to_tile(const media::Image& frame, const VideoConfig& config);
+
 // Normalised pixels of a tile: out [3, T, T]; ((p · rescale_factor) − mean) / std in the reference's order and
 // precision.
 void normalise_tile(const media::Image& tile, const ProcessorConfig& config, float* out);

@@ -1,8 +1,70 @@
 #include "models/smolvlm/prompt.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "models/smolvlm/preprocess.h"
+#include "models/smolvlm/video.h"
 
 namespace onsight::models::smolvlm {
+namespace {
+
+constexpr std::string_view kVideo = "<video>";  // as the built-in template writes it
+
+// A video as tiles, and when each is shown.
+struct Frames {
+  std::vector<media::Image> tiles;
+  std::vector<double> times;
+  double duration = 0;
+};
+
+// The tiles of a plan's frames: those that were kept, or decoded anew. `on_frame` counts them.
+Result<std::vector<media::Image>> read_frames(const media::Clip& clip, const std::vector<int64_t>& frames,
+                                              const VideoConfig& config, const std::function<bool()>& on_frame) {
+  std::unique_lock<std::mutex> lock;  // who asks at the same time waits, and finds them
+  if (clip.kept) {
+    lock = std::unique_lock(clip.kept->mutex);
+    if (clip.kept->frames == frames && clip.kept->tile_size == config.tile_size) return clip.kept->tiles;
+  }
+  std::vector<media::Image> tiles;
+  TRY_STATUS(clip.video->read(frames, [&](size_t, const media::Image& frame) {
+    tiles.push_back(frame_to_tile(frame, config));
+    return on_frame();
+  }));
+  if (clip.kept) {
+    clip.kept->frames = frames;
+    clip.kept->tile_size = config.tile_size;
+    clip.kept->tiles = tiles;
+  }
+  return tiles;
+}
+
+Result<std::vector<Frames>> read_clips(const Attachments& attachments, const Config& config) {
+  if (!config.video_refused.empty()) return bad_input("{}", config.video_refused);
+  std::vector<FramePlan> plans;
+  int64_t total = 0, done = 0;
+  for (const media::Clip& clip : attachments.clips) {
+    TRY(FramePlan plan, plan_frames(clip, config.video));
+    total += std::ssize(plan.frames);
+    plans.push_back(std::move(plan));
+  }
+  // Said before hours are decoded.
+  if (total * config.tokens_per_tile() >= config.text.max_position_embeddings)
+    return bad_input("video: {} frames take {} tokens, expected fewer than the model's context of {}", total,
+                     total * config.tokens_per_tile(), config.text.max_position_embeddings);
+  std::vector<Frames> out;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    Frames& frames = out.emplace_back();
+    frames.duration = plans[i].duration;
+    const auto on_frame = [&] { return !attachments.on_frame || attachments.on_frame(++done, total); };
+    TRY(frames.tiles, read_frames(attachments.clips[i], plans[i].frames, config.video, on_frame));
+    // A file may end before all that were asked for.
+    frames.times.assign(plans[i].times.begin(), plans[i].times.begin() + std::ssize(frames.tiles));
+  }
+  return out;
+}
+
+}  // namespace
 
 std::string picture_text(const ImageTokens& tokens, int rows, int columns, int64_t tokens_per_tile) {
   std::string tile;
@@ -34,17 +96,30 @@ Result<PromptBuilder> PromptBuilder::make(text::Tokenizer tokenizer, text::ChatT
   return PromptBuilder(std::move(tokenizer), std::move(chat));
 }
 
-Result<Prompt> PromptBuilder::build(const std::vector<text::ChatMessage>& messages,
-                                    std::span<const std::shared_ptr<const media::Image>> images, const Config& config,
-                                    const PictureOptions& options) const {
-  TRY(text::RenderedPrompt rendered, template_.render(messages, /*add_generation_prompt=*/true));
+Result<Prompt> PromptBuilder::build(const std::vector<text::ChatMessage>& messages, const Attachments& attachments,
+                                    const Config& config) const {
+  const auto& images = attachments.images;
+  const bool with_video = !attachments.clips.empty();
+  if (with_video && !images.empty())
+    return bad_input("a conversation with {} pictures and {} videos, expected one kind or the other", images.size(),
+                     attachments.clips.size());
+  std::vector<Frames> clips;
+  int64_t most_frames = 0;  // of a clip: transformers tells it of each
+  if (with_video) {
+    TRY(clips, read_clips(attachments, config));
+    for (const Frames& clip : clips) most_frames = std::max<int64_t>(most_frames, std::ssize(clip.tiles));
+  }
+  const text::ChatTemplate chat = with_video ? text::ChatTemplate::built_in() : template_;
+  TRY(text::RenderedPrompt rendered, chat.render(messages, /*add_generation_prompt=*/true));
 
   // Each image token that the template wrote becomes a picture's text; the same characters in a user's text stay text.
   Prompt prompt;
   std::string text;
   std::vector<text::ByteRange> literal;
-  size_t at = 0, next_range = 0, next_image = 0;
-  const std::string& token = config.tokens.image;
+  size_t at = 0, next_range = 0, next = 0;
+  const std::string_view token = with_video ? kVideo : config.tokens.image;
+  const size_t count = with_video ? clips.size() : images.size();
+  const std::string_view kind = with_video ? "videos" : "pictures";
   const auto append_user_text = [&](const text::ByteRange& range) {
     literal.push_back({text.size(), text.size() + (range.end - range.begin)});
     text.append(rendered.text, range.begin, range.end - range.begin);
@@ -57,20 +132,26 @@ Result<Prompt> PromptBuilder::build(const std::vector<text::ChatMessage>& messag
     if (found != std::string::npos && found + token.size() <= end) {
       text.append(rendered.text, at, found - at);
       at = found + token.size();
-      if (next_image == images.size())
-        return bad_input("chat template: writes {} more often than the {} pictures of the conversation", token,
-                         images.size());
-      Tiles tiles = cut_into_tiles(*images[next_image++], config.processor, options);
-      text += picture_text(config.tokens, tiles.rows, tiles.columns, config.tokens_per_tile());
-      for (media::Image& tile : tiles.images) prompt.tiles.push_back(std::move(tile));
+      if (next == count)
+        return bad_input("chat template: writes {} more often than the {} {} of the conversation", token, count, kind);
+      std::vector<media::Image> tiles;
+      if (with_video) {
+        Frames& clip = clips[next++];
+        text += video_text(config.tokens, clip.times, clip.duration, most_frames, config.tokens_per_tile());
+        tiles = std::move(clip.tiles);
+      } else {
+        Tiles cut = cut_into_tiles(*images[next++], config.processor, attachments.picture);
+        text += picture_text(config.tokens, cut.rows, cut.columns, config.tokens_per_tile());
+        tiles = std::move(cut.images);
+      }
+      std::move(tiles.begin(), tiles.end(), std::back_inserter(prompt.tiles));
     } else {
       text.append(rendered.text, at, end - at);
       at = end;
       if (next_range < rendered.user_text.size()) append_user_text(rendered.user_text[next_range++]);
     }
   }
-  if (next_image != images.size())
-    return bad_input("chat template: places {} of the {} pictures of the conversation", next_image, images.size());
+  if (next != count) return bad_input("chat template: places {} of the {} {} of the conversation", next, count, kind);
 
   prompt.ids = tokenizer_.encode(text, literal);
   // As transformers' apply_chat_template: what the tokenizer puts around a text, unless the template began with it

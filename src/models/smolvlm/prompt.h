@@ -20,9 +20,8 @@ class PromptBuilder {
   // The same from parts that were read elsewhere; `where` is the tokenizer's place.
   static Result<PromptBuilder> make(text::Tokenizer tokenizer, text::ChatTemplate chat, const Config& config,
                                     std::string_view where);
-  Result<Prompt> build(const std::vector<text::ChatMessage>& messages,
-                       std::span<const std::shared_ptr<const media::Image>> images, const Config& config,
-                       const PictureOptions& options) const;
+  Result<Prompt> build(const std::vector<text::ChatMessage>& messages, const Attachments& attachments,
+                       const Config& config) const;
   const text::Tokenizer& tokenizer() const { return tokenizer_; }
 
  private:

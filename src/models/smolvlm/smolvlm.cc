@@ -5,9 +5,12 @@
 #include "models/calibration.h"
 #include "models/gguf_tokenizer.h"
 #include "models/native_file.h"
+#include "models/outline.h"
 #include "models/smolvlm/config.h"
 #include "models/smolvlm/evening.h"
 #include "models/smolvlm/gguf.h"
+#include "models/smolvlm/js.h"
+#include "models/smolvlm/mlx.h"
 #include "models/smolvlm/preprocess.h"
 #include "models/smolvlm/prompt.h"
 #include "models/smolvlm/weights.h"
@@ -95,7 +98,9 @@ Value append_tower(Graph& g, Value pixels, const Config& config, const Weights& 
 
 class SmolVlm : public Model {
  public:
-  SmolVlm(Config config, PromptBuilder prompts, ModelFacts facts, formats::Checkpoint checkpoint, Weights weights)
+  // The specs' targets lie in the weights, which therefore keep their place.
+  SmolVlm(Config config, PromptBuilder prompts, ModelFacts facts, formats::Checkpoint checkpoint,
+          std::unique_ptr<const Weights> weights)
       : config_(std::move(config)),
         prompts_(std::move(prompts)),
         facts_(std::move(facts)),
@@ -104,21 +109,23 @@ class SmolVlm : public Model {
         frequencies_(config_.text.rope_frequencies()),
         positions_(position_ids(config_.tile_patches_per_side(), config_.vision.positions_per_side())) {}
 
+  const Config& config() const { return config_; }
+
   const ModelFacts& facts() const override { return facts_; }
   const text::Tokenizer& tokenizer() const override { return prompts_.tokenizer(); }
 
-  Result<Prompt> prompt(const std::vector<text::ChatMessage>& messages,
-                        std::span<const std::shared_ptr<const media::Image>> images,
-                        const PictureOptions& options) const override {
-    return prompts_.build(messages, images, config_, options);
+  Result<Prompt> prompt(const std::vector<text::ChatMessage>& messages, const Attachments& attachments) const override {
+    return prompts_.build(messages, attachments, config_);
   }
 
   void normalise(const media::Image& tile, float* out) const override { normalise_tile(tile, config_.processor, out); }
 
-  Value vision(Graph& g, Value pixels) const override { return append_tower(g, pixels, config_, weights_, positions_); }
+  Value vision(Graph& g, Value pixels) const override {
+    return append_tower(g, pixels, config_, *weights_, positions_);
+  }
 
   Value embed(Graph& g, Value ids) const override {
-    return weights_.shares_head ? g.embed(ids, weights_.head.weight) : g.embed(ids, weights_.embedding);
+    return weights_->shares_head ? g.embed(ids, weights_->head.weight) : g.embed(ids, weights_->embedding);
   }
 
   Value text(Graph& g, Value x, Value positions) const override {
@@ -126,8 +133,8 @@ class SmolVlm : public Model {
     const float epsilon = static_cast<float>(t.rms_norm_eps);
     const int heads = static_cast<int>(t.num_attention_heads), kv_heads = static_cast<int>(t.num_key_value_heads);
     g.observe("text.embeddings", x);
-    for (size_t i = 0; i < weights_.text.size(); ++i) {
-      const TextLayer& layer = weights_.text[i];
+    for (size_t i = 0; i < weights_->text.size(); ++i) {
+      const TextLayer& layer = weights_->text[i];
       Value h = g.rms_norm(x, layer.norm1.weight, epsilon);
       const Value q = g.linear(h, layer.q), k = g.linear(h, layer.k), v = g.linear(h, layer.v);
       const Value a = g.cached_attention(g.rope(q, positions, frequencies_), g.rope(k, positions, frequencies_), v,
@@ -138,19 +145,19 @@ class SmolVlm : public Model {
       x = g.linear(g.swiglu(gate, up), layer.down, compute::Activation::kNone, x);
       g.observe(layer_name("text", i), x);
     }
-    x = g.rms_norm(x, weights_.norm.weight, epsilon);
+    x = g.rms_norm(x, weights_->norm.weight, epsilon);
     g.observe("text.norm", x);
     return x;
   }
 
-  Value head(Graph& g, Value hidden) const override { return g.linear(hidden, weights_.head); }
+  Value head(Graph& g, Value hidden) const override { return g.linear(hidden, weights_->head); }
 
  private:
   Config config_;
   PromptBuilder prompts_;
   ModelFacts facts_;
   formats::Checkpoint checkpoint_;  // keeps the mapped embeddings alive
-  Weights weights_;
+  std::unique_ptr<const Weights> weights_;
   std::vector<float> frequencies_;
   std::vector<int32_t> positions_;
 };
@@ -221,15 +228,15 @@ Result<std::unique_ptr<Model>> load(
     const Path& path, formats::Checkpoint checkpoint, const WeightFormats& formats, ThreadPool& pool,
     const std::function<Status(const formats::Checkpoint&, const ModelFacts&)>& accept) {
   TRY(Settings settings, read_settings(path, checkpoint));
-  Weights weights;
-  std::vector<TensorSpec> specs = tensor_specs(settings.config, checkpoint, weights);
+  auto weights = std::make_unique<Weights>();
+  std::vector<TensorSpec> specs = tensor_specs(settings.config, checkpoint, *weights);
   TRY_STATUS(check_tensors(checkpoint, specs, path.string(), is_ignored_tensor));
   ModelFacts facts = make_facts(settings.config, checkpoint, specs, formats);
   TRY_STATUS(accept(checkpoint, facts));
-  even_out(checkpoint, weights, specs, formats);
+  even_out(checkpoint, *weights, specs, formats);
   load_tensors(checkpoint, specs, formats, pool);
-  weights.shares_head =
-      specs.back().name == weights.embedding_name && (weights.head.weight.in_codes() || !weights.embedding.data);
+  weights->shares_head =
+      specs.back().name == weights->embedding_name && (weights->head.weight.in_codes() || !weights->embedding.data);
   return std::make_unique<SmolVlm>(std::move(settings.config), std::move(settings.prompts), std::move(facts),
                                    std::move(checkpoint), std::move(weights));
 }
@@ -295,15 +302,23 @@ Result<BiasCorrections> calibrate(const formats::Checkpoint& checkpoint, const C
   return correct_biases(graph, examples, checkpoint, specs, formats, pool);
 }
 
+// The settings as a folder has them; `made` holds what they are if there is none.
+struct SettingsFiles {
+  std::map<std::string, std::string> made;
+  FileSource files;
+};
+
+Result<SettingsFiles> settings_files(const Path& path, const formats::Checkpoint& checkpoint) {
+  if (checkpoint.gguf().empty()) return SettingsFiles{{}, checkpoint.settings(path)};
+  TRY(auto made, settings_from_gguf(checkpoint));
+  FileSource files(checkpoint.gguf()[0].where(), {made.begin(), made.end()});
+  return SettingsFiles{std::move(made), std::move(files)};
+}
+
 Status convert(const Path& path, const formats::Checkpoint& checkpoint, const Conversion& conversion,
                ThreadPool& pool) {
-  std::map<std::string, std::string> made;
-  FileSource files = checkpoint.settings(path);
-  if (!checkpoint.gguf().empty()) {
-    TRY(made, settings_from_gguf(checkpoint));
-    files = FileSource(checkpoint.gguf()[0].where(), {made.begin(), made.end()});
-  }
-  TRY(Settings settings, read_settings(files));  // also says whether all of them will do
+  TRY(const SettingsFiles source, settings_files(path, checkpoint));
+  TRY(Settings settings, read_settings(source.files));  // also says whether all of them will do
   Weights weights;
   std::vector<TensorSpec> specs = tensor_specs(settings.config, checkpoint, weights);
   TRY_STATUS(check_tensors(checkpoint, specs, path.string(), is_ignored_tensor));
@@ -313,12 +328,38 @@ Status convert(const Path& path, const formats::Checkpoint& checkpoint, const Co
   if (conversion.calibrate) {
     TRY(corrections, calibrate(checkpoint, settings.config, conversion.formats, pool));
   }
-  return write_native(files, checkpoint, specs, facts, conversion, corrections, pool);
+  return write_native(source.files, checkpoint, specs, facts, conversion, corrections, pool);
+}
+
+Status describe(const Path& path, const formats::Checkpoint& checkpoint,
+                const std::function<Status(const Outline&)>& use) {
+  TRY(const SettingsFiles source, settings_files(path, checkpoint));
+  TRY(Settings settings, read_settings(source.files));
+  auto weights = std::make_unique<Weights>();
+  const std::vector<TensorSpec> specs = tensor_specs(settings.config, checkpoint, *weights);
+  TRY_STATUS(check_tensors(checkpoint, specs, path.string(), is_ignored_tensor));
+  ModelFacts facts = make_facts(settings.config, checkpoint, specs, {});
+  shape_tensors(specs);
+  const SmolVlm model(std::move(settings.config), std::move(settings.prompts), std::move(facts), {},
+                      std::move(weights));
+  return use({.settings = source.files,
+              .specs = specs,
+              .network = model,
+              .facts = model.facts(),
+              .gguf = [&] { return describe_in_gguf(model.config(), source.files, model.tokenizer()); },
+              .mlx = [&] { return describe_for_mlx(model.config(), source.files); },
+              .js = [&] { return describe_for_js(model.config(), source.files); },
+              .head_name = kHeadName});
 }
 
 }  // namespace
 
-const ModelDef kModelDef = {
-    "SmolVLMForConditionalGeneration, Idefics3ForConditionalGeneration", matches, is_gguf_pair, inspect, load, convert};
+const ModelDef kModelDef = {"SmolVLMForConditionalGeneration, Idefics3ForConditionalGeneration",
+                            matches,
+                            is_gguf_pair,
+                            inspect,
+                            load,
+                            convert,
+                            describe};
 
 }  // namespace onsight::models::smolvlm

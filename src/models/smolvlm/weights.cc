@@ -91,8 +91,8 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
   w.head.fine = specs.fine();
   // A tied checkpoint may hold the shared table under either name.
   const bool head_only =
-      config.tie_word_embeddings && !checkpoint.has(text + "embed_tokens.weight") && checkpoint.has("lm_head.weight");
-  const std::string embedding = head_only ? "lm_head.weight" : text + "embed_tokens.weight";
+      config.tie_word_embeddings && !checkpoint.has(text + "embed_tokens.weight") && checkpoint.has(kHeadName);
+  const std::string embedding = head_only ? kHeadName : text + "embed_tokens.weight";
   specs.add({embedding, {t.vocab_size, t.hidden_size}, &w.embedding, "token_embd.weight"});
   w.embedding_name = embedding;
   w.text.resize(static_cast<size_t>(t.num_hidden_layers));
@@ -114,8 +114,8 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
   }
   specs.norm(text + "norm", "output_norm", w.norm, t.hidden_size, false);
   // A tied checkpoint may still hold a head of its own, which then counts, as in transformers.
-  const bool own_head = !config.tie_word_embeddings || checkpoint.has("lm_head.weight");
-  TensorSpec head = {own_head ? "lm_head.weight" : embedding,
+  const bool own_head = !config.tie_word_embeddings || checkpoint.has(kHeadName);
+  TensorSpec head = {own_head ? kHeadName : embedding,
                      {t.vocab_size, t.hidden_size},
                      &w.head.weight,
                      own_head ? "output.weight" : "token_embd.weight"};

@@ -40,6 +40,8 @@ struct Weights {
 // Sizes `weights` and lists every tensor with its target in it. Where the head is the embedding, its row names the
 // embedding's tensor.
 std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkpoint& checkpoint, Weights& weights);
+// The head's tensor, where a checkpoint has one.
+inline constexpr const char* kHeadName = "lm_head.weight";
 // Names that some savers add and no model reads.
 bool is_ignored_tensor(std::string_view name);
 

@@ -18,7 +18,10 @@ const std::string_view kGenerateSchema = R"({
           "inlineData": {"type": "object", "required": ["mimeType", "data"], "properties": {
             "mimeType": {"type": "string"}, "data": {"type": "string"}}},
           "fileData": {"type": "object", "required": ["fileUri"], "properties": {
-            "mimeType": {"type": "string"}, "fileUri": {"type": "string"}}}}}}}}},
+            "mimeType": {"type": "string"}, "fileUri": {"type": "string"}}},
+          "videoMetadata": {"type": "object", "properties": {
+            "fps": {"type": "number", "minimum": 0.001, "maximum": 24},
+            "startOffset": {"type": "string"}, "endOffset": {"type": "string"}}}}}}}}},
     "systemInstruction": {"type": "object", "properties": {"parts": {"type": "array", "items": {
       "type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}}}},
     "generationConfig": {"type": "object", "properties": {

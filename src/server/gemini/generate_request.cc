@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "net/base64.h"
 #include "server/file_store.h"
 #include "server/gemini/names.h"
 #include "server/gemini/schema.h"
@@ -26,10 +27,39 @@ Status expect_object(const Fields& fields) {
   return bad_input("{}: expected an object, found {}", place_of(fields), fields.json().type_name());
 }
 
-Status check_picture_type(const std::string& type, const std::string& place) {
-  if (type.starts_with("image/")) return {};
-  return bad_input("{}: expected a picture (image/png and the like), found '{}', which this server cannot read{}",
-                   place, type, type.starts_with("video/") ? ": it does not take video" : "");
+using Kind = engine::Part::Kind;
+
+Result<Kind> kind_of(const std::string& type, const std::string& place) {
+  if (type.starts_with("image/")) return Kind::kImage;
+  if (type.starts_with("video/")) return Kind::kVideo;
+  return bad_input("{}: expected a picture or a video (image/png, video/mp4 and the like), found '{}'", place, type);
+}
+
+// "12.5s".
+Result<double> seconds_of(const Fields& fields, std::string_view key) {
+  TRY(const std::string text, fields.string_or(key, ""));
+  if (text.empty()) return 0.0;
+  const auto refuse = [&] { return bad_input("{}: expected seconds as 12.5s, found '{}'", fields.place(key), text); };
+  const std::string digits = text.substr(0, text.size() - 1);
+  if (text.back() != 's' || digits.empty() || digits.size() > 15 || digits[0] == '.' ||
+      std::count(digits.begin(), digits.end(), '.') > 1 || digits.find_first_not_of("0123456789.") != std::string::npos)
+    return refuse();
+  return std::stod(digits);
+}
+
+Result<media::ClipOptions> read_video_metadata(const Fields& part, Kind kind) {
+  media::ClipOptions out;
+  if (!part.has("videoMetadata")) return out;
+  if (kind != Kind::kVideo)
+    return bad_input("{}: expected none beside what is not a video", part.place("videoMetadata"));
+  TRY(const Fields metadata, part.object("videoMetadata"));
+  TRY_STATUS(check_names(metadata, {"fps", "startOffset", "endOffset"}, {}, {}));
+  TRY(out.fps, metadata.number("fps", 0, 1e-3, 24));  // the original's limit
+  TRY(out.start, seconds_of(metadata, "startOffset"));
+  TRY(out.end, seconds_of(metadata, "endOffset"));
+  if (metadata.has("endOffset") && out.end <= out.start)
+    return bad_input("{}: expected a time after startOffset", metadata.place("endOffset"));
+  return out;
 }
 
 // "files/x", or a URL that ends so.
@@ -42,7 +72,7 @@ std::string file_name_of(std::string_view uri) {
   return named && is_file_name(name) ? std::string(name) : std::string();
 }
 
-tl::expected<Picture, Failure> read_file_data(const Service& service, const Fields& data) {
+tl::expected<engine::Part, Failure> read_file_data(const Service& service, const Fields& data) {
   TRY_STATUS(check_names(data, {"fileUri", "mimeType"}, {"displayName"}, {}));
   TRY(const std::string uri, data.string("fileUri"));
   const std::string place = data.place("fileUri");
@@ -55,44 +85,57 @@ tl::expected<Picture, Failure> read_file_data(const Service& service, const Fiel
   // The original does not say whether a file that may not be read is there.
   if (!found) return fails(403, fmt::format("{}: expected a file that is here, files/{} is not", place, name));
   TRY(const std::string type, data.string_or("mimeType", found->mime_type));
-  TRY_STATUS(check_picture_type(type, place));
+  TRY(const Kind kind, kind_of(type, place));
+  if (kind == Kind::kVideo) {
+    TRY(const Path file, files->path(name));
+    TRY(Video video, service.video_of_file(file, place));
+    return engine::Part{.kind = kind,
+                        .clip = {.video = std::move(video), .kept = std::make_shared<media::KeptFrames>()}};
+  }
   TRY(const std::string bytes, files->read(name, service.options().max_image_bytes));
   TRY(Picture picture, service.picture(bytes, place));
-  return picture;
+  return engine::Part{.kind = kind, .image = std::move(picture)};
 }
 
-Result<Picture> read_inline_data(const Service& service, const Fields& data) {
+Result<engine::Part> read_inline_data(const Service& service, const Fields& data) {
   TRY_STATUS(check_names(data, {"data", "mimeType"}, {"displayName"}, {}));
   TRY(const std::string type, data.string("mimeType"));
-  TRY_STATUS(check_picture_type(type, data.place("mimeType")));
-  const Json* bytes = data.find("data");
-  if (!bytes || !bytes->is_string()) return bad_input("{}: expected the picture in base64", data.place("data"));
-  return service.picture_of_base64(bytes->get_ref<const std::string&>(), data.place("data"));
+  TRY(const Kind kind, kind_of(type, data.place("mimeType")));
+  const Json* text = data.find("data");
+  if (!text || !text->is_string())
+    return bad_input("{}: expected the {} in base64", data.place("data"), kind == Kind::kImage ? "picture" : "video");
+  TRY(std::string bytes, net::base64_decode(text->get_ref<const std::string&>(), data.place("data")));
+  if (kind == Kind::kVideo) {
+    TRY(Video video, service.video(std::move(bytes), data.place("data")));
+    return engine::Part{.kind = kind,
+                        .clip = {.video = std::move(video), .kept = std::make_shared<media::KeptFrames>()}};
+  }
+  TRY(Picture picture, service.picture(bytes, data.place("data")));
+  return engine::Part{.kind = kind, .image = std::move(picture)};
 }
 
 tl::expected<engine::Part, Failure> read_part(const Service& service, const Fields& part) {
   TRY_STATUS(expect_object(part));
-  if (part.has("videoMetadata"))
-    return fails(400, part.place("videoMetadata") + ": expected none, this server does not take video");
-  TRY_STATUS(check_names(part, {"text", "inlineData", "fileData"},
-                         {"thought", "thoughtSignature", "partMetadata", "videoMetadata"},
+  TRY_STATUS(check_names(part, {"text", "inlineData", "fileData", "videoMetadata"},
+                         {"thought", "thoughtSignature", "partMetadata"},
                          {"functionCall", "functionResponse", "executableCode", "codeExecutionResult", "toolCall",
                           "toolResponse", "mediaResolution"}));
   if (part.has("text") + part.has("inlineData") + part.has("fileData") != 1)
     return fails(400, place_of(part) + ": expected one of text, inlineData and fileData");
+  engine::Part out;
   if (part.has("text")) {
-    TRY(std::string text, part.string("text"));
-    return engine::Part{.text = std::move(text)};
-  }
-  if (part.has("inlineData")) {
+    TRY(out.text, part.string("text"));
+  } else if (part.has("inlineData")) {
     TRY(const Fields data, part.object("inlineData"));
-    TRY(Picture picture, read_inline_data(service, data));
-    return engine::Part{.kind = engine::Part::Kind::kImage, .image = std::move(picture)};
+    TRY(out, read_inline_data(service, data));
+  } else {
+    TRY(const Fields data, part.object("fileData"));
+    auto file = read_file_data(service, data);
+    if (!file) return tl::unexpected<Failure>(file.error());
+    out = *std::move(file);
   }
-  TRY(const Fields data, part.object("fileData"));
-  auto picture = read_file_data(service, data);
-  if (!picture) return tl::unexpected<Failure>(picture.error());
-  return engine::Part{.kind = engine::Part::Kind::kImage, .image = *std::move(picture)};
+  TRY(out.clip.options, read_video_metadata(part, out.kind));
+  return out;
 }
 
 Outcome read_contents(const Service& service, const Fields& fields, engine::Request& request) {

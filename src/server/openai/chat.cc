@@ -15,10 +15,14 @@ const std::string_view kChatSchema = R"({
         "role": {"enum": ["system", "developer", "user", "assistant"]},
         "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": {
           "type": "object", "required": ["type"], "properties": {
-            "type": {"enum": ["text", "image_url"]},
+            "type": {"enum": ["text", "image_url", "video_url"]},
             "text": {"type": "string"},
             "image_url": {"anyOf": [{"type": "string"}, {"type": "object", "required": ["url"], "properties": {
-              "url": {"type": "string"}, "detail": {"enum": ["auto", "low", "high"]}}}]}}}}]}}}},
+              "url": {"type": "string"}, "detail": {"enum": ["auto", "low", "high"]}}}]},
+            "video_url": {"type": "object", "required": ["url"], "properties": {"url": {"type": "string"}}}}}}]}}}},
+    "mm_processor_kwargs": {"type": "object", "additionalProperties": false, "properties": {
+      "fps": {"type": "number", "minimum": 0.001, "maximum": 1000},
+      "num_frames": {"type": "integer", "minimum": 1, "maximum": 100000}}},
     "stream": {"type": "boolean"},
     "stream_options": {"type": "object", "properties": {"include_usage": {"type": "boolean"}}},
     "stop": {"anyOf": [{"type": "string"}, {"type": "array", "maxItems": 4, "items": {"type": "string"}}]},

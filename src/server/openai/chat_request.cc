@@ -6,7 +6,7 @@
 namespace onsight::server::openai {
 namespace {
 
-constexpr std::array<std::string_view, 19> kHandled = {"model",
+constexpr std::array<std::string_view, 20> kHandled = {"model",
                                                        "messages",
                                                        "stream",
                                                        "stream_options",
@@ -20,6 +20,7 @@ constexpr std::array<std::string_view, 19> kHandled = {"model",
                                                        "max_tokens",
                                                        "max_completion_tokens",
                                                        "max_tiles",
+                                                       "mm_processor_kwargs",
                                                        "logprobs",
                                                        "top_logprobs",
                                                        "n",
@@ -52,7 +53,31 @@ bool contains(std::span<const std::string_view> names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-Result<engine::Part> read_part(const Service& service, const Fields& part, bool& all_low) {
+// As vLLM takes it: {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,…"}}.
+Result<engine::Part> read_video(const Service& service, const Fields& part) {
+  TRY(const Fields object, part.object("video_url"));
+  TRY(const std::string url, object.string("url"));
+  TRY(Video video, service.video_of_url(url, object.place("url")));
+  return engine::Part{.kind = engine::Part::Kind::kVideo,
+                      .clip = {.video = std::move(video), .kept = std::make_shared<media::KeptFrames>()}};
+}
+
+// What vLLM hands to the processor, of every video: {"fps": 2, "num_frames": 8}.
+Status read_frame_choice(const Fields& fields, engine::Request& request) {
+  if (!fields.has("mm_processor_kwargs")) return {};
+  TRY(const Fields given, fields.object("mm_processor_kwargs"));
+  for (const auto& [name, value] : given.json().items())
+    if (name != "fps" && name != "num_frames")
+      return bad_input("{}: expected fps and num_frames alone", given.place(name));
+  media::ClipOptions options;
+  TRY(options.fps, given.number("fps", 0, 1e-3, 1000));
+  TRY(options.max_frames, given.integer("num_frames", 0, 1, 100'000));
+  for (engine::Message& message : request.messages)
+    for (engine::Part& part : message.content) part.clip.options = options;
+  return {};
+}
+
+Result<engine::Part> read_part(const Service& service, const Fields& part, Closeness& closeness) {
   TRY(const std::string type, part.string("type"));
   if (type == "text") {
     TRY(std::string text, part.string("text"));
@@ -62,17 +87,16 @@ Result<engine::Part> read_part(const Service& service, const Fields& part, bool&
     TRY(std::string text, part.string("refusal"));
     return engine::Part{.text = std::move(text)};
   }
-  if (type != "image_url") return bad_input("{}: expected text or image_url, found '{}'", part.place("type"), type);
+  if (type == "video_url") return read_video(service, part);
+  if (type != "image_url")
+    return bad_input("{}: expected text, image_url or video_url, found '{}'", part.place("type"), type);
   const Json* image = part.find("image_url");
   if (image && image->is_string()) {
-    all_low = false;
+    closeness.all_low = false;
     return read_image(service, image->get<std::string>(), part.place("image_url"));
   }
   TRY(const Fields object, part.object("image_url"));
-  TRY(const std::string detail, object.string_or("detail", "auto"));
-  if (detail != "auto" && detail != "low" && detail != "high")
-    return bad_input("{}: expected auto, low or high, found '{}'", object.place("detail"), detail);
-  all_low = all_low && detail == "low";
+  TRY_STATUS(closeness.take(object));
   TRY(const std::string url, object.string("url"));
   return read_image(service, url, object.place("url"));
 }
@@ -80,7 +104,7 @@ Result<engine::Part> read_part(const Service& service, const Fields& part, bool&
 Status read_messages(const Service& service, const Fields& fields, engine::Request& request) {
   TRY(const Json* messages, fields.array("messages"));
   if (messages->empty()) return bad_input("messages: expected at least one");
-  bool all_low = true, pictures = false;
+  Closeness closeness;
   for (size_t i = 0; i < messages->size(); ++i) {
     const std::string place = item_of("messages", i);
     const Fields message((*messages)[i], place);
@@ -89,23 +113,10 @@ Status read_messages(const Service& service, const Fields& fields, engine::Reque
     TRY(out.role, read_role(message));
     if (const Json* calls = message.find("tool_calls"); calls && !calls->empty())
       return bad_input("{}: expected none, this model calls no tools", message.place("tool_calls"));
-    const Json* content = message.find("content");
-    if (!content && out.role == "assistant") continue;
-    if (content && content->is_string()) {
-      out.content.push_back({.text = content->get<std::string>()});
-      continue;
-    }
-    if (!content || !content->is_array())
-      return bad_input("{}: expected a string or a list of parts", message.place("content"));
-    for (size_t k = 0; k < content->size(); ++k) {
-      const Fields part((*content)[k], item_of(message.place("content"), k));
-      TRY(engine::Part read, read_part(service, part, all_low));
-      pictures = pictures || read.image;
-      out.content.push_back(std::move(read));
-      TRY_STATUS(service.check_pictures(request.messages));
-    }
+    if (out.role == "assistant" && !message.has("content")) continue;
+    TRY_STATUS(read_content(service, message, read_part, closeness, request));
   }
-  if (pictures && all_low) request.picture.max_tiles = 1;
+  closeness.apply(request);
   return {};
 }
 
@@ -131,6 +142,38 @@ Status read_logprobs(const Fields& fields, engine::Request& request) {
 }
 
 }  // namespace
+
+Status Closeness::take(const Fields& picture) {
+  TRY(const std::string detail, picture.string_or("detail", "auto"));
+  if (detail != "auto" && detail != "low" && detail != "high")
+    return bad_input("{}: expected auto, low or high, found '{}'", picture.place("detail"), detail);
+  all_low = all_low && detail == "low";
+  return {};
+}
+
+void Closeness::apply(engine::Request& request) const {
+  if (pictures && all_low) request.picture.max_tiles = 1;
+}
+
+Status read_content(const Service& service, const Fields& message, ReadPart read_part, Closeness& closeness,
+                    engine::Request& request) {
+  std::vector<engine::Part>& parts = request.messages.back().content;
+  const Json* content = message.find("content");
+  if (content && content->is_string()) {
+    parts.push_back({.text = content->get<std::string>()});
+    return {};
+  }
+  if (!content || !content->is_array())
+    return bad_input("{}: expected a string or a list of parts", message.place("content"));
+  for (size_t k = 0; k < content->size(); ++k) {
+    const Fields part((*content)[k], item_of(message.place("content"), k));
+    TRY(engine::Part read, read_part(service, part, closeness));
+    closeness.pictures = closeness.pictures || read.image;
+    parts.push_back(std::move(read));
+    TRY_STATUS(service.check_pictures(request.messages));
+  }
+  return {};
+}
 
 Status check_names(const Json& body, std::span<const std::string_view> handled,
                    std::span<const std::string_view> harmless, std::span<const std::string_view> refused) {
@@ -215,6 +258,7 @@ Result<ChatRequest> read_chat(const Service& service, const Json& body) {
     TRY_STATUS(read_form(format, Fields(inner ? *inner : nothing, "response_format.json_schema"), request));
   }
   TRY_STATUS(read_messages(service, fields, request));
+  TRY_STATUS(read_frame_choice(fields, request));
   TRY(const int64_t tiles, fields.integer("max_tiles", request.picture.max_tiles, 1, 10'000));
   request.picture.max_tiles = static_cast<int>(tiles);
   return out;

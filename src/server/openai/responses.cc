@@ -57,7 +57,7 @@ struct ResponsesRequest {
   Json shown;  // what the response object repeats of the request
 };
 
-Result<engine::Part> read_part(const Service& service, const Fields& part, bool& all_low) {
+Result<engine::Part> read_part(const Service& service, const Fields& part, Closeness& closeness) {
   TRY(const std::string type, part.string("type"));
   if (type == "input_text" || type == "output_text") {
     TRY(std::string text, part.string("text"));
@@ -65,10 +65,7 @@ Result<engine::Part> read_part(const Service& service, const Fields& part, bool&
   }
   if (type != "input_image")
     return bad_input("{}: expected input_text or input_image, found '{}'", part.place("type"), type);
-  TRY(const std::string detail, part.string_or("detail", "auto"));
-  if (detail != "auto" && detail != "low" && detail != "high")
-    return bad_input("{}: expected auto, low or high, found '{}'", part.place("detail"), detail);
-  all_low = all_low && detail == "low";
+  TRY_STATUS(closeness.take(part));
   TRY(const std::string url, part.string("image_url"));
   return read_image(service, url, part.place("image_url"));
 }
@@ -81,28 +78,15 @@ Status read_items(const Service& service, const Fields& fields, engine::Request&
   }
   if (!input || !input->is_array() || input->empty())
     return bad_input("input: expected a string or a list of messages");
-  bool all_low = true, pictures = false;
+  Closeness closeness;
   for (size_t i = 0; i < input->size(); ++i) {
     const Fields item((*input)[i], item_of("input", i));
     TRY(const std::string type, item.string_or("type", "message"));
     if (type != "message") return bad_input("{}: expected message, found '{}'", item.place("type"), type);
-    engine::Message& out = request.messages.emplace_back();
-    TRY(out.role, read_role(item));
-    const Json* content = item.find("content");
-    if (content && content->is_string()) {
-      out.content.push_back({.text = content->get<std::string>()});
-      continue;
-    }
-    if (!content || !content->is_array())
-      return bad_input("{}: expected a string or a list of parts", item.place("content"));
-    for (size_t k = 0; k < content->size(); ++k) {
-      TRY(engine::Part part, read_part(service, Fields((*content)[k], item_of(item.place("content"), k)), all_low));
-      pictures = pictures || part.image;
-      out.content.push_back(std::move(part));
-      TRY_STATUS(service.check_pictures(request.messages));
-    }
+    TRY(request.messages.emplace_back().role, read_role(item));
+    TRY_STATUS(read_content(service, item, read_part, closeness, request));
   }
-  if (pictures && all_low) request.picture.max_tiles = 1;
+  closeness.apply(request);
   return {};
 }
 

@@ -4,7 +4,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..config import COLOURS, COLS, FIRST_SHAPE, ROWS, SHAPES
+from ..config import COLOURS, COLS, FIRST_SHAPE, MOST, ROWS, SHAPES
 from ..preprocess import tile
 from . import prompts
 from .degrade import degrade
@@ -119,7 +119,7 @@ def question(r, objects, few, background, kind, size):
 
 
 KINDS = ("count", "countc", "counts", "colour", "shape", "relation", "where")  # what the bar is measured on
-MORE = KINDS + ("relation", "countcs", "describe", "describe", "background", "read")
+MORE = KINDS + ("count", "countc", "counts", "relation", "relation", "relation", "relation", "countcs", "describe", "describe", "background", "read")
 
 
 def scene(r, n=1, kinds=MORE, draw=True):
@@ -139,7 +139,7 @@ def scene(r, n=1, kinds=MORE, draw=True):
     labels, objects = Labels(), []
     yy, xx = (np.mgrid[0:ROWS, 0:COLS] + 0.5) * np.array([h / ROWS, w / COLS])[:, None, None]
     edge = r.random() < 0.15
-    for _ in range(r.randint(1, 6)):
+    for _ in range(r.randint(1, MOST)):
         for _ in range(30):
             s = r.uniform(14, 40)
             x, y = r.uniform(s + 2, w - s - 2), r.uniform(s + 2, h - s - 2)

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Asks an installed program what build/onsight says:  scripts/try_installed.sh ROOT COMMAND...   COMMAND starts it in ROOT, with root's rights.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$1 folder=$(dirname "${!#}")
+shift
+# There is no /proc in it, from which the loader would know where the program lies.
+inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LD_ORIGIN_PATH="$folder" chroot "$root" "$@"; }
+expect() { # expect WHAT WANTED FOUND
+  if [ "$3" = "$2" ]; then return; fi
+  printf '%s: %s:\n%s\nexpected\n%s\n' "$root" "$1" "$3" "$2" >&2
+  exit 1
+}
+picture() { # picture KIND: one of the tests' pictures
+  local file offset bytes rest
+  read -r file offset bytes rest < <(grep "\.$1 " tests/data/media/pictures.txt)
+  dd if=tests/data/media/pictures.bin iflag=skip_bytes,count_bytes skip="$offset" count="$bytes" status=none
+}
+
+cp examples/receipt.jpg "$root/"
+question=(ask --image /receipt.jpg "Read the text.")
+expect "the receipt's text" "$(build/onsight "${question[@]/#\//examples/}")" "$(inside "$@" "${question[@]}")"
+for kind in heic avif; do
+  if [ $# != 1 ]; then break; fi  # an emulator would take half a minute for each
+  picture $kind >"$root/picture.$kind"
+  one='"completion_tokens":1,'
+  expect "a $kind" "$one" "$(inside "$@" ask --image "/picture.$kind" --json -n 1 hello | grep -o "$one")"
+done
+sentence="expected FFmpeg's libraries"
+expect "a video, without FFmpeg" "$sentence" "$(inside "$@" ask --video /receipt.jpg hello 2>&1 | grep -o "$sentence")"
+echo "$root: the program reads the receipt"

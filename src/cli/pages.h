@@ -1,0 +1,36 @@
+// Many pictures and documents, a page at a time.
+//
+//   const PageList list = find_pages({"scans", "report.pdf"}, /*documents=*/true);
+//   TRY(const Picture picture, load_page(list.pages[0]));
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/request_options.h"
+
+namespace onsight::cli {
+
+struct Page {
+  std::string file;
+  int number = 0;        // from 1 on; 0: the file is a picture
+  int64_t bytes = 0;     // of the file
+  int64_t modified = 0;  // nanoseconds since 1970
+  std::string name() const { return number ? fmt::format("{}, page {}", file, number) : file; }
+};
+
+// What may be wrong with some files, and leaves the others as they are.
+struct PageList {
+  std::vector<Page> pages;
+  std::vector<std::string> errors;  // one sentence each
+};
+
+// Files as they come, of folders those that look like pictures or PDFs, by name, with all folders below. PDFs are pages
+// where `documents` is set.
+PageList find_pages(const std::vector<std::string>& paths, bool documents);
+
+// Decoded; a page of a PDF is drawn by pdftoppm.
+Result<Picture> load_page(const Page& page);
+
+}  // namespace onsight::cli

@@ -1,0 +1,34 @@
+// Listing: what the hub says of the files of a revision.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace onsight::hub {
+
+struct HubFile {
+  std::string name;
+  int64_t bytes = 0;
+  // Names the blob and is its checksum: SHA-256 of large files, of others git's SHA-1.
+  std::string sum;
+  bool is_sha256() const { return sum.size() == 64; }
+};
+
+struct Listing {
+  std::string commit;
+  std::vector<HubFile> files;
+};
+
+// The answer to /api/models/OWNER/NAME/revision/REVISION?blobs=true. Files in folders and with names that a cache could
+// not hold are left out. `where` names it in errors.
+Result<Listing> read_listing(std::string_view json, std::string_view where);
+
+// Of a listing what a model needs: its settings, its tokenizer, its weights as safetensors, its card and licence.
+// Nothing that could run is among them. Refuses a listing without settings or weights.
+Result<std::vector<HubFile>> model_files(const Listing& listing, std::string_view where);
+
+}  // namespace onsight::hub

@@ -1,0 +1,31 @@
+// Live: the pictures of a stream or a camera, as they come.
+//
+//   TRY(auto live, Live::open("rtsp://camera/stream", stop));
+//   while (…) TRY(Image frame, live->newest(stop));   // what is to be seen now
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "media/image.h"
+
+namespace onsight::media {
+
+// rtsp:, http: and the like, or a device.
+bool is_live_source(std::string_view source);
+
+class Live {
+ public:
+  // Waits until the source answers and its first frame is there; `stop` ends that with ErrorCode::kInterrupted. From
+  // then on a thread decodes what comes and keeps the newest frame.
+  static Result<std::unique_ptr<Live>> open(const std::string& source, const std::function<bool()>& stop);
+  virtual ~Live() = default;
+  // The newest frame that was not given out, waited for where there is none. Fails when the source has ended, or is
+  // silent for long.
+  virtual Result<Image> newest(const std::function<bool()>& stop) = 0;
+};
+
+}  // namespace onsight::media

@@ -1,0 +1,137 @@
+#include "media/video.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "base/json.h"
+
+namespace onsight::media {
+namespace {
+
+const Path kFolder = Path(ONSIGHT_SOURCE_DIR) / "tests/data/video";
+
+std::map<int64_t, Image> frames_of(const Video& video, const std::vector<int64_t>& wanted) {
+  std::map<int64_t, Image> out;
+  const Status read = video.read(wanted, [&](size_t i, Image image) {
+    out.emplace(wanted[i], std::move(image));
+    return true;
+  });
+  EXPECT_TRUE(read.has_value()) << read.error().message;
+  return out;
+}
+
+std::string error_of(const Path& path) {
+  const auto video = Video::open(path);
+  return video ? "" : video.error().message;
+}
+
+// Mean colours of 4 x 3 blocks, as tests/data/video/make.py takes them.
+std::vector<double> blocks(const Image& image) {
+  std::vector<double> out;
+  const int width = image.width / 4, height = image.height / 3;
+  for (int block = 0; block < 12; ++block)
+    for (int c = 0; c < 3; ++c) {
+      double sum = 0;
+      for (int y = 0; y < height; ++y)
+        for (int x = 0; x < width; ++x) sum += image.row(block / 4 * height + y)[3 * (block % 4 * width + x) + c];
+      out.push_back(sum / (width * height));
+    }
+  return out;
+}
+
+TEST(Video, FramesAreThoseThatPyavDecodes) {
+  const Json files = load_json(kFolder / "frames.json").value();
+  ASSERT_GE(files.size(), 5u);
+  for (const auto& [name, facts] : files.items()) {
+    SCOPED_TRACE(name);
+    const auto opened = Video::open(kFolder / name);
+    ASSERT_TRUE(opened.has_value()) << opened.error().message;
+    const Video& video = **opened;
+    EXPECT_EQ(video.facts().width, facts["width"]);
+    EXPECT_EQ(video.facts().height, facts["height"]);
+    EXPECT_EQ(video.facts().frames, facts["frames"]);
+    EXPECT_NEAR(video.facts().fps, facts["fps"].get<double>(), 0.01);
+    EXPECT_DOUBLE_EQ(video.facts().duration, static_cast<double>(video.facts().frames) / video.facts().fps);
+    for (const auto& [number, colours] : facts["blocks"].items()) {
+      SCOPED_TRACE(number);
+      const int64_t frame = std::stoll(number);
+      const auto frames = frames_of(video, {frame});
+      ASSERT_TRUE(frames.contains(frame));
+      const std::vector<double> got = blocks(frames.at(frame));
+      for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], colours[i / 3][i % 3].get<double>(), 1.0) << i;
+    }
+  }
+}
+
+TEST(Video, AJumpFindsWhatReadingInOrderFinds) {
+  std::mt19937 random(1);
+  for (const char* name : {"b-frames.mp4", "uneven.mkv", "walk.webm"}) {
+    SCOPED_TRACE(name);
+    const auto video = Video::open(kFolder / name).value();
+    std::vector<int64_t> all;
+    for (int64_t i = 0; i < video->facts().frames; ++i) all.push_back(i);
+    const auto in_order = frames_of(*video, all);
+    ASSERT_EQ(in_order.size(), all.size());
+    for (int round = 0; round < 8; ++round) {
+      std::vector<int64_t> some;
+      std::sample(all.begin(), all.end(), std::back_inserter(some), 3, random);
+      for (const auto& [i, image] : frames_of(*video, some)) EXPECT_EQ(image.rgb, in_order.at(i).rgb) << i;
+    }
+  }
+}
+
+TEST(Video, BytesAreAFile) {
+  const std::string bytes = read_file(kFolder / "b-frames.mp4").value();
+  const auto memory = Video::open(bytes, "memory").value(), file = Video::open(kFolder / "b-frames.mp4").value();
+  EXPECT_EQ(frames_of(*memory, {30}).at(30).rgb, frames_of(*file, {30}).at(30).rgb);
+}
+
+TEST(Video, FramesThatAreNotThereAreLeftOut) {
+  const auto video = Video::open(kFolder / "walk.gif").value();
+  EXPECT_EQ(frames_of(*video, {4, 5, 6, 100}).size(), 2u);
+}
+
+TEST(Video, TheSinkEndsIt) {
+  const auto video = Video::open(kFolder / "walk.webm").value();
+  int seen = 0;
+  const std::vector<int64_t> wanted = {0, 1, 2, 3};
+  const Status read = video->read(wanted, [&](size_t, const Image&) { return ++seen < 2; });
+  EXPECT_EQ(read.error().code, ErrorCode::kInterrupted);
+  EXPECT_EQ(seen, 2);
+}
+
+TEST(Video, BadFilesGetOneSentence) {
+  EXPECT_NE(error_of(kFolder / "sound.m4a").find("sound.m4a: holds sound alone, expected a video"), std::string::npos);
+  EXPECT_NE(error_of(kFolder / "make.py").find("make.py: not a video"), std::string::npos);
+  EXPECT_NE(error_of(kFolder / "missing.mp4").find("missing.mp4: No such file"), std::string::npos);
+  EXPECT_NE(error_of(kFolder).find("expected a file"), std::string::npos);
+  EXPECT_NE(Video::open("", "nothing").error().message.find("nothing: not a video"), std::string::npos);
+  EXPECT_NE(Video::open(kFolder / "walk.webm", {.max_pixels = 1000}).error().message.find("64x48 pixels, expected"),
+            std::string::npos);
+  EXPECT_NE(Video::open(kFolder / "walk.webm", {.max_frames = 10}).error().message.find("more than 10 frames"),
+            std::string::npos);
+}
+
+TEST(Video, AListOfOtherFilesIsNotOpened) {
+  for (const char* text : {"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n", "ffconcat version 1.0\nfile walk.webm\n"})
+    EXPECT_NE(Video::open(text, "list").error().message.find("list: not a video"), std::string::npos);
+}
+
+TEST(Video, CutShortItGivesWhatIsThere) {
+  const std::string whole = read_file(kFolder / "uneven.mkv").value();
+  for (size_t size = 200; size < whole.size(); size += 397) {
+    const auto video = Video::open(whole.substr(0, size), "part");
+    if (!video) continue;
+    const std::vector<int64_t> wanted = {0, 5, 20, 47};
+    int frames = 0;
+    const Status read = (*video)->read(wanted, [&](size_t, const Image&) { return ++frames > 0; });
+    EXPECT_EQ(read.has_value(), frames > 0);
+  }
+}
+
+}  // namespace
+}  // namespace onsight::media

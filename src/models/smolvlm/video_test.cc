@@ -1,0 +1,78 @@
+#include "models/smolvlm/video.h"
+
+#include <gtest/gtest.h>
+
+#include "base/json.h"
+
+namespace onsight::models::smolvlm {
+namespace {
+
+// tests/parity/test_video.py holds this table against the live transformers.
+TEST(VideoPrompt, FramesAndWordsAreTransformers) {
+  const Json rows = load_json(Path(ONSIGHT_SOURCE_DIR) / "tests/golden/video_frames.json").value();
+  ASSERT_GE(rows.size(), 200u);
+  ImageTokens tokens;
+  tokens.fake = "";
+  tokens.global = "#";
+  for (const Json& row : rows) {
+    SCOPED_TRACE(row.dump().substr(0, 100));
+    const auto frames = row[0].get<int64_t>();
+    const auto fps = row[1].get<double>(), duration = row[2].get<double>();
+    const auto got = sample_frames(frames, fps, duration, {row[3].get<double>(), row[4].get<int64_t>()});
+    const auto want = row[5].get<std::vector<int64_t>>();
+    const bool whole = got.size() <= 1000;  // of the longest, the table has the end and the first line
+    EXPECT_EQ(whole ? got : std::vector<int64_t>(got.end() - 3, got.end()), want);
+    std::vector<double> times;
+    for (const int64_t frame : got) times.push_back(static_cast<double>(frame) / fps);
+    const std::string text = video_text(tokens, times, duration, std::ssize(got), 0);
+    EXPECT_EQ(whole ? text : text.substr(0, text.find('\n') + 1), row[6].get<std::string>());
+  }
+}
+
+TEST(VideoPrompt, NumbersInWords) {
+  for (const auto& [number, words] :
+       std::vector<std::pair<int64_t, std::string>>{{0, "zero"},
+                                                    {64, "sixty-four"},
+                                                    {100, "one hundred"},
+                                                    {115, "one hundred and fifteen"},
+                                                    {1001, "one thousand and one"},
+                                                    {1234, "one thousand, two hundred and thirty-four"},
+                                                    {20000, "twenty thousand"},
+                                                    {1000100, "one million, one hundred"}})
+    EXPECT_EQ(in_words(number), words);
+}
+
+TEST(VideoPrompt, ClockTimes) {
+  EXPECT_EQ(clock_time(200), "0:03:20");
+  EXPECT_EQ(clock_time(86'400 + 7200), "1 day, 2:00:00");
+  EXPECT_EQ(clock_time(3 * 86'400 - 1), "2 days, 23:59:59");
+}
+
+class FakeVideo final : public media::Video {
+ public:
+  explicit FakeVideo(int64_t frames, double fps)
+      : facts_{.width = 2, .height = 2, .frames = frames, .fps = fps, .duration = static_cast<double>(frames) / fps} {}
+  const media::VideoFacts& facts() const override { return facts_; }
+  Status read(std::span<const int64_t>, const std::function<bool(size_t, media::Image)>&) const override { return {}; }
+
+ private:
+  media::VideoFacts facts_;
+};
+
+TEST(VideoPrompt, APartKeepsTheTimesOfTheWhole) {
+  media::Clip clip = {std::make_shared<FakeVideo>(600, 10), {.start = 20, .end = 25}};
+  const FramePlan plan = plan_frames(clip, {}).value();
+  EXPECT_EQ(plan.frames, (std::vector<int64_t>{200, 212, 224, 236, 249}));
+  EXPECT_DOUBLE_EQ(plan.times.front(), 20);
+  EXPECT_DOUBLE_EQ(plan.duration, 60);
+  clip.options = {.fps = 0.5, .start = 50};
+  EXPECT_EQ(plan_frames(clip, {}).value().frames, (std::vector<int64_t>{500, 524, 549, 574, 599}));
+  clip.options = {.max_frames = 1, .end = 0.05};
+  EXPECT_EQ(plan_frames(clip, {}).value().frames, (std::vector<int64_t>{0}));
+  clip.options = {.start = 70};
+  EXPECT_EQ(plan_frames(clip, {}).error().message,
+            "video: nothing between 70 and 60 s, expected a part of its 60.00 s");
+}
+
+}  // namespace
+}  // namespace onsight::models::smolvlm

@@ -1,0 +1,211 @@
+"""read and describe: many pictures and PDFs, in order, resumed where they stopped."""
+import json
+import os
+import resource
+import signal
+import time
+
+import pytest
+
+from pictures import png
+
+
+@pytest.fixture
+def folder(tmp_path):
+    scans = tmp_path / "scans"
+    (scans / "deeper").mkdir(parents=True)
+    for name, size in (("b.png", (3, 2)), ("a.PNG", (5, 4)), ("deeper/c.png", (7, 6))):
+        (scans / name).write_bytes(png(*size))
+    (scans / "notes.txt").write_text("not a picture")
+    return scans
+
+
+@pytest.fixture
+def tools(tmp_path):
+    """A folder of a pdfinfo that says 3 pages and a pdftoppm that draws page N as a picture of N x 1; both note how they were called."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for n in (1, 2, 3):
+        (tools / f"{n}.png").write_bytes(png(n, 1))
+    for name, script in {
+        "pdfinfo": f'#!/bin/sh\necho "$@" >> {tools}/calls\ncase "$1" in *bad*) exit 1;; esac\necho "Title: x"\necho "Pages:          3"\n',
+        "pdftoppm": f'#!/bin/sh\necho "$@" >> {tools}/calls\ncat {tools}/$5.png\n',
+    }.items():
+        (tools / name).write_text(script)
+        (tools / name).chmod(0o755)
+    return tools
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_one_page_is_its_text(scripted, model, folder):
+    done = scripted("read", "--model", model, folder / "b.png", script={"pieces": ["One\n", "two"]})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "One\ntwo\n", "")
+
+
+def test_many_pages_come_in_order(scripted, model, folder):
+    done = scripted("read", "--model", model, folder, script={"pieces": ["Text"]})
+    names = [folder / "a.PNG", folder / "b.png", folder / "deeper" / "c.png"]
+    assert done.stdout == "".join(f"== {name}\nText\n" for name in names)
+
+
+def test_json(scripted, model, folder):
+    done = scripted("read", "--model", model, "--json", folder / "a.PNG", folder / "b.png", script={"pieces": ["One\n\ntwo"]})
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["file"].endswith("a.PNG") and first["text"] == "One\n\ntwo" and first["lines"] == ["One", "", "two"]
+    assert first["prompt"] == "Read the text." and first["model"] == "model" and "page" not in first
+    assert second["file"].endswith("b.png") and second["finish_reason"] == "stop"
+
+
+def test_what_is_asked(scripted, model, folder, tmp_path):
+    log = tmp_path / "log"
+    scripted("read", "--model", model, "--prompt", "Total?", "--system", "Be brief.", "--max-tokens", "9", folder / "b.png", script={"log": str(log)})
+    [request] = rows(log)
+    assert request["messages"] == [{"role": "system", "parts": ["Be brief."]}, {"role": "user", "parts": ["<3x2>", "Total?"]}]
+    assert request["max_tokens"] == 9
+
+
+def test_describe_writes_captions_and_goes_on(scripted, model, folder, tmp_path):
+    out, log = tmp_path / "captions.jsonl", tmp_path / "log"
+    command = ("describe", "--model", model, folder, "--out", out)
+    assert scripted(*command, script={"log": str(log)}).returncode == 0
+    assert sorted(row["file"] for row in rows(out)) == [str(folder / n) for n in ("a.PNG", "b.png", "deeper/c.png")]
+    assert {row["caption"] for row in rows(out)} == {"Seen."} and len(rows(log)) == 3
+    before = out.read_bytes()
+    assert scripted(*command, script={"log": str(log)}).returncode == 0
+    assert out.read_bytes() == before and len(rows(log)) == 3
+    # A picture that is another now, and a question that is another, are asked again.
+    (folder / "b.png").write_bytes(png(9, 9))
+    scripted(*command, script={"log": str(log)})
+    assert len(rows(out)) == 4 and rows(log)[-1]["messages"][-1]["parts"][0] == "<9x9>"
+    scripted(*command, "--prompt", "What is it?", script={"log": str(log)})
+    assert len(rows(out)) == 7 and len(rows(log)) == 7
+
+
+def test_a_line_that_was_cut_short_is_written_again(scripted, model, folder, tmp_path):
+    out = tmp_path / "captions.jsonl"
+    command = ("describe", "--model", model, folder, "--out", out)
+    scripted(*command)
+    whole = rows(out)
+    out.write_bytes(out.read_bytes()[:-20])
+    scripted(*command)
+    assert sorted(row["file"] for row in rows(out)) == sorted(row["file"] for row in whole)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_killed_it_loses_nothing_and_doubles_nothing(scripted, model, tmp_path, end):
+    many = tmp_path / "many"
+    many.mkdir()
+    for i in range(40):
+        (many / f"{i:02}.png").write_bytes(png(2, 2))
+    out = tmp_path / "out.jsonl"
+    command = ("read", "--model", model, many, "--out", out)
+    process = scripted.start(*command, script={"pieces": ["a", "b"], "delay_ms": 20},
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))  # fmt: skip
+    until = time.monotonic() + 20
+    while (not out.exists() or out.read_bytes().count(b"\n") < 5) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(end)
+    process.communicate(timeout=20)
+    assert process.returncode == (130 if end == signal.SIGINT else -9)
+    some = len(out.read_bytes().splitlines())
+    assert 5 <= some < 40
+    assert scripted(*command).returncode == 0
+    assert sorted(row["file"] for row in rows(out)) == sorted(map(str, many.glob("*.png")))
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_is_read(scripted, model, folder):
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    done = scripted("read", "--model", model, folder, folder / "missing.png", script={"pieces": ["Text"]})
+    assert done.returncode == 3 and done.stdout.count("Text\n") == 3
+    assert "broken.jpg: " in done.stderr and "missing.png: No such file or directory" in done.stderr
+    assert "2 of 5 could not be read" in done.stderr
+
+
+def test_a_page_that_the_engine_refuses(scripted, model, folder):
+    done = scripted("read", "--model", model, folder, script={"fail": "too long"})
+    assert done.returncode == 3 and "a.PNG: too long" in done.stderr and "3 of 3 could not be read" in done.stderr
+
+
+def test_pages_of_a_pdf(scripted, model, tmp_path, tools):
+    document, log = tmp_path / "-report.PDF", tmp_path / "log"
+    document.write_bytes(b"%PDF-1.4")
+    env = {"PATH": f"{tools}:{os.environ['PATH']}"}
+    done = scripted("read", "--model", model, "--json", "--", document.name, script={"log": str(log)}, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [(row["file"], row["page"]) for row in map(json.loads, done.stdout.splitlines())] == [("-report.PDF", n) for n in (1, 2, 3)]
+    assert [request["messages"][0]["parts"][0] for request in rows(log)] == ["<1x1>", "<2x1>", "<3x1>"]
+    assert "./-report.PDF" in (tools / "calls").read_text().splitlines()[0]
+
+
+def test_a_pdf_that_is_none(scripted, model, tmp_path, tools):
+    (tmp_path / "bad.pdf").write_bytes(b"x")
+    done = scripted("read", "--model", model, tmp_path / "bad.pdf", env={"PATH": f"{tools}:{os.environ['PATH']}"})
+    assert done.returncode == 3 and "bad.pdf: not a PDF that pdfinfo reads" in done.stderr
+
+
+def test_without_poppler(scripted, model, tmp_path):
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4")
+    done = scripted("read", "--model", model, tmp_path / "a.pdf", env={"PATH": str(tmp_path)})
+    assert done.returncode == 3 and "a.pdf: expected pdfinfo and pdftoppm on this machine (Debian: poppler-utils)" in done.stderr
+
+
+def test_describe_takes_no_pdf(scripted, model, tmp_path):
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4")
+    done = scripted("describe", "--model", model, tmp_path / "a.pdf", "--out", tmp_path / "o.jsonl")
+    assert done.returncode == 3 and "a.pdf: expected a picture, found a PDF" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, code, sentence",
+    [
+        (["read"], 2, "expected a file or a folder"),
+        (["describe", "."], 2, "expected --out FILE.jsonl, the file of captions"),
+        (["read", "--out", "", "."], 2, "--out: expected a file, found nothing"),
+        (["read", "--out", "o", "--json", "."], 2, "--out and --json exclude each other"),
+        (["read", "--out", "/nowhere/o.jsonl", "."], 1, "/nowhere/o.jsonl: cannot be written (No such file or directory)"),
+    ],
+)
+def test_wrong_usage(scripted, model, tmp_path, arguments, code, sentence):
+    done = scripted(*arguments, "--model", model, cwd=tmp_path)
+    assert done.returncode == code and sentence in done.stderr
+
+
+def test_a_file_of_something_else_is_not_appended_to(scripted, model, folder, tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text('{"a": 1}\nmilk\n')
+    done = scripted("describe", "--model", model, folder, "--out", notes)
+    assert done.returncode == 3 and "notes.txt:2: expected a JSON object a line" in done.stderr
+    assert notes.read_text() == '{"a": 1}\nmilk\n'
+
+
+def test_two_at_once_do_not_write_to_one_file(scripted, model, folder, tmp_path):
+    out = tmp_path / "out.jsonl"
+    first = scripted.start("read", "--model", model, folder, "--out", out, script={"pieces": ["a"] * 20, "delay_ms": 100})
+    until = time.monotonic() + 20
+    while not out.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    done = scripted("read", "--model", model, folder, "--out", out)
+    first.kill()
+    first.communicate()
+    assert done.returncode == 1 and "out.jsonl: another process writes to it" in done.stderr
+
+
+def test_a_full_disk_leaves_whole_lines(scripted, model, folder, tmp_path):
+    out = tmp_path / "out.jsonl"
+
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))
+
+    done = scripted("read", "--model", model, folder, "--out", out, preexec_fn=small_files)
+    assert done.returncode == 1 and "out.jsonl: cannot be written (File too large)" in done.stderr
+    assert len(out.read_bytes()) <= 400 and len(rows(out)) == 1
+    assert scripted("read", "--model", model, folder, "--out", out).returncode == 0 and len(rows(out)) == 3
+
+
+def test_the_shipped_model_reads_the_examples(onsight):
+    examples = os.path.join(os.path.dirname(__file__), "..", "..", "examples")
+    done = onsight("read", examples)
+    assert "Total 10.54" in done.stdout and done.stdout.count("== ") == 3

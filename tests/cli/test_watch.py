@@ -1,0 +1,236 @@
+"""watch: videos, pictures, folders and streams, what has not changed, and what happens when the answer does."""
+import http.server
+import json
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+from datetime import datetime
+
+import pytest
+
+from conftest import ROOT
+from pictures import png
+
+CLIPS = ROOT / "tests/data/video"
+RECEIPT, SCREEN = ROOT / "examples/receipt.jpg", ROOT / "examples/screenshot.png"
+READ = ("--ask", "Read the text.", "--every", "50ms", "--json")
+
+
+def rows(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def watch(onsight):
+    """Starts a watch; .row() is its next line, .end() stops it and gives what else it said."""
+    started = []
+
+    class Watch:
+        def __init__(self, *arguments):
+            self.process = onsight.start("watch", *arguments)
+            started.append(self.process)
+
+        def row(self, seconds=20):
+            line = []
+            thread = threading.Thread(target=lambda: line.append(self.process.stdout.readline()), daemon=True)
+            thread.start()
+            thread.join(seconds)
+            assert line and line[0], self.process.stderr.read() if self.process.poll() is not None else "no line came"
+            return json.loads(line[0])
+
+        def end(self, code=0):
+            self.process.send_signal(signal.SIGINT)
+            out, errors = self.process.communicate(timeout=20)
+            assert self.process.returncode == code, errors
+            return rows(out.decode()), errors.decode()
+
+    yield Watch
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_video_by_its_own_time(onsight):
+    done = onsight("watch", CLIPS / "b-frames.mp4", "--every", "500ms", "--min-change", 0, "--json", "--stats", "--max-tokens", 4)
+    assert done.returncode == 0, done.stderr
+    looks = rows(done.stdout)
+    assert [r["time"] for r in looks] == [f"0:00:0{t // 2}.{5 * (t % 2)}00" for t in range(len(looks))]
+    assert len(looks) >= 3 and all(r["read"] for r in looks)
+    assert all(0 < r["confidence"] <= 1 and r["latency_ms"] > 0 for r in looks)
+    assert re.fullmatch(rf"{len(looks)} looks, {len(looks)} read in \d+\.\d\d s each; 0 had not changed, which saved 0\.0 s\n", done.stderr)
+    # The same frames as one who asks about each: answers and confidence do not depend on what came before.
+    first = onsight("ask", "--video", CLIPS / "b-frames.mp4", "--max-frames", 1, "--max-tokens", 4)
+    assert first.returncode == 0
+    # Nothing is so different as 255: one is read.
+    done = onsight("watch", CLIPS / "b-frames.mp4", "--every", "500ms", "--min-change", 255, "--json", "--max-tokens", 4)
+    again = rows(done.stdout)
+    assert [r["read"] for r in again] == [True] + [False] * (len(looks) - 1)
+    assert {r["answer"] for r in again} == {looks[0]["answer"]} and done.stderr == ""
+    assert [r["changed"] for r in again] == [True] + [False] * (len(looks) - 1)
+    # Only what is new.
+    done = onsight("watch", CLIPS / "b-frames.mp4", "--every", "500ms", "--min-change", 255, "--on-change", "--max-tokens", 4)
+    assert re.fullmatch(r"0:00:00\.000  .*  [01]\.\d\d  \d+ ms\n", done.stdout)
+
+
+def test_a_folder_that_fills(watch, tmp_path):
+    inbox, log = tmp_path / "inbox", tmp_path / "log"
+    inbox.mkdir()
+    shutil.copy(RECEIPT, inbox / "b.jpg")
+    seen = watch(inbox, *READ, "--exec", f'printf "%s|%s|%s\\n" "$ONSIGHT_BEFORE" "$ONSIGHT_ANSWER" "$ONSIGHT_FILE" >> {log}; echo said')
+    first = seen.row()
+    assert first["file"] == str(inbox / "b.jpg") and first["answer"].startswith("Bread") and first["changed"] and first["confidence"] > 0.8
+    assert abs(datetime.fromisoformat(first["time"].replace("Z", "+00:00")).timestamp() - time.time()) < 60
+    # The same picture under another name shows nothing new.
+    shutil.copy(RECEIPT, inbox / "c.jpg")
+    same = seen.row()
+    assert same["file"] == str(inbox / "c.jpg") and not same["read"] and not same["changed"] and same["answer"] == first["answer"]
+    assert same["latency_ms"] < first["latency_ms"]
+    # One that is being written is waited for.
+    data = SCREEN.read_bytes()
+    with open(inbox / "a.png", "wb") as f:
+        f.write(data[:2000])
+        f.flush()
+        time.sleep(0.07)
+        f.write(data[2000:])
+    other = seen.row()
+    assert other["file"] == str(inbox / "a.png") and other["read"] and other["changed"] and "Battery" in other["answer"]
+    # One that never becomes a picture is said once, and the others go on.
+    (inbox / "d.png").write_bytes(b"no picture")
+    (inbox / "e.txt").write_text("nor this")
+    time.sleep(0.4)
+    (inbox / "f.png").write_bytes(png(40, 30))
+    assert seen.row()["file"] == str(inbox / "f.png")
+    end = time.monotonic() + 10
+    while log.read_text().count("/inbox/") < 2 and time.monotonic() < end:  # Ctrl-C would end the command, too
+        time.sleep(0.02)
+    time.sleep(0.1)
+    rest, errors = seen.end()
+    assert rest == []
+    complaints = [line for line in errors.splitlines() if "d.png" in line]
+    assert len(complaints) == 1 and errors.count("said\n") == 2 and len(errors.splitlines()) <= 4
+    told = log.read_text()
+    assert told.startswith(f"{first['answer']}|{other['answer']}|{inbox / 'a.png'}\n")
+
+
+def test_a_picture_that_is_written_again(watch, tmp_path):
+    shot = tmp_path / "shot"
+    shutil.copy(RECEIPT, shot)
+    seen = watch(shot, *READ, "--on-change")
+    assert seen.row()["answer"].startswith("Bread")
+    shutil.copy(SCREEN, tmp_path / "next")
+    os.replace(tmp_path / "next", shot)
+    assert "Battery" in seen.row()["answer"]
+    os.replace(shot, tmp_path / "away")
+    time.sleep(0.3)
+    os.replace(tmp_path / "away", shot)  # as it was, its time too
+    time.sleep(0.3)
+    shutil.copy(RECEIPT, tmp_path / "next")
+    os.replace(tmp_path / "next", shot)
+    assert seen.row()["answer"].startswith("Bread")
+    rest, errors = seen.end()
+    assert rest == [] and errors.count("\n") == 1 and str(shot) in errors
+
+
+@pytest.fixture
+def camera():
+    """A stream over HTTP that ends again and again; .open says whether anybody is there."""
+
+    class Camera(http.server.BaseHTTPRequestHandler):
+        seen, is_open = 0, True
+
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            if not Camera.is_open:
+                return self.send_error(503)
+            Camera.seen += 1
+            self.send_response(200)
+            self.send_header("Content-Type", "video/webm")
+            self.end_headers()
+            self.wfile.write((CLIPS / "walk.webm").read_bytes())
+            return None
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    Camera.url = f"http://127.0.0.1:{server.server_port}/live"
+    yield Camera
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_stream_that_drops_is_taken_up_again(watch, camera):
+    seen = watch(camera.url, "--every", "50ms", "--json", "--max-tokens", 2)
+    for _ in range(2):
+        seen.row()
+    while camera.seen < 3:
+        seen.row()
+    camera.is_open = False
+    time.sleep(0.5)
+    camera.is_open = True
+    before = camera.seen
+    while camera.seen == before:
+        time.sleep(0.05)
+    for _ in range(2):
+        seen.row()
+    _, errors = seen.end()
+    assert errors.count("the stream has ended, trying again") >= 2 and "there again" in errors
+
+
+def test_what_cannot_be_watched(onsight, camera, tmp_path):
+    def fails(code, *words, arguments=()):
+        done = onsight("watch", *arguments, env={"no_proxy": "*"})
+        assert done.returncode == code and done.stdout == "" and done.stderr.count("\n") == 1, done.stderr
+        assert all(word in done.stderr for word in words), done.stderr
+
+    fails(2, "SOURCE")
+    fails(2, "--every", "soon", arguments=(RECEIPT, "--every", "soon"))
+    fails(2, "--every", arguments=(RECEIPT, "--every", "0s"))
+    fails(3, "none.mp4", "expected a file", arguments=(tmp_path / "none.mp4",))
+    (tmp_path / "text").write_text("words")
+    fails(3, "text", "expected a picture or a video", arguments=(tmp_path / "text",))
+    fails(3, "http://127.0.0.1:9/", "cannot be opened", arguments=("http://127.0.0.1:9/",))
+    fails(3, "/dev/video99", arguments=("/dev/video99",))
+    camera.is_open = False
+    fails(3, camera.url, arguments=(camera.url,))
+    # A list that leads to a file of this machine is not followed.
+    secret = tmp_path / "list.m3u8"
+    secret.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{CLIPS / 'walk.webm'}\n#EXT-X-ENDLIST\n")
+
+    class Lists(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "application/vnd.apple.mpegurl")
+            self.end_headers()
+            self.wfile.write(secret.read_bytes())
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Lists)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    fails(3, arguments=(f"http://127.0.0.1:{server.server_port}/list.m3u8",))
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_command_that_fails_is_said(watch, tmp_path):
+    shutil.copy(RECEIPT, tmp_path / "a.jpg")
+    seen = watch(tmp_path, *READ, "--exec", "exit 5")
+    seen.row()
+    shutil.copy(SCREEN, tmp_path / "b.png")
+    seen.row()
+    time.sleep(0.5)
+    _, errors = seen.end()
+    assert errors == "onsight: --exec: ended with code 5\n"
+
+
+def test_answers_in_a_form(onsight, tmp_path):
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object", "properties": {"open": {"type": "boolean"}}, "required": ["open"], "additionalProperties": false}')
+    done = onsight("watch", CLIPS / "walk.gif", "--every", "1s", "--json", "--json-schema", schema, "--ask", "Is it open?")
+    assert done.returncode == 0, done.stderr
+    assert all(set(json.loads(r["answer"])) == {"open"} for r in rows(done.stdout))

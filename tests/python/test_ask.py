@@ -1,0 +1,159 @@
+"""Model.ask and Model.chat: the command line's answers, however a picture comes."""
+
+import io
+import json
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onsight
+import PIL.Image
+import pytest
+from conftest import ROOT
+
+READ = "Read the text."
+QUESTIONS = [("receipt.jpg", READ), ("screenshot.png", READ), ("scene.png", "How many objects are there?"), ("scene.png", None)]
+
+
+@pytest.mark.parametrize("name, question", QUESTIONS)
+def test_the_command_line_answers_the_same(model, cli, name, question):
+    picture = ROOT / "examples" / name
+    want = cli("--image", picture, *([question] if question else []))
+    answer = model.ask(picture, question)
+    assert answer == want["text"] == answer.text and type(answer.text) is str
+    assert (answer.prompt_tokens, answer.completion_tokens) == (want["prompt_tokens"], want["completion_tokens"])
+    assert answer.finish_reason == want["finish_reason"]
+    assert answer.timings_ms.keys() == want["timings_ms"].keys() - {"load"}
+
+
+def test_however_a_picture_comes_the_answer_is_the_same(model, receipt):
+    want = model.ask(str(receipt), READ)
+    image = PIL.Image.open(receipt)
+    pixels = np.asarray(image.convert("RGB"))
+    assert pixels.dtype == np.uint8 and pixels.ndim == 3
+    wide = np.zeros((pixels.shape[0], pixels.shape[1] * 2, 4), np.uint8)
+    wide[:, ::2, 2::-1] = pixels
+    locked = pixels.copy()
+    locked.flags.writeable = False
+    for given in (
+        receipt, receipt.read_bytes(), bytearray(receipt.read_bytes()), image, pixels, locked, [pixels], (receipt,),
+        wide[:, ::2, 2::-1], np.asfortranarray(pixels), memoryview(receipt.read_bytes()),
+    ):  # fmt: skip
+        assert model.ask(given, READ) == want
+
+
+def test_grey_pixels(model, scene):
+    grey = np.asarray(PIL.Image.open(scene).convert("L"))
+    assert grey.ndim == 2
+    assert model.ask(grey, READ) == model.ask(np.repeat(grey[:, :, None], 3, axis=2), READ)
+
+
+def test_a_pil_picture_is_turned_as_its_file_says(model, receipt):
+    turned = PIL.Image.open(receipt).convert("RGB").transpose(PIL.Image.Transpose.ROTATE_90)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees to the right
+    file = io.BytesIO()
+    turned.save(file, "PNG", exif=exif)
+    assert model.ask(PIL.Image.open(file), READ) == model.ask(file.getvalue(), READ) == model.ask(receipt, READ)
+
+
+def test_places_of_pictures_system_and_no_picture(model, cli, receipt, scene):
+    want = cli("--image", receipt, "--image", scene, "--system", "Be brief.", "--max-tokens", "16", "First {image} then {image}: which?")
+    assert model.ask([receipt, scene], "First {image} then {image}: which?", system="Be brief.", max_tokens=16) == want["text"]
+    assert model.ask(prompt="Hello?", max_tokens=8) == cli("--max-tokens", "8", "Hello?")["text"]
+
+
+def test_options_of_the_answer(model, cli, receipt):
+    options = {"temperature": 0.9, "top_k": 9, "top_p": 0.9, "min_p": 0.01, "repetition_penalty": 1.1, "seed": 7, "max_tokens": 20}
+    flags = [each for name, value in options.items() for each in (f"--{name.replace('_', '-')}", value)]
+    assert model.ask(receipt, READ, **options) == cli("--image", receipt, *flags, READ)["text"]
+    assert model.ask(receipt, READ, stop="Milk") == "Bread 2.45\n"
+    assert model.ask(receipt, READ, stop=["Coffee", "Milk"]).finish_reason == "stop"
+    assert model.ask(receipt, READ, max_tokens=3).finish_reason == "length"
+
+
+def test_a_video(model, cli, clip):
+    want = cli("--video", clip, "--max-frames", "3", "--start", "1", "--end", "3.5", "--fps", "2", "--max-tokens", "8", "What moves?")
+    options = {"max_frames": 3, "start": 1, "end": 3.5, "fps": 2, "max_tokens": 8}
+    for given in (clip, str(clip), clip.read_bytes(), [clip]):
+        answer = model.ask(video=given, prompt="What moves?", **options)
+        assert answer == want["text"] and answer.prompt_tokens == want["prompt_tokens"]
+
+
+def test_an_answer_of_a_schema(model, receipt, tmp_path):
+    schema = json.loads((ROOT / "examples/receipt.schema.json").read_text())
+    answer = model.ask(receipt, READ, json_schema=schema, max_tokens=120)
+    assert json.loads(answer) and answer.finish_reason == "stop"
+    path = tmp_path / "schema.json"
+    path.write_text(json.dumps(schema))
+    assert answer == model.ask(receipt, READ, json_schema=path, max_tokens=120) == model.ask(receipt, READ, json_schema=json.dumps(schema), max_tokens=120)
+
+    class Total:
+        @staticmethod
+        def model_json_schema():
+            return {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
+
+    assert isinstance(json.loads(model.ask(receipt, READ, json_schema=Total))["total"], (int, float))
+
+
+def test_a_conversation(model, receipt):
+    image = PIL.Image.open(receipt)
+    want = model.ask(receipt, READ)
+    for part in (
+        {"type": "image", "image": image}, {"type": "image", "url": str(receipt)}, {"type": "image", "path": receipt},
+        {"type": "image_url", "image_url": {"url": str(receipt)}},
+    ):  # fmt: skip
+        assert model.chat([{"role": "user", "content": [part, {"type": "text", "text": READ}]}]) == want
+    turns = [{"role": "user", "content": [{"type": "image", "path": receipt}, {"type": "text", "text": READ}]}]
+    turns += [{"role": "assistant", "content": want}, {"role": "user", "content": "And the total?"}]
+    answer = model.chat(turns, max_tokens=8)
+    assert answer and answer.prompt_tokens > model.ask(receipt, READ, max_tokens=1).prompt_tokens + len(want)
+    assert "".join(model.chat(turns, max_tokens=8, stream=True)) == answer
+
+
+def test_a_conversation_about_a_video(model, clip):
+    messages = [{"role": "user", "content": [{"type": "video", "path": str(clip)}, {"type": "text", "text": "What moves?"}]}]
+    assert model.chat(messages, max_frames=3, max_tokens=8) == model.ask(video=clip, prompt="What moves?", max_frames=3, max_tokens=8)
+
+
+def test_many_threads(model, receipt, scene):
+    questions = [(receipt, READ), (scene, "How many objects are there?"), (scene, READ)] * 4
+    want = [model.ask(*question) for question in questions[:3]] * 4
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(lambda question: model.ask(*question), questions)) == want
+
+
+def test_the_interpreter_goes_on_meanwhile(model, receipt):
+    counted, done = 0, threading.Event()
+
+    def ask():
+        model.ask(receipt, READ)
+        done.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while not done.wait(0.001):
+        counted += 1
+    thread.join()
+    assert counted > 3
+
+
+def test_an_answer_is_a_str(model, scene):
+    answer = model.ask(scene, READ, max_tokens=4)
+    again = pickle.loads(pickle.dumps(answer))
+    assert isinstance(answer, str) and again == answer and again.completion_tokens == answer.completion_tokens
+    assert json.dumps({"text": answer}) == json.dumps({"text": answer.text})
+
+
+def test_a_model_that_is_closed(scene):
+    with onsight.load(threads=1) as model:
+        assert "onsight-nano" in repr(model)
+    with pytest.raises(onsight.InputError, match="has been closed"):
+        model.ask(scene)
+
+
+def test_an_earlier_run_is_remembered(receipt, tmp_path):
+    first = onsight.load(cache=tmp_path).ask(receipt, READ)
+    again = onsight.load(cache=tmp_path).ask(receipt, READ)
+    assert again == first and list(tmp_path.iterdir())
