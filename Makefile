@@ -65,7 +65,7 @@ format: setup-ci ## rewrite the C++ files with clang-format
 format-check: setup-ci ## fail if `make format` would change a file
 	@scripts/format.sh --check
 
-tidy: setup-ci build ## clang-tidy over src/, warnings as errors
+tidy: setup-ci ## clang-tidy over src/ and capi/, warnings as errors
 	@scripts/tidy.sh
 
 train: ## go on training the model that ships for MINUTES (120), then export and measure it

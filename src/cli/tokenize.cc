@@ -12,7 +12,7 @@
 namespace onsight::cli {
 namespace {
 
-constexpr size_t kMaxLineBytes = size_t{256} << 20;
+constexpr size_t kMaxTextBytes = size_t{256} << 20;
 
 class Tokenize : public Verb {
  public:
@@ -44,8 +44,8 @@ class Tokenize : public Verb {
       TRY_STATUS(flush(context, output));
       if (!converted || !more) return converted;
       input.erase(0, std::exchange(begin, 0));
-      if (input.size() > kMaxLineBytes)
-        return bad_input("standard input: line {}: longer than {} bytes", line_ + 1, kMaxLineBytes);
+      if (input.size() > kMaxTextBytes)
+        return bad_input("standard input: line {}: longer than {} bytes", line_ + 1, kMaxTextBytes);
     }
   }
 

@@ -125,12 +125,6 @@ void store(std::byte* p, T value) {
   std::memcpy(p, &value, sizeof value);
 }
 
-uint16_t to_bf16(float x) {
-  const auto bits = std::bit_cast<uint32_t>(x);
-  if (x != x) return static_cast<uint16_t>(bits >> 16 | 0x40);  // the carry of rounding would make it a number
-  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 // Codes are rounded with the scale before it becomes f16, halves away from zero, as ggml does.
 void f32_to_q8(const float* source, std::byte* out) {
   float largest = 0;

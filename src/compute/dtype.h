@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -65,6 +66,13 @@ constexpr const DTypeInfo& info(DType dtype) { return kDTypes[static_cast<size_t
 // Bytes of `elements` values, a whole number of blocks.
 constexpr int64_t bytes_of(DType dtype, int64_t elements) {
   return elements / info(dtype).block * info(dtype).block_bytes;
+}
+
+// To the nearest, halves to even.
+constexpr uint16_t to_bf16(float x) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  if (x != x) return static_cast<uint16_t>(bits >> 16 | 0x40);  // the carry of rounding would make it a number
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 constexpr std::optional<DType> dtype_from_safetensors(std::string_view id) {

@@ -4,18 +4,11 @@
 
 #include <cmath>
 #include <numeric>
-#include <random>
+
+#include "compute/random_floats.h"
 
 namespace onsight::compute {
 namespace {
-
-std::vector<float> random_floats(int64_t n, uint32_t seed, float scale = 1.0f) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal(0.0f, scale);
-  std::vector<float> out(static_cast<size_t>(n));
-  for (float& x : out) x = normal(engine);
-  return out;
-}
 
 Tensor view(const std::vector<float>& v, Shape shape) {
   return {DType::kF32, shape, reinterpret_cast<const std::byte*>(v.data())};

@@ -15,13 +15,6 @@ constexpr std::array<std::string_view, 4> kNames = {"f32", "bf16", "q8", "q4"};
 
 int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-uint16_t to_bf16(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  if (std::isnan(x)) return 0x7fc0;
-  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 float from_f16(uint16_t half) {
   float out;
   to_f32(DType::kF16, reinterpret_cast<const std::byte*>(&half), &out, 1);

@@ -7,14 +7,10 @@
 #include <fstream>
 #include <vector>
 
+#include "formats/safetensors_bytes.h"
+
 namespace onsight::formats {
 namespace {
-
-std::string file_of(std::string_view header, std::string_view data) {
-  std::string out(8, '\0');
-  for (size_t i = 0; i < 8; ++i) out[i] = static_cast<char>(header.size() >> (8 * i));
-  return out.append(header).append(data);
-}
 
 class CheckpointFolder : public testing::Test {
  protected:
@@ -33,7 +29,7 @@ class CheckpointFolder : public testing::Test {
     for (size_t i = 0; i < tensors.size(); ++i)
       header += fmt::format("{}\"{}\": {{\"dtype\": \"U8\", \"shape\": [1], \"data_offsets\": [{}, {}]}}",
                             i ? ", " : "", tensors[i], i, i + 1);
-    write(name, file_of("{" + header + "}", std::string(tensors.size(), 'x')));
+    write(name, safetensors_bytes("{" + header + "}", std::string(tensors.size(), 'x')));
   }
   void write_index(const std::string& weight_map) {
     write("model.safetensors.index.json", "{\"weight_map\": " + weight_map + "}");

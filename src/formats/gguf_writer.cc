@@ -5,14 +5,13 @@
 
 #include "base/check.h"
 #include "formats/gguf.h"
+#include "formats/padding.h"
 
 namespace onsight::formats {
 namespace {
 
-constexpr size_t kAlignment = 32;  // the format's default
+constexpr size_t kGgufAlignment = 32;  // the format's default
 constexpr uint32_t kVersion = 3;
-
-size_t padding(size_t size) { return (kAlignment - size % kAlignment) % kAlignment; }
 
 template <class T>
 void put(std::string& out, T value) {
@@ -64,9 +63,9 @@ std::string make_header(const GgufValues& values, const std::vector<GgufEntry>& 
     put(out, static_cast<uint32_t>(compute::info(entry.dtype).gguf));
     put(out, at);
     const auto size = static_cast<size_t>(entry.bytes());
-    at += size + padding(size);
+    at += size + padding(size, kGgufAlignment);
   }
-  out.append(padding(out.size()), '\0');
+  out.append(padding(out.size(), kGgufAlignment), '\0');
   return out;
 }
 
@@ -87,7 +86,7 @@ Status GgufWriter::append(std::span<const std::byte> bytes) {
   if (written_ < size) return {};
   ++next_;
   written_ = 0;
-  return file_.append(std::string(padding(static_cast<size_t>(size)), '\0'));
+  return file_.append(std::string(padding(static_cast<uint64_t>(size), kGgufAlignment), '\0'));
 }
 
 Status GgufWriter::finish() {

@@ -12,7 +12,7 @@ namespace {
 using compute::DType;
 
 constexpr std::string_view kMagic = "\x93NUMPY";
-constexpr size_t kMaxHeaderBytes = 1 << 16;
+constexpr size_t kMaxNpyHeaderBytes = 1 << 16;
 
 struct NpyType {
   DType dtype;
@@ -153,10 +153,10 @@ Result<NpyArray> read_npy(const Path& path) {
     length |= static_cast<size_t>(static_cast<unsigned char>(bytes[8 + i])) << (8 * i);
   array.offset = 8 + length_bytes + length;
   // NumPy aligns the values to 64 bytes, older ones to 16; below that they could not be read in place.
-  if (length > kMaxHeaderBytes || array.offset > bytes.size() || array.offset % 16 != 0)
+  if (length > kMaxNpyHeaderBytes || array.offset > bytes.size() || array.offset % 16 != 0)
     return bad_input(
         "{}: expected a header of at most {} bytes that ends at a multiple of 16, found one of {} bytes in {}", where,
-        kMaxHeaderBytes, length, bytes.size());
+        kMaxNpyHeaderBytes, length, bytes.size());
   TRY_STATUS(read_header(bytes.substr(8 + length_bytes, length), where, array));
   int64_t size = compute::info(array.dtype).block_bytes;
   bool overflow = false;  // in the order of Shape::elements(), which may then multiply without looking

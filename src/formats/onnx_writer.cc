@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "formats/padding.h"
 
 namespace onsight::formats {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 using compute::DType;
 
 constexpr int64_t kIrVersion = 10;
-constexpr uint64_t kAlignment = 4096;  // of weights in a file of their own, so that readers can map them
+constexpr uint64_t kExternalAlignment = 4096;  // of weights in a file of their own, so that readers can map them
 static_assert(std::endian::native == std::endian::little);
 
 // Protobuf: a message is a run of fields, each with its number and kind before it.
@@ -127,8 +128,6 @@ Message tensor_in(const OnnxTensor& tensor, std::string_view data, uint64_t offs
       .number(14, kExternal);
 }
 
-uint64_t padding(uint64_t at) { return (kAlignment - at % kAlignment) % kAlignment; }
-
 Message version(std::string_view domain, int64_t opset) {
   return Message().text(1, domain).number(2, static_cast<uint64_t>(opset));
 }
@@ -168,8 +167,8 @@ Result<OnnxWriter> OnnxWriter::create(const Path& path, const OnnxModel& model, 
     out.data_ = std::move(data);
     uint64_t at = 0;
     for (size_t i = 0; i < model.weights.size(); ++i) {
-      out.pieces_[i].before.assign(padding(at), '\0');
-      at += padding(at);
+      out.pieces_[i].before.assign(padding(at, kExternalAlignment), '\0');
+      at += padding(at, kExternalAlignment);
       graph.message(kInitializer, tensor_in(model.weights[i], name, at));
       at += model.weights[i].bytes();
     }

@@ -4,23 +4,19 @@
 
 #include <cstring>
 
+#include "formats/safetensors_bytes.h"
+
 namespace onsight::formats {
 namespace {
 
-std::string file_of(std::string_view header, std::string_view data) {
-  std::string out(8, '\0');
-  for (size_t i = 0; i < 8; ++i) out[i] = static_cast<char>(header.size() >> (8 * i));
-  return out.append(header).append(data);
-}
-
-Result<SafetensorsHeader> read(const std::string& file) {
+Result<SafetensorsHeader> read_bytes(const std::string& file) {
   return read_safetensors({reinterpret_cast<const std::byte*>(file.data()), file.size()}, "w.safetensors");
 }
 
 // The message of the refusal of a file with this header and 24 bytes of data.
-std::string refusal(std::string_view header) {
-  std::string file = file_of(header, std::string(24, '\0'));
-  Result<SafetensorsHeader> result = read(file);
+std::string header_refusal(std::string_view header) {
+  std::string file = safetensors_bytes(header, std::string(24, '\0'));
+  Result<SafetensorsHeader> result = read_bytes(file);
   return result ? "accepted" : result.error().message;
 }
 
@@ -30,12 +26,12 @@ TEST(Safetensors, ReadsTensorsAndMetadata) {
   std::string data(24, '\0');
   float value = 2.5f;
   std::memcpy(data.data() + 20, &value, 4);
-  std::string file = file_of(R"({"__metadata__": {"format": "pt"},
+  std::string file = safetensors_bytes(R"({"__metadata__": {"format": "pt"},
       "a": {"dtype": "F16", "shape": [], "data_offsets": [0, 2]},
       "b": {"shape": [1, 5], "data_offsets": [4, 24], "dtype": "F32"},
       "none": {"dtype": "F32", "shape": [0, 3], "data_offsets": [24, 24]}}   )",
-                             data);
-  SafetensorsHeader header = read(file).value();
+                                       data);
+  SafetensorsHeader header = read_bytes(file).value();
   EXPECT_EQ(header.metadata.at("format"), "pt");
   EXPECT_EQ(header.tensors.size(), 3u);
   EXPECT_EQ(header.tensors.at("b").shape, (compute::Shape{1, 5}));
@@ -49,34 +45,35 @@ TEST(Safetensors, ReadsTensorsAndMetadata) {
 
 TEST(Safetensors, RefusesAFileCutAnywhere) {
   std::string whole =
-      file_of(R"({"a": {"dtype": "F32", "shape": [6], "data_offsets": [0, 24]}})", std::string(24, '\1'));
-  ASSERT_TRUE(read(whole));
-  for (size_t n = 0; n < whole.size(); ++n) ASSERT_FALSE(read(whole.substr(0, n))) << n;
-  EXPECT_EQ(read("").error().message, "w.safetensors: expected a safetensors file, found only 0 bytes");
+      safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [6], "data_offsets": [0, 24]}})", std::string(24, '\1'));
+  ASSERT_TRUE(read_bytes(whole));
+  for (size_t n = 0; n < whole.size(); ++n) ASSERT_FALSE(read_bytes(whole.substr(0, n))) << n;
+  EXPECT_EQ(read_bytes("").error().message, "w.safetensors: expected a safetensors file, found only 0 bytes");
 }
 
 TEST(Safetensors, RefusesBytesAfterTheLastTensor) {
-  std::string file = file_of(R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})", std::string(11, '\1'));
-  EXPECT_EQ(read(file).error().message, "w.safetensors: 3 bytes after the last tensor, expected none");
+  std::string file =
+      safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})", std::string(11, '\1'));
+  EXPECT_EQ(read_bytes(file).error().message, "w.safetensors: 3 bytes after the last tensor, expected none");
 }
 
 TEST(Safetensors, RefusesAHeaderOfImpossibleLength) {
-  std::string file = file_of("{}", "");
+  std::string file = safetensors_bytes("{}", "");
   file[4] = 1;
-  EXPECT_EQ(read(file).error().message,
+  EXPECT_EQ(read_bytes(file).error().message,
             "w.safetensors: expected a header of at most 100000000 bytes, found 4294967298");
   for (size_t i = 0; i < 8; ++i) file[i] = '\xff';
-  EXPECT_FALSE(read(file));
-  file = file_of("{}", "");
+  EXPECT_FALSE(read_bytes(file));
+  file = safetensors_bytes("{}", "");
   file[0] = 3;
-  EXPECT_EQ(read(file).error().message, "w.safetensors: expected a header of 3 bytes, found only 2");
+  EXPECT_EQ(read_bytes(file).error().message, "w.safetensors: expected a header of 3 bytes, found only 2");
   file[0] = 0;
-  EXPECT_FALSE(read(file));
+  EXPECT_FALSE(read_bytes(file));
 }
 
 TEST(Safetensors, RefusesLyingOffsets) {
   auto offsets = [](std::string_view range) {
-    return refusal(tensor(fmt::format(R"("dtype": "F32", "shape": [6], "data_offsets": {})", range)));
+    return header_refusal(tensor(fmt::format(R"("dtype": "F32", "shape": [6], "data_offsets": {})", range)));
   };
   EXPECT_EQ(offsets("[0, 24]"), "accepted");
   EXPECT_EQ(offsets("[4, 28]"),
@@ -107,7 +104,7 @@ TEST(Safetensors, RefusesLyingOffsets) {
 
 TEST(Safetensors, RefusesImpossibleShapes) {
   auto shape = [](std::string_view extents) {
-    return refusal(tensor(fmt::format(R"("dtype": "F32", "shape": {}, "data_offsets": [0, 24])", extents)));
+    return header_refusal(tensor(fmt::format(R"("dtype": "F32", "shape": {}, "data_offsets": [0, 24])", extents)));
   };
   EXPECT_EQ(shape("[3, 2]"), "accepted");
   EXPECT_EQ(shape("[1, 1, 1, 1, 6]"), "accepted");
@@ -120,13 +117,13 @@ TEST(Safetensors, RefusesImpossibleShapes) {
 }
 
 TEST(Safetensors, RefusesWhatIsNotAHeader) {
-  EXPECT_EQ(refusal("[]"), "w.safetensors: header: expected a JSON object, found an array");
-  EXPECT_EQ(refusal(R"({"a": 1})"),
+  EXPECT_EQ(header_refusal("[]"), "w.safetensors: header: expected a JSON object, found an array");
+  EXPECT_EQ(header_refusal(R"({"a": 1})"),
             "w.safetensors: header: tensor 'a': expected an object of dtype, shape and data_offsets, found 1");
-  EXPECT_EQ(refusal(tensor(R"("dtype": "F64", "shape": [3], "data_offsets": [0, 24])")),
+  EXPECT_EQ(header_refusal(tensor(R"("dtype": "F64", "shape": [3], "data_offsets": [0, 24])")),
             "w.safetensors: header: tensor 'a': dtype: expected one of F32, F16, BF16, I32, I64, U8, I8, BOOL, U32, "
             "found 'F64'");
-  EXPECT_EQ(refusal(R"({"__metadata__": {"n": 1}})"),
+  EXPECT_EQ(header_refusal(R"({"__metadata__": {"n": 1}})"),
             "w.safetensors: header: __metadata__: 'n': expected a string, found 1");
   for (const char* header : {"",
                              " ",
@@ -150,23 +147,23 @@ TEST(Safetensors, RefusesWhatIsNotAHeader) {
                              R"({"__metadata__": {"a": "1", "a": "2"}})",
                              "{\"\xff\": {}}",
                              "{\"a\": {\"dtype\": \"F32\0\"}}"})
-    EXPECT_NE(refusal(header), "accepted") << header;
+    EXPECT_NE(header_refusal(header), "accepted") << header;
   std::string deep = "{\"a\": " + std::string(100000, '[');
-  EXPECT_NE(refusal(deep), "accepted");
-  EXPECT_TRUE(read(file_of("{}", "")));
+  EXPECT_NE(header_refusal(deep), "accepted");
+  EXPECT_TRUE(read_bytes(safetensors_bytes("{}", "")));
 }
 
 TEST(Safetensors, RefusesATensorThatOccursTwice) {
-  EXPECT_EQ(refusal(R"({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]},
+  EXPECT_EQ(header_refusal(R"({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]},
                         "a": {"dtype": "U8", "shape": [1], "data_offsets": [1, 2]}})"),
             "w.safetensors: header: tensor 'a' occurs twice");
 }
 
 TEST(Safetensors, RefusesOverlaps) {
   auto two = [](std::string_view first, std::string_view second) {
-    return refusal(fmt::format(R"({{"a": {{"dtype": "U8", "shape": [8], "data_offsets": {}}},
+    return header_refusal(fmt::format(R"({{"a": {{"dtype": "U8", "shape": [8], "data_offsets": {}}},
                                     "b": {{"dtype": "U8", "shape": [8], "data_offsets": {}}}}})",
-                               first, second));
+                                      first, second));
   };
   EXPECT_EQ(two("[8, 16]", "[16, 24]"), "accepted");
   EXPECT_EQ(two("[16, 24]", "[0, 8]"), "accepted");  // a hole does no harm
@@ -179,12 +176,12 @@ TEST(Safetensors, RefusesMoreTensorsThanAnyModelHas) {
   std::string header = "{";
   for (size_t i = 0; i <= kMaxTensors; ++i)
     header += fmt::format("{}\"{}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", i ? "," : "", i);
-  EXPECT_EQ(refusal(header + "}"), "w.safetensors: header: expected at most 100000 tensors");
+  EXPECT_EQ(header_refusal(header + "}"), "w.safetensors: header: expected at most 100000 tensors");
 }
 
 TEST(Safetensors, MessagesStayShortAndPrintable) {
   std::string name(5000, 'x');
-  EXPECT_LT(refusal(fmt::format(R"({{"{}": 1}})", name)).size(), 400u);
+  EXPECT_LT(header_refusal(fmt::format(R"({{"{}": 1}})", name)).size(), 400u);
   EXPECT_EQ(in_quotes("a\nb\x1b"), "'a?b?'");
   EXPECT_EQ(in_quotes(std::string(119, 'x') + "ä!"), fmt::format("'{}…'", std::string(119, 'x')));
 }

@@ -3,13 +3,14 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "formats/padding.h"
 
 namespace onsight::formats {
 namespace {
 
 using compute::DType;
 
-constexpr size_t kAlignment = 8;
+constexpr size_t kHeaderAlignment = 8;
 
 // The reference's order; those that are not here come last.
 size_t rank(DType dtype) {
@@ -22,7 +23,7 @@ size_t rank(DType dtype) {
 
 std::string safetensors_prefix(const nlohmann::ordered_json& header, size_t alignment) {
   std::string json = header.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-  json.append((alignment - (8 + json.size()) % alignment) % alignment, ' ');
+  json.append(padding(8 + json.size(), alignment), ' ');
   std::string out;
   for (int i = 0; i < 8; ++i) out += static_cast<char>(json.size() >> (8 * i) & 0xff);
   return out + json;
@@ -51,7 +52,7 @@ Result<SafetensorsWriter> SafetensorsWriter::create(const Path& path,
     at = end;
   }
   TRY(AtomicFile file, AtomicFile::create(path));
-  TRY_STATUS(file.append(safetensors_prefix(header, kAlignment)));
+  TRY_STATUS(file.append(safetensors_prefix(header, kHeaderAlignment)));
   return SafetensorsWriter(std::move(file), std::move(entries));
 }
 

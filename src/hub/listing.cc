@@ -10,7 +10,7 @@ namespace onsight::hub {
 namespace {
 
 constexpr int64_t kLargestFile = int64_t{1} << 44;
-constexpr size_t kMostFiles = 10'000, kLongestName = 200;
+constexpr size_t kMostFiles = 10'000, kLongestFileName = 200;
 
 constexpr std::array<std::string_view, 16> kWanted = {"config.json",
                                                       "generation_config.json",
@@ -31,7 +31,7 @@ constexpr std::array<std::string_view, 16> kWanted = {"config.json",
 constexpr std::string_view kWeights = "model.safetensors", kIndex = "model.safetensors.index.json";
 
 bool is_plain_name(std::string_view name) {
-  return !name.empty() && name.size() <= kLongestName && name.front() != '.' &&
+  return !name.empty() && name.size() <= kLongestFileName && name.front() != '.' &&
          std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c <= '~' && c != '/' && c != '\\'; });
 }
 

@@ -7,7 +7,7 @@
 namespace onsight::media {
 namespace {
 
-using Decoder = Result<Image> (*)(const Source&);
+using ImageDecoder = Result<Image> (*)(const Source&);
 
 bool has_at(std::string_view bytes, size_t offset, std::string_view what) {
   return bytes.size() >= offset && bytes.substr(offset).starts_with(what);
@@ -30,7 +30,7 @@ bool is_heif(std::string_view bytes) {
   return false;
 }
 
-Decoder find_decoder(std::string_view bytes) {
+ImageDecoder find_decoder(std::string_view bytes) {
   if (bytes.starts_with("\xff\xd8\xff")) return decode_jpeg;
   if (bytes.starts_with("\x89PNG\r\n\x1a\n")) return decode_png;
   if (bytes.starts_with("RIFF") && has_at(bytes, 8, "WEBP")) return decode_webp;
@@ -99,7 +99,7 @@ void pixels_to_rgb(const uint8_t* in, int channels, uint8_t* rgb, int64_t pixels
 
 Result<Image> decode_image(std::string_view bytes, std::string_view name, const DecodeLimits& limits) {
   if (bytes.empty()) return bad_input("{}: no bytes, expected a picture", name);
-  Decoder decoder = find_decoder(bytes);
+  ImageDecoder decoder = find_decoder(bytes);
   if (!decoder) {
     return bad_input("{}: unknown picture format, expected JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF", name);
   }

@@ -23,7 +23,7 @@ namespace {
 constexpr int kMaxScans = 500;       // a progressive file of a few bytes may claim any number of passes over its pixels
 constexpr JDIMENSION kMaxRows = 16;  // rows asked for at once
 
-struct Reader {
+struct JpegReader {
   jpeg_decompress_struct info{};
   jpeg_error_mgr errors{};
   jpeg_source_mgr source{};
@@ -37,10 +37,10 @@ struct Reader {
   int arrays = 0;
   jvirt_barray_ptr (*request_array)(j_common_ptr, int, boolean, JDIMENSION, JDIMENSION, JDIMENSION) = nullptr;
 
-  ~Reader() { jpeg_destroy_decompress(&info); }
+  ~JpegReader() { jpeg_destroy_decompress(&info); }
 };
 
-Reader& reader_of(j_common_ptr info) { return *static_cast<Reader*>(info->client_data); }
+JpegReader& reader_of(j_common_ptr info) { return *static_cast<JpegReader*>(info->client_data); }
 
 void on_error(j_common_ptr info) {
   info->err->format_message(info, reader_of(info).message);
@@ -67,7 +67,7 @@ void source_skip(j_decompress_ptr info, long count) {
 
 jvirt_barray_ptr remember_array(j_common_ptr info, int pool, boolean zeroed, JDIMENSION blocks, JDIMENSION rows,
                                 JDIMENSION max_access) {
-  Reader& reader = reader_of(info);
+  JpegReader& reader = reader_of(info);
   jvirt_barray_ptr array = reader.request_array(info, pool, zeroed, blocks, rows, max_access);
   if (reader.arrays < MAX_COMPONENTS) reader.coefficients[reader.arrays++] = {array, blocks, rows, 0};
   return array;
@@ -75,13 +75,13 @@ jvirt_barray_ptr remember_array(j_common_ptr info, int pool, boolean zeroed, JDI
 
 // Gives the memory of coefficients back to the system once their
 // rows are out: 80 megapixels of 4:4:4 hold 480 MB of them.
-void release_coefficients(Reader& reader) {
+void release_coefficients(JpegReader& reader) {
 #ifdef __linux__
   static const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   constexpr JDIMENSION kMargin = 4;  // rows of MCUs that upsampling and block smoothing may still look back at
   if (reader.arrays != reader.info.num_components || reader.info.output_iMCU_row < kMargin) return;
   for (int i = 0; i < reader.arrays; ++i) {
-    Reader::Coefficients& held = reader.coefficients[i];
+    JpegReader::Coefficients& held = reader.coefficients[i];
     JDIMENSION done = (reader.info.output_iMCU_row - kMargin) * reader.info.comp_info[i].v_samp_factor;
     done = std::min(done, held.rows);
     size_t row_bytes = held.blocks_per_row * sizeof(JBLOCK);
@@ -105,7 +105,7 @@ void release_coefficients(Reader& reader) {
 #endif
 }
 
-bool read_header(Reader& reader, const Source& source) {
+bool read_header(JpegReader& reader, const Source& source) {
   reader.info.err = jpeg_std_error(&reader.errors);
   reader.errors.error_exit = on_error;
   reader.errors.emit_message = on_message;
@@ -124,7 +124,7 @@ bool read_header(Reader& reader, const Source& source) {
   return jpeg_read_header(&reader.info, TRUE) == JPEG_HEADER_OK;
 }
 
-bool start(Reader& reader, jpeg_progress_mgr& progress) {
+bool start(JpegReader& reader, jpeg_progress_mgr& progress) {
   if (setjmp(reader.jump)) return false;
   if (reader.info.num_components == 4) {
     reader.info.out_color_space = JCS_CMYK;
@@ -139,7 +139,7 @@ bool start(Reader& reader, jpeg_progress_mgr& progress) {
 }
 
 // Reads up to `count` rows; 0 if the file ends before the next one.
-JDIMENSION read_rows(Reader& reader, JSAMPROW* rows, JDIMENSION count) {
+JDIMENSION read_rows(JpegReader& reader, JSAMPROW* rows, JDIMENSION count) {
   if (setjmp(reader.jump)) return 0;
   JDIMENSION got = 0;
   while (got < count && reader.info.output_scanline < reader.info.output_height) {
@@ -153,7 +153,7 @@ JDIMENSION read_rows(Reader& reader, JSAMPROW* rows, JDIMENSION count) {
 
 // PIL joins the EXIF blocks of several APP1 markers, without
 // the prefix of the later ones, and takes the last XMP block.
-int orientation_of(const Reader& reader) {
+int jpeg_orientation(const JpegReader& reader) {
   constexpr std::string_view kExif("Exif\0\0", 6), kXmp("http://ns.adobe.com/xap/1.0/\0", 29);
   std::string exif;
   std::optional<std::string_view> xmp;
@@ -168,7 +168,7 @@ int orientation_of(const Reader& reader) {
 }  // namespace
 
 Result<Image> decode_jpeg(const Source& source) {
-  Reader reader;
+  JpegReader reader;
   jpeg_progress_mgr progress{};
   if (!read_header(reader, source)) return corrupt(source, "JPEG", reader.message);
   int64_t width = reader.info.image_width, height = reader.info.image_height;
@@ -177,7 +177,7 @@ Result<Image> decode_jpeg(const Source& source) {
   if (channels != 1 && channels != 3 && channels != 4) {
     return bad_input("{}: JPEG of {} channels, expected 1, 3 or 4", source.name, channels);
   }
-  int orientation = orientation_of(reader);
+  int orientation = jpeg_orientation(reader);
   bool whole_first = jpeg_has_multiple_scans(&reader.info);
   if (!start(reader, progress)) return corrupt(source, "JPEG", reader.message);
 

@@ -9,7 +9,7 @@ namespace onsight::media {
 namespace {
 
 constexpr int kOrientationTag = 0x0112;
-constexpr int64_t kBandRows = 32;  // 32 pixels of a column are 96 bytes: whole cache lines when rows become columns
+constexpr int64_t kTurnedRows = 32;  // 32 pixels of a column are 96 bytes: whole cache lines when rows become columns
 
 uint32_t read_number(std::string_view bytes, size_t offset, int count, bool little_endian) {
   uint32_t value = 0;
@@ -102,8 +102,8 @@ int find_orientation(std::optional<std::string_view> exif, std::optional<std::st
 Image make_upright(Image image, int orientation) {
   if (is_quarter_turn(orientation)) {
     Image upright = blank_image(image.height, image.width);
-    for (int y = 0; y < image.height; y += kBandRows) {
-      int64_t rows = std::min<int64_t>(kBandRows, image.height - y);
+    for (int y = 0; y < image.height; y += kTurnedRows) {
+      int64_t rows = std::min<int64_t>(kTurnedRows, image.height - y);
       write_as_columns(image.row(y), image.width, y, rows, image.height, orientation, upright);
     }
     return upright;
@@ -122,7 +122,7 @@ Image make_upright(Image image, int orientation) {
 UprightWriter::UprightWriter(int64_t width, int64_t height, int orientation)
     : width_(width), height_(height), orientation_(orientation) {
   if (is_quarter_turn(orientation)) {
-    band_.reserve(static_cast<size_t>(width * 3 * std::min(kBandRows, height)));
+    band_.reserve(static_cast<size_t>(width * 3 * std::min(kTurnedRows, height)));
     image_ = blank_image(height, width);
   } else {
     image_ = growing_image(width, height);
@@ -132,7 +132,7 @@ UprightWriter::UprightWriter(int64_t width, int64_t height, int orientation)
 void UprightWriter::append(const uint8_t* rgb) {
   if (!is_quarter_turn(orientation_)) return append_row(image_, rgb);
   band_.insert(band_.end(), rgb, rgb + width_ * 3);
-  if (static_cast<int64_t>(band_.size()) == width_ * 3 * kBandRows) flush();
+  if (static_cast<int64_t>(band_.size()) == width_ * 3 * kTurnedRows) flush();
 }
 
 void UprightWriter::flush() {

@@ -15,7 +15,7 @@
 namespace onsight::media {
 namespace {
 
-struct Reader {
+struct PngReader {
   png_structp png = nullptr;
   png_infop info = nullptr;
   std::string_view rest;
@@ -23,29 +23,29 @@ struct Reader {
   std::jmp_buf jump;
   char message[128] = "";
 
-  ~Reader() { png_destroy_read_struct(&png, &info, nullptr); }
+  ~PngReader() { png_destroy_read_struct(&png, &info, nullptr); }
 };
 
 [[noreturn]] void on_error(png_structp png, png_const_charp message) {
-  Reader& reader = *static_cast<Reader*>(png_get_error_ptr(png));
+  PngReader& reader = *static_cast<PngReader*>(png_get_error_ptr(png));
   std::strncpy(reader.message, message, sizeof(reader.message) - 1);
   std::longjmp(reader.jump, 1);
 }
 void on_warning(png_structp, png_const_charp) {}
 
 void* allocate(png_structp png, png_alloc_size_t bytes) {
-  return bytes <= static_cast<Reader*>(png_get_mem_ptr(png))->most_bytes ? std::malloc(bytes) : nullptr;
+  return bytes <= static_cast<PngReader*>(png_get_mem_ptr(png))->most_bytes ? std::malloc(bytes) : nullptr;
 }
 void release(png_structp, void* bytes) { std::free(bytes); }
 
 void read_bytes(png_structp png, png_bytep out, size_t count) {
-  Reader& reader = *static_cast<Reader*>(png_get_io_ptr(png));
+  PngReader& reader = *static_cast<PngReader*>(png_get_io_ptr(png));
   if (reader.rest.size() < count) png_error(png, "it ends early");
   std::memcpy(out, reader.rest.data(), count);
   reader.rest.remove_prefix(count);
 }
 
-bool read_header(Reader& reader) {
+bool read_header(PngReader& reader) {
   reader.most_bytes = reader.rest.size() + (1 << 20);
   if (setjmp(reader.jump)) return false;
   reader.png =
@@ -65,7 +65,7 @@ bool read_header(Reader& reader) {
 
 // Asks for one byte a sample, indices for palettes and no alpha;
 // 16-bit grey stays as it is. Returns the passes, 0 on error.
-int prepare(Reader& reader) {
+int prepare(PngReader& reader) {
   if (setjmp(reader.jump)) return 0;
   int type = png_get_color_type(reader.png, reader.info), bits = png_get_bit_depth(reader.png, reader.info);
   if (type == PNG_COLOR_TYPE_PALETTE) png_set_packing(reader.png);
@@ -77,14 +77,14 @@ int prepare(Reader& reader) {
   return passes;
 }
 
-bool read_row(Reader& reader, uint8_t* row) {
+bool read_row(PngReader& reader, uint8_t* row) {
   if (setjmp(reader.jump)) return false;
   png_read_row(reader.png, row, nullptr);
   return true;
 }
 
 // What follows the pixels may hold the orientation; damage there does not spoil the picture.
-void read_end(Reader& reader) {
+void read_end(PngReader& reader) {
   if (setjmp(reader.jump)) return;
   png_read_end(reader.png, reader.info);
 }
@@ -114,7 +114,7 @@ std::string exif_from_profile(std::string_view text) {
   return bytes;
 }
 
-int orientation_of(Reader& reader) {
+int png_orientation(PngReader& reader) {
   std::optional<std::string> exif;
   std::optional<std::string_view> xmp;
   png_uint_32 exif_size = 0;
@@ -139,7 +139,7 @@ int orientation_of(Reader& reader) {
 }  // namespace
 
 Result<Image> decode_png(const Source& source) {
-  Reader reader{.rest = source.bytes};
+  PngReader reader{.rest = source.bytes};
   if (!read_header(reader)) return corrupt(source, "PNG", reader.message);
   int64_t width = png_get_image_width(reader.png, reader.info), height = png_get_image_height(reader.png, reader.info);
   TRY_STATUS(check_size(source, width, height));
@@ -197,7 +197,7 @@ Result<Image> decode_png(const Source& source) {
     }
   }
   read_end(reader);
-  return make_upright(std::move(image), orientation_of(reader));
+  return make_upright(std::move(image), png_orientation(reader));
 }
 
 }  // namespace onsight::media

@@ -102,9 +102,9 @@ bool read_palette(TIFF* tiff, TiffLayout& layout) {
 constexpr tmsize_t kMaxStripBytes = 32 << 20;
 
 // Where to find rows of interleaved samples: block by block, or row by row where a strip is as large as a picture.
-class Reader {
+class TiffReader {
  public:
-  Reader(const Source& source, TIFF* tiff, const TiffLayout& layout, TiffRowReader reader, Stream& stream)
+  TiffReader(const Source& source, TIFF* tiff, const TiffLayout& layout, TiffRowReader reader, Stream& stream)
       : source_(source), tiff_(tiff), layout_(layout), reader_(reader), stream_(stream) {}
 
   Result<Image> read(int64_t width, int64_t height) {
@@ -265,7 +265,7 @@ Result<Image> read_stored(const Source& source, TIFF* tiff, int64_t width, int64
         "{}: TIFF of photometric kind {} with {} samples of {} bits, expected grey, palette, RGB, CMYK or YCbCr",
         source.name, layout.photometric, layout.samples, layout.bits);
   }
-  return Reader(source, tiff, layout, *reader, stream).read(width, height);
+  return TiffReader(source, tiff, layout, *reader, stream).read(width, height);
 }
 
 }  // namespace

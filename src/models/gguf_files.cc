@@ -9,7 +9,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kExtension = ".gguf", kProjector = "mmproj", kSeparators = "-_.";
+constexpr std::string_view kExtension = ".gguf", kProjectorMark = "mmproj", kSeparators = "-_.";
 constexpr size_t kMostNamed = 4;
 
 std::string lower_case(std::string text) {
@@ -18,7 +18,7 @@ std::string lower_case(std::string text) {
 }
 
 bool is_projector(const Path& file) {
-  return lower_case(file.filename().string()).find(kProjector) != std::string::npos;
+  return lower_case(file.filename().string()).find(kProjectorMark) != std::string::npos;
 }
 
 std::vector<Path> gguf_files_in(const Path& folder) {
@@ -43,8 +43,8 @@ std::string names(const std::vector<Path>& files) {
 // "mmproj-SmolVLM-Q8_0.gguf" and "SmolVLM-Q8_0-mmproj.gguf" are for "SmolVLM-Q8_0.gguf".
 bool is_named_for(const Path& projector, const Path& text) {
   std::string name = lower_case(projector.stem().string());
-  size_t at = name.find(kProjector);
-  name.erase(at, kProjector.size());
+  size_t at = name.find(kProjectorMark);
+  name.erase(at, kProjectorMark.size());
   if (at < name.size() && kSeparators.find(name[at]) != std::string_view::npos)
     name.erase(at, 1);
   else if (at > 0 && kSeparators.find(name[at - 1]) != std::string_view::npos)

@@ -16,7 +16,6 @@ constexpr size_t kMaxAddedTokens = 65'536;
 constexpr uint64_t kMaxTextBytes = uint64_t{64} << 20;  // as tokenizer.json
 
 constexpr std::string_view kTypes = "tokenizer.ggml.token_type", kChatTemplate = "tokenizer.chat_template";
-constexpr int64_t kControl = 3, kUserDefined = 4, kUnused = 5;
 
 Result<const GgufPreTokenizer*> find_pre_tokenizer(const GgufMetadata& metadata) {
   TRY(std::string_view model, metadata.string("tokenizer.ggml.model"));
@@ -68,20 +67,20 @@ Result<Json> read_tokens(const GgufMetadata& metadata, text::TokenizerFile& file
   if (types.size() != tokens.size())
     return bad_input("{}: {}: expected one for each of {} tokens, found {}", metadata.where(), kTypes, tokens.size(),
                      types.size());
-  const auto is_added = [&](size_t id) { return types[id] == kControl || types[id] == kUserDefined; };
+  const auto is_added = [&](size_t id) { return types[id] == kGgufControl || types[id] == kGgufUserDefined; };
   // Those behind the last plain token are added only, as in tokenizer.json: no merge and no whole word may give one.
   size_t plain = tokens.size();
-  while (plain > 0 && (is_added(plain - 1) || types[plain - 1] == kUnused)) --plain;
+  while (plain > 0 && (is_added(plain - 1) || types[plain - 1] == kGgufUnused)) --plain;
   file.vocabulary.reserve(tokens.size());
   Json added = Json::array();
   for (size_t id = 0; id < tokens.size(); ++id) {
-    if (types[id] == kUnused) continue;
+    if (types[id] == kGgufUnused) continue;
     if (is_added(id)) {
       if (added.size() == kMaxAddedTokens)
         return bad_input("{}: {}: expected at most {} added tokens", metadata.where(), kTypes, kMaxAddedTokens);
       added.push_back({{"id", id},
                        {"content", tokens[id]},
-                       {"special", types[id] == kControl},
+                       {"special", types[id] == kGgufControl},
                        {"normalized", false},
                        {"single_word", false},
                        {"lstrip", false},
@@ -196,7 +195,7 @@ Result<std::map<std::string, std::string>> gguf_tokenizer_files(const GgufMetada
   for (const Variable& variable : variables) {
     // A folder's named tokens are added ones: another can be named only where nobody asks for it.
     const int64_t type = types[static_cast<size_t>(variable.id)];
-    if (type != kControl && type != kUserDefined) {
+    if (type != kGgufControl && type != kGgufUserDefined) {
       if (chat.find(variable.name) == std::string_view::npos) continue;
       return bad_input("{}: expected a control token, as which a native file would keep it",
                        place_of(metadata, variable.key));

@@ -15,6 +15,9 @@
 
 namespace onsight::models {
 
+// What tokenizer.ggml.token_type says of a token.
+inline constexpr int32_t kGgufNormal = 1, kGgufControl = 3, kGgufUserDefined = 4, kGgufUnused = 5;
+
 // Byte-level BPE ("gpt2") with one of the pre-tokenizers smollm, gpt-2 and llama-bpe. Added tokens come without their
 // strip and single-word properties, which GGUF does not keep.
 Result<text::Tokenizer> gguf_tokenizer(const formats::GgufMetadata& metadata);

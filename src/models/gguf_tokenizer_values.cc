@@ -12,8 +12,6 @@ namespace {
 
 using formats::GgufValues;
 
-constexpr int32_t kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5;
-
 // Offsets are no part of the ids.
 void drop_offsets(Json& json) {
   if (json.is_object()) json.erase("trim_offsets");
@@ -53,16 +51,17 @@ Status add_tokens(GgufValues& out, const text::TokenizerFile& file, const text::
     return bad_input("{}: {} tokens, expected at most {}, the rows of the embedding", where,
                      tokenizer.vocabulary_size(), vocabulary);
   std::vector<std::string> tokens(static_cast<size_t>(vocabulary));
-  std::vector<int32_t> types(tokens.size(), kUnused);
+  std::vector<int32_t> types(tokens.size(), kGgufUnused);
   for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = fmt::format("[PAD{}]", i);
   const auto set = [&](int32_t id, std::string_view token, int32_t type) {
     tokens[static_cast<size_t>(id)] = token;
     types[static_cast<size_t>(id)] = type;
   };
-  for (size_t i = 0; i < file.vocabulary.size(); ++i) set(file.vocabulary.id(i), file.vocabulary.string(i), kNormal);
+  for (size_t i = 0; i < file.vocabulary.size(); ++i)
+    set(file.vocabulary.id(i), file.vocabulary.string(i), kGgufNormal);
   for (const std::string& content : added_contents(file, special))
     if (const auto id = tokenizer.token_to_id(content))
-      set(*id, content, tokenizer.is_special(*id) ? kControl : kUserDefined);
+      set(*id, content, tokenizer.is_special(*id) ? kGgufControl : kGgufUserDefined);
   out.emplace_back("tokenizer.ggml.tokens", std::move(tokens));
   out.emplace_back("tokenizer.ggml.token_type", std::move(types));
   return {};

@@ -12,12 +12,12 @@
 namespace onsight::net {
 namespace {
 
-constexpr long kRedirects = 10;
+constexpr long kDownloadRedirects = 10;
 constexpr size_t kRefusalBytes = 4096;
 
 using Easy = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
 
-struct Transfer {
+struct DownloadState {
   CURL* easy;
   const DownloadRequest* request;
   const OnPiece* on_piece;
@@ -37,7 +37,7 @@ int64_t number_in(std::string_view text) {
 }
 
 size_t on_header(char* data, size_t size, size_t count, void* user) {
-  auto& transfer = *static_cast<Transfer*>(user);
+  auto& transfer = *static_cast<DownloadState*>(user);
   const std::string_view line(data, size * count);
   if (line.starts_with("HTTP/")) {  // another answer: what a redirect said is over
     transfer.range_begin = -1;
@@ -58,7 +58,7 @@ size_t on_header(char* data, size_t size, size_t count, void* user) {
 }
 
 size_t on_body(char* data, size_t size, size_t count, void* user) {
-  auto& transfer = *static_cast<Transfer*>(user);
+  auto& transfer = *static_cast<DownloadState*>(user);
   const std::string_view bytes(data, size * count);
   long status = 0;
   curl_easy_getinfo(transfer.easy, CURLINFO_RESPONSE_CODE, &status);
@@ -82,7 +82,7 @@ size_t on_body(char* data, size_t size, size_t count, void* user) {
 }
 
 int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  auto& transfer = *static_cast<Transfer*>(user);
+  auto& transfer = *static_cast<DownloadState*>(user);
   transfer.stopped = (*transfer.stop)();
   return transfer.stopped ? 1 : 0;
 }
@@ -94,13 +94,13 @@ Result<DownloadEnd> download(const DownloadRequest& request, const OnPiece& on_p
   TRY_STATUS(ready_to_fetch());
   const Easy easy(curl_easy_init(), &curl_easy_cleanup);
   if (!easy) return make_error(ErrorCode::kOutOfMemory, "{}: not enough memory to fetch it", request.url);
-  Transfer transfer{.easy = easy.get(), .request = &request, .on_piece = &on_piece, .stop = &stop};
+  DownloadState transfer{.easy = easy.get(), .request = &request, .on_piece = &on_piece, .stop = &stop};
   const bool secure = request.url.starts_with("https:");
   curl_easy_setopt(easy.get(), CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(easy.get(), CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy.get(), CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https");
   curl_easy_setopt(easy.get(), CURLOPT_FOLLOWLOCATION, 1L);
-  curl_easy_setopt(easy.get(), CURLOPT_MAXREDIRS, kRedirects);
+  curl_easy_setopt(easy.get(), CURLOPT_MAXREDIRS, kDownloadRedirects);
   curl_easy_setopt(easy.get(), CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy.get(), CURLOPT_USERAGENT, "onsight");
   curl_easy_setopt(easy.get(), CURLOPT_CONNECTTIMEOUT_MS, 20'000L);

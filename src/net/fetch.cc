@@ -13,14 +13,14 @@
 namespace onsight::net {
 namespace {
 
-constexpr int kRedirects = 3;
+constexpr int kFetchRedirects = 3;
 
 struct Url {
   std::string host;
   int port = 0;
 };
 
-struct Transfer {
+struct FetchState {
   const FetchPolicy* policy;
   std::string body;
   bool too_large = false, private_address = false;
@@ -38,7 +38,7 @@ std::string part_of(CURLU* handle, CURLUPart part, unsigned flags = 0) {
 }
 
 size_t take(char* data, size_t size, size_t count, void* user) {
-  auto& transfer = *static_cast<Transfer*>(user);
+  auto& transfer = *static_cast<FetchState*>(user);
   if (static_cast<int64_t>(transfer.body.size() + size * count) > transfer.policy->max_bytes) {
     transfer.too_large = true;
     return 0;
@@ -49,7 +49,7 @@ size_t take(char* data, size_t size, size_t count, void* user) {
 
 // Looks at the address itself: a name that leads to another one at each question gains nothing.
 curl_socket_t open_socket(void* user, curlsocktype, curl_sockaddr* address) {
-  auto& transfer = *static_cast<Transfer*>(user);
+  auto& transfer = *static_cast<FetchState*>(user);
   if (transfer.policy->public_only && !is_public(address->addr)) {
     transfer.private_address = true;
     return CURL_SOCKET_BAD;
@@ -62,7 +62,7 @@ Result<std::string> get(CURLU* url, const FetchPolicy& policy, std::chrono::mill
                         std::string& next) {
   const Easy easy(curl_easy_init(), &curl_easy_cleanup);
   if (!easy) return make_error(ErrorCode::kOutOfMemory, "{}: not enough memory to fetch it", where);
-  Transfer transfer{.policy = &policy, .body = {}};
+  FetchState transfer{.policy = &policy, .body = {}};
   curl_easy_setopt(easy.get(), CURLOPT_CURLU, url);
   curl_easy_setopt(easy.get(), CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy.get(), CURLOPT_PROXY, "");  // a proxy would choose the address
@@ -176,7 +176,7 @@ Result<std::string> fetch(const std::string& url, const FetchPolicy& policy, std
   TRY_STATUS(ready_to_fetch());
   const auto end = std::chrono::steady_clock::now() + policy.time;
   std::string now = url;
-  for (int i = 0; i <= kRedirects; ++i) {
+  for (int i = 0; i <= kFetchRedirects; ++i) {
     const UrlHandle handle(curl_url(), &curl_url_cleanup);
     if (!handle || !is_web_url(now) || curl_url_set(handle.get(), CURLUPART_URL, now.c_str(), 0) != CURLUE_OK)
       return bad_input("{}: expected an http or https URL", where);
@@ -193,7 +193,8 @@ Result<std::string> fetch(const std::string& url, const FetchPolicy& policy, std
     if (next.empty()) return body;
     now = std::move(next);
   }
-  return bad_input("{}: expected a file within {} s and {} redirects", where, policy.time.count() / 1000, kRedirects);
+  return bad_input("{}: expected a file within {} s and {} redirects", where, policy.time.count() / 1000,
+                   kFetchRedirects);
 }
 
 }  // namespace onsight::net

@@ -35,7 +35,7 @@ std::string marked(const RenderedPrompt& prompt) {
   return out;
 }
 
-std::string refusal(std::string_view source) {
+std::string template_refusal(std::string_view source) {
   auto chat = ChatTemplate::parse(source, "t.jinja");
   return chat ? "" : chat.error().message;
 }
@@ -90,44 +90,46 @@ TEST(ChatTemplate, WhiteSpaceAroundTags) {
 }
 
 TEST(ChatTemplate, WhatIsNotSupportedIsRefusedByNameAndLine) {
-  EXPECT_EQ(refusal("a\n{% macro x() %}{% endmacro %}"),
+  EXPECT_EQ(template_refusal("a\n{% macro x() %}{% endmacro %}"),
             "t.jinja: line 2: the statement 'macro' is not supported in chat templates");
-  EXPECT_EQ(refusal("{{ x | map('upper') }}"), "t.jinja: line 1: the filter 'map' is not supported");
-  EXPECT_EQ(refusal("{{ x is sameas y }}"), "t.jinja: line 1: the test 'sameas' is not supported");
-  EXPECT_EQ(refusal("{{ x.format(1) }}"), "t.jinja: line 1: the method 'format' is not supported");
-  EXPECT_EQ(refusal("\n\n{{ strftime_now('%d') }}"), "t.jinja: line 3: the function 'strftime_now' is not supported");
-  EXPECT_EQ(refusal("{{ cycler }}"), "t.jinja: line 1: the function 'cycler' is not supported as a value");
-  EXPECT_EQ(refusal("{{ 1.5 }}"), "t.jinja: line 1: only whole decimal numbers are supported, found '1…'");
-  EXPECT_EQ(refusal("{{ a / b }}"), "t.jinja: line 1: the operator '/' is not supported");
-  EXPECT_EQ(refusal("{{ a.__class__ }}"), "t.jinja: line 1: the attribute '__class__' is not supported");
-  EXPECT_EQ(refusal("{{ loop.index }}"), "t.jinja: line 1: this use of 'loop' is not supported");
-  EXPECT_EQ(refusal("{% for x in y recursive %}{% endfor %}"), "t.jinja: line 1: recursive loops are not supported");
-  EXPECT_EQ(refusal("{% break %}"), "t.jinja: line 1: 'break' is not directly inside a loop");
-  EXPECT_EQ(refusal("{{ x|trim('a', 'b') }}"), "t.jinja: line 1: 'trim' with 2 arguments is not supported");
-  EXPECT_EQ(refusal("{{ x|tojson(indent=2) }}"),
+  EXPECT_EQ(template_refusal("{{ x | map('upper') }}"), "t.jinja: line 1: the filter 'map' is not supported");
+  EXPECT_EQ(template_refusal("{{ x is sameas y }}"), "t.jinja: line 1: the test 'sameas' is not supported");
+  EXPECT_EQ(template_refusal("{{ x.format(1) }}"), "t.jinja: line 1: the method 'format' is not supported");
+  EXPECT_EQ(template_refusal("\n\n{{ strftime_now('%d') }}"),
+            "t.jinja: line 3: the function 'strftime_now' is not supported");
+  EXPECT_EQ(template_refusal("{{ cycler }}"), "t.jinja: line 1: the function 'cycler' is not supported as a value");
+  EXPECT_EQ(template_refusal("{{ 1.5 }}"), "t.jinja: line 1: only whole decimal numbers are supported, found '1…'");
+  EXPECT_EQ(template_refusal("{{ a / b }}"), "t.jinja: line 1: the operator '/' is not supported");
+  EXPECT_EQ(template_refusal("{{ a.__class__ }}"), "t.jinja: line 1: the attribute '__class__' is not supported");
+  EXPECT_EQ(template_refusal("{{ loop.index }}"), "t.jinja: line 1: this use of 'loop' is not supported");
+  EXPECT_EQ(template_refusal("{% for x in y recursive %}{% endfor %}"),
+            "t.jinja: line 1: recursive loops are not supported");
+  EXPECT_EQ(template_refusal("{% break %}"), "t.jinja: line 1: 'break' is not directly inside a loop");
+  EXPECT_EQ(template_refusal("{{ x|trim('a', 'b') }}"), "t.jinja: line 1: 'trim' with 2 arguments is not supported");
+  EXPECT_EQ(template_refusal("{{ x|tojson(indent=2) }}"),
             "t.jinja: line 1: 'tojson' with the argument 'indent' is not supported");
-  EXPECT_EQ(refusal("{{ x, y }}"), "t.jinja: line 1: printing a tuple is not supported");
+  EXPECT_EQ(template_refusal("{{ x, y }}"), "t.jinja: line 1: printing a tuple is not supported");
 }
 
 TEST(ChatTemplate, BrokenTemplatesAreRefused) {
-  EXPECT_EQ(refusal("a\n{% if x %}"), "t.jinja: line 2: expected 'endif' before the end of the template");
-  EXPECT_EQ(refusal("{{ x"), "t.jinja: line 1: expected '}}' before the end of the template");
-  EXPECT_EQ(refusal("{{ 'x }}"), "t.jinja: line 1: expected the end of the string");
-  EXPECT_EQ(refusal("{# x"), "t.jinja: line 1: expected the end of the comment");
-  EXPECT_EQ(refusal("{{ (x] }}"), "t.jinja: line 1: unexpected ']'");
-  EXPECT_EQ(refusal("{{ ? }}"), "t.jinja: line 1: unexpected character '?'");
-  EXPECT_EQ(refusal("{{ }}"), "t.jinja: line 1: expected an expression, found '}}'");
-  EXPECT_EQ(refusal("{% else %}"), "t.jinja: line 1: the statement 'else' is not supported in chat templates");
-  EXPECT_EQ(refusal("\xff"), "t.jinja: the chat template is not valid UTF-8");
-  EXPECT_NE(refusal("{{ " + std::string(1000, '(') + "1" + std::string(1000, ')') + " }}"), "");
-  EXPECT_NE(refusal("{{ " + std::string(1000, '-') + "1 }}"), "");
+  EXPECT_EQ(template_refusal("a\n{% if x %}"), "t.jinja: line 2: expected 'endif' before the end of the template");
+  EXPECT_EQ(template_refusal("{{ x"), "t.jinja: line 1: expected '}}' before the end of the template");
+  EXPECT_EQ(template_refusal("{{ 'x }}"), "t.jinja: line 1: expected the end of the string");
+  EXPECT_EQ(template_refusal("{# x"), "t.jinja: line 1: expected the end of the comment");
+  EXPECT_EQ(template_refusal("{{ (x] }}"), "t.jinja: line 1: unexpected ']'");
+  EXPECT_EQ(template_refusal("{{ ? }}"), "t.jinja: line 1: unexpected character '?'");
+  EXPECT_EQ(template_refusal("{{ }}"), "t.jinja: line 1: expected an expression, found '}}'");
+  EXPECT_EQ(template_refusal("{% else %}"), "t.jinja: line 1: the statement 'else' is not supported in chat templates");
+  EXPECT_EQ(template_refusal("\xff"), "t.jinja: the chat template is not valid UTF-8");
+  EXPECT_NE(template_refusal("{{ " + std::string(1000, '(') + "1" + std::string(1000, ')') + " }}"), "");
+  EXPECT_NE(template_refusal("{{ " + std::string(1000, '-') + "1 }}"), "");
   std::string sums = "{{ 1";
   for (int i = 0; i < 1000; ++i) sums += " + 1";
-  EXPECT_NE(refusal(sums + " }}").find("nested deeper"), std::string::npos);
+  EXPECT_NE(template_refusal(sums + " }}").find("nested deeper"), std::string::npos);
   std::string ifs;
   for (int i = 0; i < 1000; ++i) ifs += "{% if 1 %}";
-  EXPECT_NE(refusal(ifs).find("nested deeper"), std::string::npos);
-  EXPECT_NE(refusal(std::string(2 << 20, 'a')).find("larger than"), std::string::npos);
+  EXPECT_NE(template_refusal(ifs).find("nested deeper"), std::string::npos);
+  EXPECT_NE(template_refusal(std::string(2 << 20, 'a')).find("larger than"), std::string::npos);
 }
 
 TEST(ChatTemplate, FailuresWhileRendering) {

@@ -29,7 +29,7 @@ void check(const std::vector<Case>& cases) {
   }
 }
 
-std::string refusal(const std::string& json) {
+std::string schema_refusal(const std::string& json) {
   auto schema = JsonSchema::compile(json, "s");
   return schema ? "" : schema.error().message;
 }
@@ -372,14 +372,14 @@ TEST(JsonSchema, WhatIsNotSupportedIsRefusedByNameAndPlace) {
       {R"({"pattern": "^a$", "minLength": 2})", {"no value"}},
       {R"({"minimum": 1e30, "type": "number"})", {"31 digits"}}};
   for (const auto& [schema, words] : cases) {
-    const std::string message = refusal(schema);
+    const std::string message = schema_refusal(schema);
     EXPECT_FALSE(message.empty()) << schema;
     for (const char* word : words) EXPECT_NE(message.find(word), std::string::npos) << schema << ": " << message;
   }
 }
 
 TEST(JsonSchema, UnreachableSchemasNeedNotBeSupported) {
-  EXPECT_EQ(refusal(R"({"type": "null", "$defs": {"a": {"not": {}}}})"), "");
+  EXPECT_EQ(schema_refusal(R"({"type": "null", "$defs": {"a": {"not": {}}}})"), "");
 }
 
 }  // namespace

@@ -8,9 +8,9 @@
 namespace onsight::text {
 namespace {
 
-constexpr int kMaxRepeat = 1000, kMaxDepth = 64;
+constexpr int kMaxRepeat = 1000, kMaxPatternDepth = 64;
 
-using Kind = PatternNode::Kind;
+using PatternKind = PatternNode::Kind;
 
 // What a class holds by every reading of the standards, and what it holds by one at least: a negated class must leave
 // out the latter.
@@ -52,9 +52,9 @@ Bounds spaces() {
                                                    {0xfeff, 0xfeff}})};
 }
 
-class Parser {
+class PatternParser {
  public:
-  explicit Parser(std::string_view pattern) : pattern_(pattern), p_(pattern.data()), end_(p_ + pattern.size()) {}
+  explicit PatternParser(std::string_view pattern) : pattern_(pattern), p_(pattern.data()), end_(p_ + pattern.size()) {}
 
   Result<PatternNode> parse() {
     TRY(PatternNode out, choice(0));
@@ -74,20 +74,20 @@ class Parser {
   }
   static PatternNode set_node(CodeSet set) {
     PatternNode out;
-    out.kind = Kind::kSet;
+    out.kind = PatternKind::kSet;
     out.set = std::move(set);
     return out;
   }
-  static PatternNode mark(Kind kind) {
+  static PatternNode mark(PatternKind kind) {
     PatternNode out;
     out.kind = kind;
     return out;
   }
 
   Result<PatternNode> choice(int depth) {
-    if (depth > kMaxDepth) return refuse("nesting this deep");
+    if (depth > kMaxPatternDepth) return refuse("nesting this deep");
     PatternNode out;
-    out.kind = Kind::kChoice;
+    out.kind = PatternKind::kChoice;
     do {
       PatternNode sequence;
       while (p_ < end_ && !at('|') && !at(')')) {
@@ -112,11 +112,11 @@ class Parser {
     } else {
       return part;
     }
-    if (part.kind == Kind::kBegin || part.kind == Kind::kEnd) return refuse("repeating ^ or $");
+    if (part.kind == PatternKind::kBegin || part.kind == PatternKind::kEnd) return refuse("repeating ^ or $");
     take('?');
     if (at('*') || at('+') || at('{') || at('?')) return refuse("repeating a repetition");
     PatternNode out;
-    out.kind = Kind::kRepeat;
+    out.kind = PatternKind::kRepeat;
     out.min = min;
     out.max = max;
     out.parts.push_back(std::move(part));
@@ -142,8 +142,8 @@ class Parser {
   }
 
   Result<PatternNode> atom(int depth) {
-    if (take('^')) return mark(Kind::kBegin);
-    if (take('$')) return mark(Kind::kEnd);
+    if (take('^')) return mark(PatternKind::kBegin);
+    if (take('$')) return mark(PatternKind::kEnd);
     if (take('.')) return set_node(CodeSet({{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}}).complement());
     if (take('[')) return char_class();
     if (take('(')) {
@@ -269,6 +269,6 @@ class Parser {
 
 }  // namespace
 
-Result<PatternNode> parse_pattern(std::string_view pattern) { return Parser(pattern).parse(); }
+Result<PatternNode> parse_pattern(std::string_view pattern) { return PatternParser(pattern).parse(); }
 
 }  // namespace onsight::text

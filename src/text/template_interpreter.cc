@@ -10,7 +10,7 @@ namespace onsight::text {
 namespace {
 
 using NodeKind = Node::Kind;
-using Kind = Value::Kind;
+using ValueKind = Value::Kind;
 
 constexpr int64_t kMaxSteps = 5'000'000;
 constexpr size_t kMaxTextBytes = size_t{64} << 20;
@@ -174,8 +174,8 @@ class Interpreter {
       return {};
     }
     const Value* target = look_up(node.name);
-    if (!target || !target->is(Kind::kNamespace)) return fail(node, "'{}' is not a namespace", node.name);
-    if (value.is(Kind::kNamespace)) return fail(node, "a namespace cannot be put into another value");
+    if (!target || !target->is(ValueKind::kNamespace)) return fail(node, "'{}' is not a namespace", node.name);
+    if (value.is(ValueKind::kNamespace)) return fail(node, "a namespace cannot be put into another value");
     put(*target->dict, node.names[0], std::move(value));
     return {};
   }
@@ -218,7 +218,7 @@ class Interpreter {
       case NodeKind::kTuple: {
         TRY(List items, arguments(node, 0));
         for (const Value& item : items)
-          if (item.is(Kind::kNamespace)) return fail(node, "a namespace cannot be put into another value");
+          if (item.is(ValueKind::kNamespace)) return fail(node, "a namespace cannot be put into another value");
         return spent(node, Value::sequence(std::move(items), node.kind == NodeKind::kTuple));
       }
       case NodeKind::kDict:
@@ -292,10 +292,10 @@ class Interpreter {
     TRY(List args, arguments(node, 0));
     size_t cost = 0;  // the work of a built-in grows with what it is given
     for (const Value& arg : args)
-      cost += arg.is_text()         ? arg.bytes().size() / 16
-              : arg.is_sequence()   ? arg.list->size()
-              : arg.is(Kind::kDict) ? arg.dict->size()
-                                    : 0;
+      cost += arg.is_text()              ? arg.bytes().size() / 16
+              : arg.is_sequence()        ? arg.list->size()
+              : arg.is(ValueKind::kDict) ? arg.dict->size()
+                                         : 0;
     TRY_STATUS(spend(node, cost));
     std::vector<std::pair<std::string, Value>> keywords;
     size_t positional = args.size() - node.names.size();
@@ -328,7 +328,7 @@ class Interpreter {
       TRY(Value key, evaluate(*node.children[i]));
       TRY(Value value, evaluate(*node.children[i + 1]));
       if (!key.is_text()) return fail(node, "expected a string as a key, found {}", key.kind_name());
-      if (value.is(Kind::kNamespace)) return fail(node, "a namespace cannot be put into another value");
+      if (value.is(ValueKind::kNamespace)) return fail(node, "a namespace cannot be put into another value");
       put(items, key.bytes(), std::move(value));
     }
     return spent(node, Value::mapping(std::move(items)));
@@ -350,11 +350,12 @@ class Interpreter {
 
   // An attribute or a string key. Names of Python's own methods mean those when written as an attribute.
   Result<Value> attribute(const Node& node, const Value& object, std::string_view name, bool as_key) const {
-    if (object.is(Kind::kUndefined)) return fail(node, "'{}' is asked of something undefined", name);
-    if (object.is(Kind::kDict) || object.is(Kind::kNamespace)) {
-      bool method = object.is(Kind::kDict) && (name == "get" || name == "items" || name == "keys" || name == "values" ||
-                                               name == "pop" || name == "copy" || name == "update" || name == "clear" ||
-                                               name == "setdefault" || name == "popitem" || name == "fromkeys");
+    if (object.is(ValueKind::kUndefined)) return fail(node, "'{}' is asked of something undefined", name);
+    if (object.is(ValueKind::kDict) || object.is(ValueKind::kNamespace)) {
+      bool method =
+          object.is(ValueKind::kDict) &&
+          (name == "get" || name == "items" || name == "keys" || name == "values" || name == "pop" || name == "copy" ||
+           name == "update" || name == "clear" || name == "setdefault" || name == "popitem" || name == "fromkeys");
       if (method && !as_key) return fail(node, "the method '{}' is not supported as a value", name);
       const Value* found = object.get(name);
       if (!found && method) return fail(node, "the method '{}' is not supported as a value", name);
@@ -371,7 +372,7 @@ class Interpreter {
 
   Result<Value> item(const Node& node, const Value& object, const Value& index) {
     if (index.is_text()) return attribute(node, object, index.bytes(), true);
-    if (object.is(Kind::kUndefined)) return fail(node, "an item is asked of something undefined");
+    if (object.is(ValueKind::kUndefined)) return fail(node, "an item is asked of something undefined");
     if (!index.is_number()) return Value();
     int64_t i = index.integer;
     if (object.is_sequence()) {
@@ -396,7 +397,7 @@ class Interpreter {
     for (size_t i = 0; i < 3; ++i) {
       if (!node.children[i + 1]) continue;
       TRY(Value value, evaluate(*node.children[i + 1]));
-      if (value.is(Kind::kNone)) continue;
+      if (value.is(ValueKind::kNone)) continue;
       if (!value.is_number()) return fail(node, "expected a number in a slice, found {}", value.kind_name());
       bound[i] = value.integer;
     }
@@ -413,7 +414,7 @@ class Interpreter {
     int64_t begin = clamp(bound[0], by > 0 ? low : high), end = clamp(bound[1], by > 0 ? high : low);
     List kept;
     for (Wide i = begin; by > 0 ? i < end : i > end; i += by) kept.push_back(items[static_cast<size_t>(i)]);
-    if (!object.is_text()) return Value::sequence(std::move(kept), object.is(Kind::kTuple));
+    if (!object.is_text()) return Value::sequence(std::move(kept), object.is(ValueKind::kTuple));
     MarkedText text;
     for (const Value& c : kept) text.append(*c.text);
     return Value::string(std::move(text));
@@ -473,7 +474,7 @@ class Interpreter {
     if (op == "+" && left.kind == right.kind && left.is_sequence()) {
       List items = *left.list;
       items.insert(items.end(), right.list->begin(), right.list->end());
-      return spent(node, Value::sequence(std::move(items), left.is(Kind::kTuple)));
+      return spent(node, Value::sequence(std::move(items), left.is(ValueKind::kTuple)));
     }
     if (op == "*" && (left.is_text() || right.is_text()) && (left.is_number() || right.is_number())) {
       const Value &text = left.is_text() ? left : right, &count = left.is_text() ? right : left;

@@ -9,7 +9,7 @@ namespace onsight::text {
 namespace {
 
 using Token = TemplateToken;
-using Kind = Token::Kind;
+using TokenKind = Token::Kind;
 
 bool is_name_char(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
@@ -51,12 +51,12 @@ class Lexer {
       if (type == '#') {
         TRY_STATUS(skip_comment());
       } else {
-        add(type == '%' ? Kind::kBlockBegin : Kind::kPrintBegin);
+        add(type == '%' ? TokenKind::kBlockBegin : TokenKind::kPrintBegin);
         TRY_STATUS(lex_tag(type));
       }
       line_starting_ = source_[pos_ - 1] == '\n';
     }
-    add(Kind::kEnd);
+    add(TokenKind::kEnd);
     return std::move(tokens_);
   }
 
@@ -65,9 +65,9 @@ class Lexer {
   tl::unexpected<Error> fail(fmt::format_string<Args...> format, Args&&... args) const {
     return bad_input("{}: line {}: {}", where_, line_, fmt::format(format, std::forward<Args>(args)...));
   }
-  void add(Kind kind, std::string text = {}) { tokens_.push_back({kind, std::move(text), 0, line_}); }
+  void add(TokenKind kind, std::string text = {}) { tokens_.push_back({kind, std::move(text), 0, line_}); }
   void add_data(std::string_view data) {
-    if (!data.empty()) add(Kind::kData, std::string(data));
+    if (!data.empty()) add(TokenKind::kData, std::string(data));
   }
 
   size_t next_tag() const {
@@ -137,7 +137,7 @@ class Lexer {
       if (open.empty()) {
         bool minus = starts_with("-" + end), plus = type == '%' && starts_with("+" + end);
         if (minus || plus || starts_with(end)) {
-          add(type == '%' ? Kind::kBlockEnd : Kind::kPrintEnd);
+          add(type == '%' ? TokenKind::kBlockEnd : TokenKind::kPrintEnd);
           skip_after_tag(2 + (minus || plus), minus, plus || type == '{');
           return {};
         }
@@ -148,7 +148,7 @@ class Lexer {
       } else if (is_name_char(c)) {
         size_t begin = pos_;
         while (pos_ < source_.size() && is_name_char(source_[pos_])) ++pos_;
-        add(Kind::kName, source_.substr(begin, pos_ - begin));
+        add(TokenKind::kName, source_.substr(begin, pos_ - begin));
       } else if (c == '"' || c == '\'') {
         TRY_STATUS(lex_string(c));
       } else {
@@ -165,13 +165,13 @@ class Lexer {
     bool more = pos_ < source_.size() && is_name_char(source_[pos_]);
     if (fraction || more || digits.size() > 15 || (digits.size() > 1 && digits[0] == '0'))
       return fail("only whole decimal numbers are supported, found '{}{}'", digits, fraction || more ? "…" : "");
-    add(Kind::kInteger);
+    add(TokenKind::kInteger);
     tokens_.back().integer = std::stoll(digits);
     return {};
   }
 
   Status lex_string(char quote) {
-    Token token{Kind::kString, {}, 0, line_};
+    Token token{TokenKind::kString, {}, 0, line_};
     for (++pos_; pos_ < source_.size() && source_[pos_] != quote; ++pos_) {
       line_ += source_[pos_] == '\n';
       if (source_[pos_] != '\\')
@@ -226,7 +226,7 @@ class Lexer {
         if (open.empty() || open.back() != begin) return fail("unexpected '{}'", c);
         open.pop_back();
       }
-      add(Kind::kOperator, std::string(op));
+      add(TokenKind::kOperator, std::string(op));
       pos_ += op.size();
       return {};
     }

@@ -5,9 +5,9 @@
 namespace onsight::text {
 namespace {
 
-class Parser : public ExpressionParser {
+class TemplateParser : public ExpressionParser {
  public:
-  Parser(std::vector<Token> tokens, std::string_view where) : ExpressionParser(std::move(tokens), where) {}
+  TemplateParser(std::vector<Token> tokens, std::string_view where) : ExpressionParser(std::move(tokens), where) {}
 
   Result<NodePtr> run() {
     std::string ended_by;
@@ -164,7 +164,7 @@ class Parser : public ExpressionParser {
 
 Result<NodePtr> parse_template(std::string_view source, std::string_view where) {
   TRY(std::vector<TemplateToken> tokens, lex_template(source, where));
-  return Parser(std::move(tokens), where).run();
+  return TemplateParser(std::move(tokens), where).run();
 }
 
 }  // namespace onsight::text

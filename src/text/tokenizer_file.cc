@@ -7,7 +7,7 @@ namespace {
 
 constexpr size_t kMaxBytes = size_t{64} << 20;
 constexpr size_t kMaxAddedTokenBytes = 1024;
-constexpr size_t kMaxDepth = 64;
+constexpr size_t kMaxJsonDepth = 64;
 
 // Receives the document piece by piece. Returns false to stop, with `error` set.
 class Reader final : public nlohmann::json_sax<Json> {
@@ -144,7 +144,7 @@ class Reader final : public nlohmann::json_sax<Json> {
   }
   bool start(Json&& value, std::string_view kind) {
     if (mode_ != Mode::kOther) return expected_other(kind);
-    if (open_.size() >= kMaxDepth) return fail("nested deeper than {} levels", kMaxDepth);
+    if (open_.size() >= kMaxJsonDepth) return fail("nested deeper than {} levels", kMaxJsonDepth);
     bool is_model = open_.size() == 1 && open_[0].value->is_object() && key_ == "model" && value.is_object();
     open_.push_back({place(std::move(value)), is_model});
     return true;

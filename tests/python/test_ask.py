@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -125,18 +126,22 @@ def test_many_threads(model, receipt, scene):
 
 
 def test_the_interpreter_goes_on_meanwhile(model, receipt):
-    counted, done = 0, threading.Event()
+    span = []
 
     def ask():
-        model.ask(receipt, READ)
-        done.set()
+        start = time.monotonic()
+        model.ask([receipt] * 6, READ)
+        span.extend((start, time.monotonic()))
 
     thread = threading.Thread(target=ask)
     thread.start()
-    while not done.wait(0.001):
-        counted += 1
-    thread.join()
-    assert counted > 3
+    seen = []
+    while thread.is_alive():
+        seen.append(time.monotonic())
+        time.sleep(0.001)
+    start, end = span
+    quarter = (end - start) / 4  # were the lock held, this thread could still run just before the call and just after it
+    assert any(start + quarter < moment < end - quarter for moment in seen)
 
 
 def test_an_answer_is_a_str(model, scene):

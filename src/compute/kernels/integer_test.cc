@@ -7,17 +7,10 @@
 #include <random>
 
 #include "compute/packed_matrix.h"
+#include "compute/random_floats.h"
 
 namespace onsight::compute {
 namespace {
-
-std::vector<float> random_floats(int64_t n, uint32_t seed, float scale = 1.0f) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal(0.0f, scale);
-  std::vector<float> out(static_cast<size_t>(n));
-  for (float& x : out) x = normal(engine);
-  return out;
-}
 
 template <class T>
 std::vector<T> random_codes(int64_t n, int low, int high, uint32_t seed) {

@@ -11,17 +11,10 @@
 
 #include "compute/kernels/kernel_table.h"
 #include "compute/packed_matrix.h"
+#include "compute/random_floats.h"
 
 namespace onsight::compute {
 namespace {
-
-std::vector<float> random_floats(int64_t n, uint32_t seed, float scale = 1.0f) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal(0.0f, scale);
-  std::vector<float> out(static_cast<size_t>(n));
-  for (float& x : out) x = normal(engine);
-  return out;
-}
 
 void expect_close(const std::vector<float>& a, const std::vector<float>& b, float bound, const char* what) {
   ASSERT_EQ(a.size(), b.size());

@@ -7,26 +7,18 @@ namespace {
 
 using compute::DType;
 
-constexpr std::string_view kDtype = "--dtype";
-
-struct Format {
+struct GgufFormat {
   std::string_view name;
   DType text, projector;
   uint32_t text_id, projector_id;  // general.file_type
 };
 // Pictures lose more than text where the projector is rounded to blocks, and it is small.
-constexpr Format kFormats[] = {
+constexpr GgufFormat kGgufFormats[] = {
     {"f16", DType::kF16, DType::kF16, 1, 1},
     {"bf16", DType::kBF16, DType::kBF16, 32, 32},
     {"f32", DType::kF32, DType::kF32, 0, 0},
     {"q8_0", DType::kQ8_0, DType::kF16, 7, 1},
 };
-
-const Format& chosen_format(const Job& job) {
-  for (const Format& format : kFormats)
-    if (format.name == job.chosen(kDtype)) return format;
-  return kFormats[0];
-}
 
 // llama.cpp multiplies with matrices in any format; norms, biases, the table of positions and the convolution of
 // patches it wants in f32.
@@ -66,9 +58,9 @@ formats::GgufValues with_general(const formats::GgufValues& values, std::string_
   return out;
 }
 
-Status write(Job& job) {
+Status write_gguf(Job& job) {
   TRY(const models::GgufDescription about, job.outline.gguf());
-  const Format& format = chosen_format(job);
+  const GgufFormat& format = chosen_format(job, kGgufFormats);
   const auto label = [](DType dtype) { return compute::info(dtype).name; };
   const std::string text = fmt::format("{}-{}.gguf", job.name, label(format.text));
   const std::string projector = fmt::format("mmproj-{}-{}.gguf", job.name, label(format.projector));
@@ -97,6 +89,6 @@ const Target kGguf = {
     "gguf",
     "a pair of GGUF files, for llama.cpp",
     {{kDtype, "FORMAT", "the weights' number format; q8_0 for the text model alone", {"f16", "bf16", "f32", "q8_0"}}},
-    write};
+    write_gguf};
 
 }  // namespace onsight::exports

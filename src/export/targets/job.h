@@ -30,6 +30,15 @@ struct Job {
   Status advance(int64_t bytes);
 };
 
+inline constexpr std::string_view kDtype = "--dtype";
+// Of a target's formats the one that --dtype names, or the first where it was not said.
+template <class Format, size_t n>
+const Format& chosen_format(const Job& job, const Format (&formats)[n]) {
+  for (const Format& format : formats)
+    if (format.name == job.chosen(kDtype)) return format;
+  return formats[0];
+}
+
 // Hands the rows of a tensor out in pieces of whole rows, in the order that `row_at` gives them.
 using RowAt = std::function<int64_t(int64_t)>;
 Status for_each_piece(const models::TensorRows& rows, const std::function<Status(std::span<const float>)>& use,

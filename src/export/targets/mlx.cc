@@ -163,13 +163,13 @@ class Weights {
   std::vector<formats::SafetensorsEntry> entries_;
 };
 
-constexpr std::string_view kUsage = R"(```sh
+constexpr std::string_view kMlxUsage = R"(```sh
 pip install mlx-vlm
 python -m mlx_vlm.generate --model . --image photo.jpg --prompt "Describe this image."
 ```
 )";
 
-Status write(Job& job) {
+Status write_mlx(Job& job) {
   TRY(models::MlxDescription about, job.outline.mlx());
   Weights weights(job);
   if (weights.any_codes())
@@ -184,7 +184,7 @@ Status write(Job& job) {
                                 : "the weights");
   TRY_STATUS(job.write_file("config.json", about.config.dump(2) + "\n",
                             "the model's settings, with those that MLX looks for"));
-  job.usage = kUsage;
+  job.usage = kMlxUsage;
   for (const std::string& note : about.notes) job.usage += fmt::format("\nBeware: {}.\n", note);
   return job.copy_settings();
 }
@@ -196,6 +196,6 @@ const Target kMlx = {
     "a folder for MLX and mlx-vlm",
     {{kBits, "N", "bits of a weight of the text model; none: the number formats that they came in", {"4", "8", "none"}},
      {kGroupSize, "N", "weights that share a scale", {"64", "32", "128"}}},
-    write};
+    write_mlx};
 
 }  // namespace onsight::exports

@@ -10,24 +10,16 @@ using compute::Graph;
 using compute::Value;
 using compute::WeightFormat;
 
-constexpr std::string_view kDtype = "--dtype";
-
-struct Format {
+struct OnnxFormat {
   std::string_view name, js, suffix;  // js: as transformers.js calls it
   DType plain;                        // of what is not in codes
   models::WeightFormats codes;
 };
 // Pictures lose more than text where weights are rounded to 4 bits.
-const Format kFormats[] = {{"f16", "fp16", "_fp16", DType::kF16, {}},
-                           {"f32", "fp32", "", DType::kF32, {}},
-                           {"int8", "int8", "_int8", DType::kF16, {WeightFormat::kQ8, WeightFormat::kQ8}},
-                           {"q4", "q4", "_q4", DType::kF16, {WeightFormat::kQ8, WeightFormat::kQ4}}};
-
-const Format& chosen_format(const Job& job) {
-  for (const Format& format : kFormats)
-    if (format.name == job.chosen(kDtype)) return format;
-  return kFormats[0];
-}
+const OnnxFormat kOnnxFormats[] = {{"f16", "fp16", "_fp16", DType::kF16, {}},
+                                   {"f32", "fp32", "", DType::kF32, {}},
+                                   {"int8", "int8", "_int8", DType::kF16, {WeightFormat::kQ8, WeightFormat::kQ8}},
+                                   {"q4", "q4", "_q4", DType::kF16, {WeightFormat::kQ8, WeightFormat::kQ4}}};
 
 // Pictures of padding are left out: those without any value but zero, or with an empty mask.
 void add_vision(const models::Model& network, OnnxGraph& out) {
@@ -92,7 +84,7 @@ void add_decoder(const models::Model& network, OnnxGraph& out) {
   out.lower(graph, bias);
 }
 
-constexpr std::string_view kUsage = R"(With transformers.js in Node:
+constexpr std::string_view kOnnxUsage = R"(With transformers.js in Node:
 
 ```js
 import { AutoModelForImageTextToText, AutoProcessor, env, load_image } from '@huggingface/transformers';
@@ -139,21 +131,21 @@ print(processor.decode(answer, skip_special_tokens=True))
 )";
 
 // The settings, which say where the weights are.
-Status write_settings(Job& job, const Format& format, const Json& with_data) {
+Status write_settings(Job& job, const OnnxFormat& format, const Json& with_data) {
   TRY(models::JsDescription about, job.outline.js());
   about.files["config.json"]["transformers.js_config"] = {{"dtype", format.js}};
   if (!with_data.empty()) about.files["config.json"]["transformers.js_config"]["use_external_data_format"] = with_data;
   for (const auto& [file, json] : about.files)
     TRY_STATUS(job.write_file(file, json.dump(2) + "\n", "settings, with what transformers.js looks for"));
-  std::string usage(kUsage);
+  std::string usage(kOnnxUsage);
   usage.replace(usage.find("SUFFIX"), std::string_view("SUFFIX").size(), format.suffix);
   job.usage = std::move(usage);
   for (const std::string& note : about.notes) job.usage += fmt::format("\nBeware: {}.\n", note);
   return job.copy_settings();
 }
 
-Status write(Job& job) {
-  const Format& format = chosen_format(job);
+Status write_onnx(Job& job) {
+  const OnnxFormat& format = chosen_format(job, kOnnxFormats);
   OnnxGraph vision(job, format.codes, format.plain), embedding(job, format.codes, format.plain),
       decoder(job, format.codes, format.plain);
   add_vision(job.outline.network, vision);
@@ -180,6 +172,6 @@ const Target kOnnx = {"onnx",
                         "FORMAT",
                         "the weights' number format; q4 for the text model alone, int8 for the rest",
                         {"f16", "f32", "int8", "q4"}}},
-                      write};
+                      write_onnx};
 
 }  // namespace onsight::exports

@@ -7,7 +7,7 @@
 namespace onsight::exports {
 namespace {
 
-constexpr std::string_view kUsage = R"(```python
+constexpr std::string_view kSafetensorsUsage = R"(```python
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 model = AutoModelForImageTextToText.from_pretrained(".", dtype="auto")
@@ -15,7 +15,7 @@ processor = AutoProcessor.from_pretrained(".")
 ```
 )";
 
-Status write(Job& job) {
+Status write_safetensors(Job& job) {
   std::map<std::string_view, const models::TensorSpec*> specs;
   std::vector<formats::SafetensorsEntry> entries;
   for (const models::TensorSpec* spec : job.tensors()) {
@@ -31,12 +31,13 @@ Status write(Job& job) {
   }
   TRY_STATUS(writer.finish());
   job.files.emplace_back(file, "the weights, in the number formats that they came in");
-  job.usage = kUsage;
+  job.usage = kSafetensorsUsage;
   return job.copy_settings();
 }
 
 }  // namespace
 
-const Target kSafetensors = {"safetensors", "a checkpoint folder of Hugging Face, for transformers", {}, write};
+const Target kSafetensors = {
+    "safetensors", "a checkpoint folder of Hugging Face, for transformers", {}, write_safetensors};
 
 }  // namespace onsight::exports

@@ -77,7 +77,7 @@ Status read_frame_choice(const Fields& fields, engine::Request& request) {
   return {};
 }
 
-Result<engine::Part> read_part(const Service& service, const Fields& part, Closeness& closeness) {
+Result<engine::Part> read_chat_part(const Service& service, const Fields& part, Closeness& closeness) {
   TRY(const std::string type, part.string("type"));
   if (type == "text") {
     TRY(std::string text, part.string("text"));
@@ -114,7 +114,7 @@ Status read_messages(const Service& service, const Fields& fields, engine::Reque
     if (const Json* calls = message.find("tool_calls"); calls && !calls->empty())
       return bad_input("{}: expected none, this model calls no tools", message.place("tool_calls"));
     if (out.role == "assistant" && !message.has("content")) continue;
-    TRY_STATUS(read_content(service, message, read_part, closeness, request));
+    TRY_STATUS(read_content(service, message, read_chat_part, closeness, request));
   }
   closeness.apply(request);
   return {};

@@ -55,7 +55,7 @@ const Route kRoutes[] = {
 };
 
 // Not in the description of what is served.
-const Route kRefused[] = {
+const Route kRefusedRoutes[] = {
     {"POST", "/v1/completions", kNotHere, not_here},
     {"POST", "/v1/embeddings", kNotHere, not_here},
     {"POST", "/v1/moderations", kNotHere, not_here},
@@ -81,7 +81,7 @@ const Dialect kDialect{.id = "openai",
                        .prefix = "/v1/",
                        .routes = [] { return std::span<const Route>(kRoutes); },
                        .error = error,
-                       .refused = [] { return std::span<const Route>(kRefused); }};
+                       .refused = [] { return std::span<const Route>(kRefusedRoutes); }};
 
 Json error_object(const Failure& failure) {
   std::string code = failure.code;

@@ -34,21 +34,21 @@ const std::string_view kResponsesSchema = R"({
 
 namespace {
 
-constexpr std::array<std::string_view, 13> kHandled = {
+constexpr std::array<std::string_view, 13> kResponsesHandled = {
     "model", "input", "instructions",       "stream", "temperature", "top_p", "max_output_tokens", "text",
     "top_k", "min_p", "repetition_penalty", "seed",   "truncation"};
-constexpr std::array<std::string_view, 11> kHarmless = {"user",
-                                                        "metadata",
-                                                        "store",
-                                                        "service_tier",
-                                                        "safety_identifier",
-                                                        "prompt_cache_key",
-                                                        "prompt_cache_retention",
-                                                        "parallel_tool_calls",
-                                                        "reasoning",
-                                                        "stream_options",
-                                                        "max_tool_calls"};
-constexpr std::array<std::string_view, 8> kRefused = {
+constexpr std::array<std::string_view, 11> kResponsesHarmless = {"user",
+                                                                 "metadata",
+                                                                 "store",
+                                                                 "service_tier",
+                                                                 "safety_identifier",
+                                                                 "prompt_cache_key",
+                                                                 "prompt_cache_retention",
+                                                                 "parallel_tool_calls",
+                                                                 "reasoning",
+                                                                 "stream_options",
+                                                                 "max_tool_calls"};
+constexpr std::array<std::string_view, 8> kResponsesRefused = {
     "tools", "tool_choice", "previous_response_id", "conversation", "background", "include", "top_logprobs", "prompt"};
 
 struct ResponsesRequest {
@@ -57,7 +57,7 @@ struct ResponsesRequest {
   Json shown;  // what the response object repeats of the request
 };
 
-Result<engine::Part> read_part(const Service& service, const Fields& part, Closeness& closeness) {
+Result<engine::Part> read_input_part(const Service& service, const Fields& part, Closeness& closeness) {
   TRY(const std::string type, part.string("type"));
   if (type == "input_text" || type == "output_text") {
     TRY(std::string text, part.string("text"));
@@ -84,14 +84,14 @@ Status read_items(const Service& service, const Fields& fields, engine::Request&
     TRY(const std::string type, item.string_or("type", "message"));
     if (type != "message") return bad_input("{}: expected message, found '{}'", item.place("type"), type);
     TRY(request.messages.emplace_back().role, read_role(item));
-    TRY_STATUS(read_content(service, item, read_part, closeness, request));
+    TRY_STATUS(read_content(service, item, read_input_part, closeness, request));
   }
   closeness.apply(request);
   return {};
 }
 
 Result<ResponsesRequest> read(const Service& service, const Json& body) {
-  TRY_STATUS(check_names(body, kHandled, kHarmless, kRefused));
+  TRY_STATUS(check_names(body, kResponsesHandled, kResponsesHarmless, kResponsesRefused));
   const Fields fields(body, "");
   ResponsesRequest out;
   engine::Request& request = out.request;
