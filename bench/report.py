@@ -173,8 +173,10 @@ def shipped_table(results):
 
 def serve_table(results):
     one = results["decoding"][0]["tokens_per_s"]
-    drafting = "" if results.get("draft", True) else ", without drafting"
-    line = f"{results['model']}, {results['image']}{drafting}; {results['machine']['cpu']}, {count(results['machine']['cores'], 'core')}.\n\n"
+    how = "" if results.get("draft", True) else ", without drafting"
+    if results.get("temperature"):
+        how += f", temperature {results['temperature']:g}"
+    line = f"{results['model']}, {results['image']}{how}; {results['machine']['cpu']}, {count(results['machine']['cores'], 'core')}.\n\n"
     rows = [[row["streams"], f"{row['tokens_per_s']:.0f}", f"{row['tokens_per_s'] / one:.1f} ×"] for row in results["decoding"]]
     text = line + table(["streams past their pictures", "tokens/s, all together", "of one"], rows)
     beside, many, guess = results["beside"], results["open"], results["estimate"]

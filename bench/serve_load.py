@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Loads `onsight serve` with many clients at once and writes what they saw.
 
-    bench/serve_load.py NAME MODEL [--image FILE] [--streams 1,2,4,8,16] [--open 200] [--no-draft]      writes bench/results/serve-NAME.json and .svg
+    bench/serve_load.py NAME MODEL [--image FILE] [--streams 1,2,4,8,16] [--open 200] [--no-draft | --temperature T]      writes bench/results/serve-NAME.json and .svg
 
 1. Decoding: N clients ask about the same picture, one after the other, so that it has been read when all of them write; tokens a second of all
-   together, while all N are writing, against those of one.
+   together, while all N are writing, against those of one. Greedy answers of random weights repeat themselves, so that a lone one is guessed ahead
+   and gains by it; sampled ones (--temperature 1) do not, as most text.
 2. A picture is read while four answers are written: the longest that any of them waited for its next token.
 3. Open streams: --open clients at once, each with one of a few pictures and a question of its own; all must get their whole answer. Time to the
    first token (median, 95 of 100), and the most memory that the server held.
@@ -88,10 +89,10 @@ def request(question, picture=None, **more):
     return {"model": MODEL, "messages": [{"role": "user", "content": content}], **more}
 
 
-async def decoding(client, picture, streams, tokens):
+async def decoding(client, picture, streams, tokens, temperature):
     """Tokens a second of so many streams, from when the last of them has begun to when the first one ends."""
     times = [[] for _ in range(streams)]
-    ask = [client.ask(request(f"Tell all that you see, number {i}.", picture, max_tokens=tokens + WARM_TOKENS), times[i].append) for i in range(streams)]
+    ask = [client.ask(request(f"Tell all that you see, number {i}.", picture, max_tokens=tokens + WARM_TOKENS, temperature=temperature, seed=i), times[i].append) for i in range(streams)]
     answers = await asyncio.gather(*ask)
     if min(map(len, times)) <= WARM_TOKENS:
         raise SystemExit(TOO_SHORT)
@@ -223,6 +224,7 @@ def main():
     parser.add_argument("--open-tokens", type=int, default=24)
     parser.add_argument("--open-pictures", type=int, default=4)
     parser.add_argument("--no-draft", action="store_true", help="the server checks no guesses: what writing together gives alone")
+    parser.add_argument("--temperature", type=float, default=0, help="of the answers that are counted in tokens a second")
     parser.add_argument("--binary", default=os.environ.get("ONSIGHT_BINARY", str(ROOT / "build/onsight")))
     args = parser.parse_args()
     import tempfile
@@ -232,9 +234,9 @@ def main():
         client = Client(server.port)
 
         async def measure():
-            results = {"model": Path(args.model).name, "image": str(args.image.name), "draft": not args.no_draft, "estimate": await estimating(client, pictures[0])}
+            results = {"model": Path(args.model).name, "image": str(args.image.name), "draft": not args.no_draft, "temperature": args.temperature, "estimate": await estimating(client, pictures[0])}
             await client.ask(request("First.", pictures[1], max_tokens=4))
-            results["decoding"] = [await decoding(client, pictures[1], int(n), args.tokens) for n in args.streams.split(",")]
+            results["decoding"] = [await decoding(client, pictures[1], int(n), args.tokens, args.temperature) for n in args.streams.split(",")]
             results["beside"] = await reading_beside(client, pictures[2:3], 4, 400)
             results["open"] = await open_streams(client, pictures[3:], args.open, args.open_tokens)
             return results

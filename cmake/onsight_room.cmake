@@ -1,17 +1,20 @@
-# onsight_room(NAME USES rooms... LIBS libraries...): one static library per room under src/, and one GoogleTest binary of its x_test.cc files.
+# onsight_room(NAME USES rooms... LIBS libraries... [APART sources...]): one static library per room under src/, and one GoogleTest binary of its x_test.cc files.
+# Sources APART are never compiled together with others: who links the room without needing them needs no libraries of theirs.
 # Where ONSIGHT_ROOMS is set, rooms that it does not name are left out.
 function(onsight_room name)
   if(DEFINED ONSIGHT_ROOMS AND NOT name IN_LIST ONSIGHT_ROOMS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "" "USES;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "USES;LIBS;APART" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   set(repeated ${sources})  # compiled once for each instruction set, by including themselves
   list(FILTER repeated INCLUDE REGEX "/kernels/(simd|dot)[a-z0-9_]*\\.cc$")
-  set_source_files_properties(${repeated} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  set(apart ${ARG_APART})
+  list(TRANSFORM apart PREPEND ${PROJECT_SOURCE_DIR}/src/${name}/)
+  set_source_files_properties(${repeated} ${apart} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   if(ONSIGHT_SANITIZE MATCHES undefined)  # half of the time that they take to compile; what leaves an array AddressSanitizer sees
     set_source_files_properties(${repeated} PROPERTIES COMPILE_OPTIONS -fno-sanitize=pointer-overflow)
   endif()
