@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # clang-tidy as .clang-tidy says, warnings as errors:  scripts/tidy.sh [FILE.cc]...
-# Without files all of src/ and capi/ but the tests, several sources of a room at a time: most of the work is in the headers that they share.
+# Without files all of src/ and capi/ but the tests, the sources of a room as one: most of the work is in the headers that they share.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 checks=
