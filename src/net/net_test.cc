@@ -131,6 +131,11 @@ TEST(RequestReader, BodiesOfAllKinds) {
              at_once);
     ASSERT_EQ(chunked.state(), RequestReader::State::kDone);
     EXPECT_EQ(chunked.take().body, "abcde");
+    for (const char* end : {"0\r\n\r\n", "00\r\n\r\n", "0\r\nX: y\r\n\r\n", "1\r\n0\r\n0\r\n\r\n"}) {
+      auto last = feed("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + std::string(end), at_once);
+      ASSERT_EQ(last.state(), RequestReader::State::kDone) << end;
+      EXPECT_EQ(last.take().body, *end == '1' ? "0" : "") << end;
+    }
     auto old = feed("GET / HTTP/1.0\r\n\r\n", at_once);
     ASSERT_EQ(old.state(), RequestReader::State::kDone);
     EXPECT_FALSE(old.take().keep_alive);

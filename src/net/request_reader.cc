@@ -11,6 +11,8 @@ namespace onsight::net {
 namespace beast = boost::beast;
 namespace http = beast::http;
 
+constexpr std::string_view kLastChunk = "0\r\n\r\n";  // the shortest
+
 struct RequestReader::Impl {
   explicit Impl(const ReaderLimits& bounds) : limits(bounds) {
     parser.header_limit(limits.header_bytes + 1);
@@ -100,6 +102,10 @@ size_t RequestReader::feed(std::string_view bytes) {
     beast::error_code error;
     const std::string_view rest = bytes.substr(used);
     if (rest.empty()) return used;
+    // Once it has seen a last chunk begin, the parser asserts that it is shown a whole one.
+    if (!in_head && me.parser.chunked() && rest.size() < kLastChunk.size() &&
+        rest.substr(rest.starts_with("\r\n") ? 2 : 0).starts_with('0'))
+      return used;
     const size_t taken = me.parser.put(boost::asio::const_buffer(rest.data(), rest.size()), error);
     used += taken;
     if (in_head) me.head_bytes += taken;
