@@ -1,7 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
+#include <random>
 
 #include "engine/features.h"
 #include "engine/sampler.h"
@@ -45,6 +48,7 @@ TEST(Sampler, DrawsWithTheRightFrequencies) {
   EXPECT_EQ(counts({.temperature = 1, .min_p = 0.4f})[2], 0);
   EXPECT_EQ(counts({.temperature = 1, .top_p = 1e-6f})[0], 20000);
   EXPECT_EQ(counts({.temperature = 1, .seed = 5}), all);  // the same seed, the same draws
+  EXPECT_EQ(counts({.temperature = 1e-40f})[0], 20000);
 }
 
 TEST(Sampler, GreedyOfAnyLength) {
@@ -56,7 +60,6 @@ TEST(Sampler, GreedyOfAnyLength) {
     }
 }
 
-// More candidates than are sorted at first.
 // How often each of 2000 tokens was drawn, every other one of which has a logit of 0.5 instead of 0.
 std::map<int32_t, int> drawn_of_a_long_tail(const Sampling& options) {
   std::vector<float> logits(2000, 0.0f);
@@ -78,6 +81,62 @@ TEST(Sampler, TheNucleusOfALongTail) {
 
 TEST(Sampler, TheBetterHalfOfALongTail) {
   EXPECT_EQ(drawn_of_a_long_tail({.temperature = 1, .min_p = 0.7f}).size(), 1000u);
+}
+
+// The probabilities that are left of a distribution, in the steps of the reference and with sorting: token ->
+// probability.
+std::map<int32_t, double> left_by_sorting(const std::vector<float>& logits, const Sampling& options) {
+  std::vector<std::pair<double, int32_t>> left;
+  for (size_t i = 0; i < logits.size(); ++i)
+    left.push_back({std::exp(static_cast<double>(logits[i] / options.temperature)), static_cast<int32_t>(i)});
+  std::sort(left.begin(), left.end(), [](const auto& a, const auto& b) {
+    return a.first > b.first || (a.first == b.first && a.second < b.second);
+  });
+  if (options.top_k > 0 && static_cast<size_t>(options.top_k) < left.size()) {
+    const double least = left[static_cast<size_t>(options.top_k) - 1].first;
+    std::erase_if(left, [least](const auto& one) { return one.first < least; });
+  }
+  const auto sum = [&] {
+    return std::accumulate(left.begin(), left.end(), 0.0, [](double s, const auto& one) { return s + one.first; });
+  };
+  double wanted = options.top_p * sum(), mass = 0;
+  size_t keep = 0;
+  while (keep < left.size() && mass < wanted) mass += left[keep++].first;
+  if (options.top_p < 1) left.resize(std::max<size_t>(keep, 1));
+  const double least = options.min_p * left.front().first;
+  std::erase_if(left, [least](const auto& one) { return one.first < least; });
+  std::map<int32_t, double> probabilities;
+  for (const auto& [weight, token] : left) probabilities[token] = weight / sum();
+  return probabilities;
+}
+
+TEST(Sampler, TruncatesAsSortingDoes) {
+  std::mt19937 random(3);
+  for (const double spread : {0.05, 1.0, 4.0, 20.0})
+    for (const Sampling& options :
+         {Sampling{.temperature = 0.7f}, Sampling{.temperature = 1, .top_k = 5},
+          Sampling{.temperature = 1, .top_k = 300}, Sampling{.temperature = 1, .top_p = 0.35f},
+          Sampling{.temperature = 1.3f, .top_p = 0.9f}, Sampling{.temperature = 1, .min_p = 0.2f},
+          Sampling{.temperature = 0.8f, .top_k = 40, .top_p = 0.9f},
+          Sampling{.temperature = 1, .top_k = 400, .top_p = 0.99f, .min_p = 0.01f}}) {
+      std::vector<float> logits(600);
+      for (float& logit : logits)
+        logit = static_cast<float>(spread *
+                                   (static_cast<double>(random()) * 0x1p-32 + static_cast<double>(random()) * 0x1p-32));
+      for (size_t i = 0; i + 3 < logits.size(); i += 3) logits[i] = logits[i + 3];  // ties
+      const auto want = left_by_sorting(logits, options);
+      Sampler sampler(options);
+      std::map<int32_t, int> drawn;
+      constexpr int kDraws = 2000;
+      for (int i = 0; i < kDraws; ++i) drawn[sampler.next(logits, {})]++;
+      double distance = 0;
+      for (const auto& [token, n] : drawn)
+        ASSERT_TRUE(want.contains(token)) << token << " of " << want.size() << ", spread " << spread;
+      for (const auto& [token, p] : want) distance += std::abs(p - drawn[token] / double{kDraws}) / 2;
+      // Half the sum of |p - n / N| is on average below sqrt(classes / N) / 2.
+      EXPECT_LT(distance, 0.5 * std::sqrt(static_cast<double>(want.size()) / kDraws) + 0.02)
+          << spread << ' ' << want.size();
+    }
 }
 
 TEST(TextStream, HoldsBackIncompleteCharacters) {

@@ -24,13 +24,17 @@ class Sampler {
  private:
   Sampling options_;
   std::mt19937_64 random_;
-  std::vector<float> scores_;
   struct Candidate {
-    float score;
+    float weight;
     int32_t token;
   };
+  void weigh(std::span<const float> logits, std::span<const uint64_t> allowed);
+  void truncate();
+  int32_t draw();
+
+  std::vector<float> scores_;
+  std::vector<float> weights_;  // of all tokens
   std::vector<Candidate> candidates_;
-  std::vector<double> weights_;  // of the candidates
 };
 
 }  // namespace onsight::engine
