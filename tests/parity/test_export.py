@@ -3,7 +3,6 @@
     ONSIGHT_BUILD=build pytest tests/parity/test_export.py
 """
 import json
-import os
 import subprocess
 import sys
 
@@ -114,29 +113,22 @@ def test_gguf_answers_as_the_folder(tmp_path, turns, spec):
     assert relative_error(got["logits"], want["logits"]) <= 1e-3
 
 
-def llama(python, script, *arguments, lines=()):
-    done = subprocess.run([python, ROOT / script, *arguments], input="".join(json.dumps(line) + "\n" for line in lines), capture_output=True, text=True)
+def llama(*arguments, lines=()):
+    """llama.cpp's own word, from a process of its own."""
+    done = subprocess.run([sys.executable, ROOT / "tests/parity/llama.py", *arguments], input="".join(json.dumps(line) + "\n" for line in lines), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.fixture
-def llama_python():
-    """llama-cpp-python has no wheel, and takes ten minutes to build: who has it names its interpreter."""
-    if "ONSIGHT_LLAMA_PYTHON" not in os.environ:
-        pytest.skip("ONSIGHT_LLAMA_PYTHON is not set: expected an interpreter that has llama-cpp-python")
-    return os.environ["ONSIGHT_LLAMA_PYTHON"]
-
-
 @pytest.mark.parametrize("spec", [*GGUF.values(), NANO], ids=[*GGUF, "onsight-nano"])
-def test_llama_cpp_says_the_same(llama_python, tmp_path, spec):
+def test_llama_cpp_says_the_same(tmp_path, spec):
     """The ids of a prompt, and the greedy answer in f16, as far as the choice is clear: llama.cpp rounds inputs to f16 too."""
     source = spec if spec == NANO else write(spec, tmp_path / "source")
     text, _ = gguf_pair(export(source, tmp_path / "out", "gguf"))
     questions = ["What is this?", "Hello, what is 2 + 14?\n\nÄöü 你好 🙂  <b>x</b>", "describe the picture, and read the text"]
     prompts = [f"<|im_start|>User: {question}<end_of_utterance>\nAssistant:" for question in questions]
     clear = 0
-    for question, said in zip(questions, llama(llama_python, "tests/parity/llama.py", text, "32", lines=prompts)):
+    for question, said in zip(questions, llama("answers", text, "32", lines=prompts)):
         answer = json.loads(onsight("ask", text, [Turn("user", question)], "--json", "--max-tokens", "32"))["text"]
         assert said["prompt"] == trace(text, [Turn("user", question)], tmp_path / "trace")["input_ids"].tolist()
         unclear = next((i for i, lead in enumerate(said["leads"]) if lead < 0.02), len(said["leads"]))
@@ -149,12 +141,12 @@ def test_llama_cpp_says_the_same(llama_python, tmp_path, spec):
 
 @pytest.mark.parametrize("spec", [*GGUF.values(), NANO], ids=[*GGUF, "onsight-nano"])
 @pytest.mark.parametrize("size", [(128, 128), (90, 50), (32, 32)], ids=lambda size: f"{size[0]}x{size[1]}")
-def test_llama_cpp_sees_the_same(llama_python, tmp_path, spec, size):
+def test_llama_cpp_sees_the_same(tmp_path, spec, size):
     """The features of every tile. Where the longest edge is one tile, llama.cpp shows it twice."""
     source = spec if spec == NANO else write(spec, tmp_path / "source")
     text, projector = gguf_pair(export(source, tmp_path / "out", "gguf"))
     picture = draw(tmp_path / "picture.png", *size, 5)
-    llama(llama_python, "bench/peers/llama_trace.py", "features", text, projector, picture, tmp_path / "features.npy")
+    llama("features", text, projector, picture, tmp_path / "features.npy")
     want = trace(source, [Turn("user", "Hi", [picture])], tmp_path / "trace")["image_features"]
     got = np.load(tmp_path / "features.npy")
     if spec == NANO:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from make_checkpoint import Spec, varied, write
 from pictures import draw
 from reference import Reference, Turn, relative_error
-from test_export import NANO, export, trace
+from test_export import GGUF, NANO, export, trace, write_pair
 from test_model import ONSIGHT, ROOT, onsight
 
 SUFFIX = {"f32": "", "f16": "_fp16", "int8": "_int8", "q4": "_q4"}
@@ -355,3 +355,12 @@ def test_through_other_files(tmp_path):
     folders = [export(path, tmp_path / f"out{i}", "onnx", "--dtype", "f32") for i, path in enumerate((source, tmp_path / "m.onsight"))]
     for path in (folders[0] / "onnx").iterdir():
         assert path.read_bytes() == (folders[1] / "onnx" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("spec", [GGUF["published"], GGUF["tied, scaled, biased"]], ids=["published", "tied, scaled, biased"])
+def test_of_gguf_files(tmp_path, turns, spec):
+    """Of a pair that llama.cpp's users bring, against transformers with the folder that the pair was made of."""
+    source = write(spec, tmp_path / "source")
+    folder = export(write_pair(tmp_path / "gguf", source), tmp_path / "out", "onnx", "--dtype", "f32")
+    got, want, error = same_answer(folder, Reference(source), turns, 1e-3)
+    assert got == want and error <= 1e-3
