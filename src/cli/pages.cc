@@ -12,7 +12,6 @@ namespace onsight::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using std::chrono::seconds;
 
 constexpr std::array<std::string_view, 14> kPictures = {".jpg",  ".jpeg", ".png",  ".webp", ".gif", ".bmp",  ".tif",
                                                         ".tiff", ".heic", ".heif", ".avif", ".jpe", ".jfif", ".dib"};
@@ -31,7 +30,7 @@ bool is_document(const Path& file) { return suffix_of(file) == ".pdf"; }
 std::string plain(const std::string& file) { return file.starts_with('-') ? "./" + file : file; }
 
 Result<int> pages_of(const std::string& file) {
-  const auto told = output_of({"pdfinfo", plain(file)}, 1 << 20, seconds(30));
+  const auto told = output_of({"pdfinfo", plain(file)}, 1 << 20, std::chrono::seconds(30));
   if (!told) {
     if (!has_program("pdfinfo") || !has_program("pdftoppm"))
       return bad_input("{}: expected pdfinfo and pdftoppm on this machine (Debian: poppler-utils)", file);
@@ -105,7 +104,7 @@ Result<Picture> load_page(const Page& page) {
   if (page.number == 0) return load_picture(page.file);
   const std::string number = std::to_string(page.number);
   const auto png = output_of({"pdftoppm", "-png", "-r", kDotsPerInch, "-f", number, "-l", number, plain(page.file)},
-                             kMaxPageBytes, seconds(120));
+                             kMaxPageBytes, std::chrono::seconds(120));
   if (!png) return bad_input("{}: cannot be drawn ({})", page.name(), png.error().message);
   TRY(media::Image image, media::decode_image(*png, page.name()));
   Picture picture;
