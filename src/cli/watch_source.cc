@@ -81,15 +81,20 @@ class Watcher {
     const media::VideoFacts& facts = video.facts();
     // What a container says of its length may be anything.
     const int64_t most = std::min(facts.frames, media::VideoLimits().max_frames);
-    const double step = std::max(1.0, static_cast<double>(options_.every.count()) / 1e3 * facts.fps);
+    // Never oftener than there are frames.
+    const double step = std::max(1 / facts.fps, static_cast<double>(options_.every.count()) / 1e3);
     std::vector<int64_t> frames;
-    for (double at = 0; at < static_cast<double>(most); at += step) frames.push_back(static_cast<int64_t>(at));
+    std::vector<double> times;
+    for (double time = 0; std::ssize(frames) < most && time < video.time_of(facts.frames);
+         time = static_cast<double>(frames.size()) * step) {
+      frames.push_back(video.frame_at(time));
+      times.push_back(time);
+    }
     Status decided;
     const Status read = video.read(frames, [&](size_t i, media::Image image) {
       if (options_.stop()) return false;
-      decided = decide_({.picture = std::make_shared<const media::Image>(std::move(image)),
-                         .time = time_in(static_cast<double>(frames[i]) / facts.fps),
-                         .file = {}});
+      decided = decide_(
+          {.picture = std::make_shared<const media::Image>(std::move(image)), .time = time_in(times[i]), .file = {}});
       return decided.has_value();
     });
     if (!decided) return decided;

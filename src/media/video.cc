@@ -1,6 +1,7 @@
 #include "media/video.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -10,12 +11,14 @@
 namespace onsight::media {
 namespace {
 
+constexpr double kSameTime = 0.5e-3;   // seconds: containers round times to milliseconds
 constexpr int64_t kWorthJumping = 16;  // frames; fewer are decoded sooner than the decoder is emptied and filled again
 
 // Where frames lie: the times at which they are shown, and at which of them decoding can begin.
 struct Places {
   std::vector<int64_t> times;  // rising; of frame 0, 1, …
   std::vector<int64_t> keys;   // rising
+  int64_t end = 0;             // when the last is over
   bool known = true;           // false: there are frames without a time of their own, and only counting finds one
 };
 
@@ -30,13 +33,21 @@ class FileVideo final : public Video {
   FileVideo(const Ffmpeg& lib, std::shared_ptr<const Bytes> bytes, const VideoLimits& limits)
       : lib_(lib), bytes_(std::move(bytes)), limits_(limits) {}
 
+  const std::string& name() const override { return bytes_->name(); }
   const VideoFacts& facts() const override { return facts_; }
+  double time_of(int64_t frame) const override {
+    frame = std::clamp(frame, int64_t{0}, facts_.frames);
+    // A container may count more frames than it holds.
+    if (!places_.known || std::ssize(places_.times) != facts_.frames) return static_cast<double>(frame) / facts_.fps;
+    const int64_t time = frame < facts_.frames ? places_.times[static_cast<size_t>(frame)] : places_.end;
+    return static_cast<double>(time - places_.times.front()) * tick_;
+  }
   Status read(std::span<const int64_t> wanted, const std::function<bool(size_t, Image)>& sink) const override;
 
  private:
   Status look();
-  // The time of that frame, where it has one.
-  std::optional<int64_t> time_of(int64_t index) const {
+  // The container's time of that frame, where it has one.
+  std::optional<int64_t> place_of(int64_t index) const {
     if (!places_.known || index >= std::ssize(places_.times)) return std::nullopt;
     return places_.times[static_cast<size_t>(index)];
   }
@@ -46,6 +57,7 @@ class FileVideo final : public Video {
   VideoLimits limits_;
   VideoFacts facts_;
   Places places_;
+  double tick_ = 0;  // seconds of the container's unit of time
 };
 
 double to_double(AVRational ratio) { return ratio.den == 0 ? 0 : static_cast<double>(ratio.num) / ratio.den; }
@@ -65,9 +77,9 @@ Status FileVideo::look() {
 
   PacketPtr packet(lib_.av_packet_alloc());
   if (!packet) return no_memory_for_video(bytes_->name());
-  int64_t count = 0;
+  int64_t count = 0, latest = 0, last_lasts = 0;
   while (demuxer->read(*packet)) {
-    const int64_t time = packet->pts;
+    const int64_t time = packet->pts, lasts = std::max<int64_t>(0, packet->duration);
     const int flags = packet->flags;
     lib_.av_packet_unref(packet.get());
     if (flags & AV_PKT_FLAG_DISCARD) continue;  // before an edit list's start: decoded, never shown
@@ -76,6 +88,10 @@ Status FileVideo::look() {
     if (time == AV_NOPTS_VALUE) places_.known = false;
     if (!places_.known) continue;
     places_.times.push_back(time);
+    if (places_.times.size() == 1 || time >= latest) {
+      latest = time;
+      last_lasts = lasts;
+    }
     if (flags & AV_PKT_FLAG_KEY) places_.keys.push_back(time);
   }
   std::sort(places_.times.begin(), places_.times.end());
@@ -91,6 +107,9 @@ Status FileVideo::look() {
     facts_.fps = base;
   }
   facts_.duration = static_cast<double>(facts_.frames) / facts_.fps;
+  tick_ = to_double(stream.time_base);
+  if (places_.known && last_lasts == 0 && tick_ > 0) last_lasts = std::llround(1 / (facts_.fps * tick_));
+  places_.end = latest + last_lasts;
   return {};
 }
 
@@ -107,7 +126,7 @@ Status FileVideo::read(std::span<const int64_t> wanted, const std::function<bool
   bool may_jump = places_.known, jumped = false;
   std::ptrdiff_t back = 0;  // points before the nearest where decoding can begin
   while (next < wanted.size()) {
-    const std::optional<int64_t> target = time_of(wanted[next]);
+    const std::optional<int64_t> target = place_of(wanted[next]);
     if (places_.known && !target) break;  // the container promised more frames than it holds
     if (may_jump) {
       const std::ptrdiff_t key = std::max<std::ptrdiff_t>(0, place(places_.keys, *target) - back);
@@ -137,7 +156,7 @@ Status FileVideo::read(std::span<const int64_t> wanted, const std::function<bool
     reached = frame->best_effort_timestamp;
     const auto ready = [&] {
       if (next >= wanted.size()) return false;
-      const std::optional<int64_t> time = time_of(wanted[next]);
+      const std::optional<int64_t> time = place_of(wanted[next]);
       return places_.known ? time && *reached >= *time : counted == wanted[next];
     };
     while (ready()) {
@@ -152,6 +171,25 @@ Status FileVideo::read(std::span<const int64_t> wanted, const std::function<bool
 }
 
 }  // namespace
+
+int64_t Video::frame_at(double seconds) const {
+  const int64_t next = frame_from(seconds);
+  const bool begins = next < facts().frames && time_of(next) <= seconds + kSameTime;
+  return begins ? next : std::max<int64_t>(0, next - 1);
+}
+
+int64_t Video::frame_from(double seconds) const {
+  int64_t first = 0, last = facts().frames;  // it is at one of these
+  while (first < last) {
+    const int64_t middle = first + (last - first) / 2;
+    if (time_of(middle) < seconds - kSameTime) {
+      first = middle + 1;
+    } else {
+      last = middle;
+    }
+  }
+  return first;
+}
 
 Result<std::shared_ptr<const Video>> Video::open(const Path& path, const VideoLimits& limits, std::string name) {
   TRY(auto bytes, Bytes::of_file(path, name.empty() ? path.string() : std::move(name)));

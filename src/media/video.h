@@ -22,7 +22,8 @@
 
 namespace onsight::media {
 
-// As the container tells them; what it does not tell is counted, or is the reference's default.
+// As the container tells them; what it does not tell is counted, or is the reference's default. Prompts are made of
+// these, as the reference makes them, which takes all frames for equally long: when each is shown, Video knows.
 struct VideoFacts {
   int width = 0, height = 0;  // of a frame that stands upright
   int64_t frames = 0;         // at least 1
@@ -50,7 +51,15 @@ class Video {
   static Result<std::shared_ptr<const Video>> open(std::string bytes, std::string name, const VideoLimits& limits = {});
   virtual ~Video() = default;
 
+  virtual const std::string& name() const = 0;  // for messages
   virtual const VideoFacts& facts() const = 0;
+  // When a frame is shown, in seconds from when the first one is, as the container says, or by the frame rate where it
+  // does not; for a frame after the last, when that one is over.
+  virtual double time_of(int64_t frame) const = 0;
+  // The first frame that begins then or later, and the one that is on screen then; half a millisecond is no
+  // difference. facts().frames if all begin before.
+  int64_t frame_from(double seconds) const;
+  int64_t frame_at(double seconds) const;
   // Frames of these numbers, counted from 0 in the order in which they are shown; the numbers rise. Decodes from the
   // nearest point where that can begin, and holds one frame at a time. The sink gets the place in `wanted` and the
   // frame, turned upright; false ends it with ErrorCode::kInterrupted. A file that ends early gives fewer frames, and

@@ -84,6 +84,22 @@ TEST(Video, AJumpFindsWhatReadingInOrderFinds) {
   }
 }
 
+TEST(Video, FramesAreFoundByWhenTheyAreShown) {
+  // Frames of a tenth of a second, and 0.13 s more behind every fifth; the container says 12 a second.
+  const auto video = Video::open(kFolder / "uneven.mkv").value();
+  ASSERT_EQ(video->facts().frames, 48);
+  EXPECT_NEAR(video->time_of(4), 0.4, 1e-3);
+  EXPECT_NEAR(video->time_of(5), 0.63, 1e-3);
+  EXPECT_NEAR(video->time_of(47), 4.7 + 9 * 0.13, 1e-3);
+  EXPECT_GT(video->time_of(48), video->time_of(47));
+  EXPECT_EQ(video->frame_from(0.41), 5);
+  EXPECT_EQ(video->frame_from(0.63), 5);
+  EXPECT_EQ(video->frame_at(0.62), 4);
+  EXPECT_EQ(video->frame_at(0.63), 5);
+  EXPECT_EQ(video->frame_from(100), 48);
+  EXPECT_EQ(video->frame_at(100), 47);
+}
+
 TEST(Video, BytesAreAFile) {
   const std::string bytes = read_file(kFolder / "b-frames.mp4").value();
   const auto memory = Video::open(bytes, "memory").value(), file = Video::open(kFolder / "b-frames.mp4").value();

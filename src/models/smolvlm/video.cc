@@ -69,26 +69,32 @@ Result<FramePlan> plan_frames(const media::Clip& clip, const VideoConfig& config
   const Sampling sampling = {options.fps > 0 ? options.fps : config.fps,
                              options.max_frames > 0 ? options.max_frames : config.max_frames};
   int64_t first = 0, frames = facts.frames;
-  double duration = facts.duration;
-  if (options.start > 0 || options.end > 0) {
-    // A frame is in the part if it is shown there.
-    const auto frame_at = [&](double seconds) {
-      return static_cast<int64_t>(
-          std::clamp(std::ceil(seconds * facts.fps - 1e-6), 0.0, static_cast<double>(facts.frames)));
-    };
-    first = frame_at(options.start);
-    frames = (options.end > 0 ? frame_at(options.end) : facts.frames) - first;
-    if (frames < 1)
-      return bad_input("video: nothing between {:g} and {:g} s, expected a part of its {:.2f} s", options.start,
-                       options.end > 0 ? options.end : facts.duration, facts.duration);
-    duration = static_cast<double>(frames) / facts.fps;
+  double duration = facts.duration, fps = facts.fps;
+  const bool is_part = options.start > 0 || options.end > 0;
+  if (is_part) {
+    // The frames that begin there, or the one that is on screen all the while; sampled as a video of their own would
+    // be.
+    const double whole = clip.video->time_of(facts.frames),
+                 end = options.end > 0 ? std::min(options.end, whole) : whole;
+    if (options.start >= end)
+      return bad_input("{}: nothing between {:g} and {:g} s, expected a part of its {:.2f} s", clip.video->name(),
+                       options.start, options.end > 0 ? options.end : whole, whole);
+    first = clip.video->frame_from(options.start);
+    frames = clip.video->frame_from(end) - first;
+    if (frames < 1) {
+      first = clip.video->frame_at(options.start);
+      frames = 1;
+    }
+    duration = clip.video->time_of(first + frames) - clip.video->time_of(first);
+    fps = duration > 0 ? static_cast<double>(frames) / duration : facts.fps;
   }
   FramePlan plan;
   plan.duration = facts.duration;
-  plan.frames = sample_frames(frames, facts.fps, duration, sampling);
+  plan.frames = sample_frames(frames, fps, duration, sampling);
   for (int64_t& frame : plan.frames) {
     frame += first;
-    plan.times.push_back(static_cast<double>(frame) / facts.fps);
+    // Of a whole video as the reference has it, which takes all frames for equally long.
+    plan.times.push_back(is_part ? clip.video->time_of(frame) : static_cast<double>(frame) / facts.fps);
   }
   return plan;
 }

@@ -52,11 +52,22 @@ class FakeVideo final : public media::Video {
  public:
   explicit FakeVideo(int64_t frames, double fps)
       : facts_{.width = 2, .height = 2, .frames = frames, .fps = fps, .duration = static_cast<double>(frames) / fps} {}
+  // Of one that says when each frame is shown, and at last when it ends.
+  explicit FakeVideo(std::vector<double> times)
+      : FakeVideo(std::ssize(times) - 1, static_cast<double>(times.size() - 1) / times.back()) {
+    times_ = std::move(times);
+  }
+  const std::string& name() const override { return name_; }
   const media::VideoFacts& facts() const override { return facts_; }
+  double time_of(int64_t frame) const override {
+    return times_.empty() ? static_cast<double>(frame) / facts_.fps : times_.at(static_cast<size_t>(frame));
+  }
   Status read(std::span<const int64_t>, const std::function<bool(size_t, media::Image)>&) const override { return {}; }
 
  private:
+  std::string name_ = "clip.mp4";
   media::VideoFacts facts_;
+  std::vector<double> times_;
 };
 
 TEST(VideoPrompt, APartKeepsTheTimesOfTheWhole) {
@@ -71,7 +82,24 @@ TEST(VideoPrompt, APartKeepsTheTimesOfTheWhole) {
   EXPECT_EQ(plan_frames(clip, {}).value().frames, (std::vector<int64_t>{0}));
   clip.options = {.start = 70};
   EXPECT_EQ(plan_frames(clip, {}).error().message,
-            "video: nothing between 70 and 60 s, expected a part of its 60.00 s");
+            "clip.mp4: nothing between 70 and 60 s, expected a part of its 60.00 s");
+  clip.options = {.start = 59.95};  // the last frame, which began before
+  EXPECT_EQ(plan_frames(clip, {}).value().frames, (std::vector<int64_t>{599}));
+}
+
+TEST(VideoPrompt, APartOfUnevenFramesIsFoundByTheirTimes) {
+  std::vector<double> times;
+  for (int i = 0; i < 60; ++i) times.push_back(i / 20.0);
+  for (int i = 0; i < 12; ++i) times.push_back(3 + 5.0 * i);  // then one in five seconds
+  times.push_back(60);
+  media::Clip clip = {std::make_shared<FakeVideo>(times), {.start = 30, .end = 50}};
+  const FramePlan plan = plan_frames(clip, {}).value();
+  EXPECT_EQ(plan.frames, (std::vector<int64_t>{66, 67, 68, 69}));
+  EXPECT_EQ(plan.times, (std::vector<double>{33, 38, 43, 48}));
+  clip.options = {.start = 34, .end = 36};  // within one frame
+  EXPECT_EQ(plan_frames(clip, {}).value().frames, (std::vector<int64_t>{66}));
+  clip.options = {};  // the whole one, as the reference has it: frames of equal length
+  EXPECT_EQ(plan_frames(clip, {}).value().times.back(), 71 / (72 / 60.0));
 }
 
 }  // namespace
