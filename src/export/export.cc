@@ -1,5 +1,6 @@
 #include "export/export.h"
 
+#include <algorithm>
 #include <new>
 
 #include "base/atomic_folder.h"
@@ -52,6 +53,25 @@ Status check_folder(const Path& folder) {
                     folder.string());
 }
 
+// What is read must not be what is replaced.
+Status check_apart(const Path& source, const Path& target) {
+  const std::string both = source.string();
+  const size_t comma = both.find(".gguf,");
+  const std::string one = comma == std::string::npos ? both : both.substr(0, comma + 5);
+  const std::string other = comma == std::string::npos ? both : both.substr(comma + 6);
+  std::error_code error;
+  const Path written = fs::weakly_canonical(target, error);
+  for (const std::string& file : {one, other}) {
+    const Path read = fs::weakly_canonical(file, error);
+    if (error) return {};  // what is not there is said when it is opened
+    if (std::mismatch(written.begin(), written.end(), read.begin(), read.end()).first == written.end())
+      return make_error(ErrorCode::kUsage,
+                        "{}: is or holds the model {}, which it would replace, expected another folder",
+                        target.string(), both);
+  }
+  return {};
+}
+
 // Parameters as people say them.
 std::string count_of(int64_t parameters) {
   if (parameters >= 1'000'000'000) return fmt::format("{:.1f} billion", static_cast<double>(parameters) / 1e9);
@@ -76,6 +96,7 @@ std::string card_of(const Job& job) {
 
 Status export_opened(const Path& source, const Path& target, const Request& request) {
   TRY_STATUS(check_folder(target));
+  TRY_STATUS(check_apart(source, target));
   TRY(const models::OpenModel opened, models::open_model(source));
   if (const std::string* rounded = models::find_rounded(opened.checkpoint))
     return bad_input(
