@@ -77,6 +77,8 @@ class Serve : public Verb {
     options.number("--max-images", "N", service_.max_images, {.min = 0, .max = 10'000}, "of a request (default 16)");
     options.text("--picture-memory", "SIZE", picture_memory_,
                  "keep so much of decoded pictures for requests that bring them again (default 256M)");
+    options.text("--pixel-memory", "SIZE", pixel_memory_,
+                 "of the decoded pictures of all requests together, until they are cut into tiles (default 1G)");
     options.text("--files", "DIR", files_directory_,
                  "keep uploaded files here (default: a private directory, removed at the end)");
     options.text("--files-limit", "SIZE", files_limit_, "of all uploaded files together (default 2G)");
@@ -153,6 +155,9 @@ class Serve : public Verb {
     if (picture_memory_) {
       TRY(service_.picture_bytes, read_size("--picture-memory", *picture_memory_));
     }
+    if (pixel_memory_) {
+      TRY(service_.pixel_bytes, read_size("--pixel-memory", *pixel_memory_));
+    }
     if (files_directory_) files_.directory = *files_directory_;
     if (files_limit_) {
       TRY(files_.max_bytes, read_size("--files-limit", *files_limit_));
@@ -210,7 +215,7 @@ class Serve : public Verb {
   engine::Limits limits_ = {.active = 32};
   std::vector<std::string> names_, origins_, fetch_;
   std::optional<std::string> host_, key_, key_file_, memory_, max_body_, max_bodies_, files_directory_, files_limit_,
-      picture_memory_, tls_certificate_, tls_key_;
+      picture_memory_, pixel_memory_, tls_certificate_, tls_key_;
   int port_ = 8080, time_limit_ = 600, drain_ = 30, ping_ = 15, header_ = 10, body_ = 60;
 };
 

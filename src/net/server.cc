@@ -36,11 +36,12 @@ class AsioServer : public Server, public Host {
         signals_(*io_),
         timer_(*io_),
         accept_timer_(*io_),
-        handlers_(static_cast<size_t>(options.handler_threads)) {}
+        handlers_(static_cast<size_t>(options.handler_threads)),
+        bodiless_(1) {}
 
   ~AsioServer() override {
-    handlers_.stop();
-    handlers_.join();
+    for (asio::thread_pool* pool : {&handlers_, &bodiless_}) pool->stop();
+    for (asio::thread_pool* pool : {&handlers_, &bodiless_}) pool->join();
     close_all();
     // What was cancelled must be told so before its memory goes.
     io_->restart();
@@ -90,12 +91,13 @@ class AsioServer : public Server, public Host {
   }
 
   void dispatch(HttpRequest request, std::shared_ptr<Exchange> exchange) override {
-    asio::post(handlers_, [this, request = std::move(request), exchange = std::move(exchange)]() mutable {
-      try {
-        site_.handle(std::move(request), std::move(exchange));
-      } catch (const std::exception&) {  // the exchange, let go, answers 500
-      }
-    });
+    asio::post(request.body.empty() ? bodiless_ : handlers_,
+               [this, request = std::move(request), exchange = std::move(exchange)]() mutable {
+                 try {
+                   site_.handle(std::move(request), std::move(exchange));
+                 } catch (const std::exception&) {  // the exchange, let go, answers 500
+                 }
+               });
   }
 
   void closed(const std::shared_ptr<Connection>& connection) override {
@@ -188,7 +190,7 @@ class AsioServer : public Server, public Host {
   tcp::acceptor acceptor_;
   asio::signal_set signals_;
   asio::steady_timer timer_, accept_timer_;
-  asio::thread_pool handlers_;
+  asio::thread_pool handlers_, bodiless_;
   std::set<std::shared_ptr<Connection>> connections_;
   std::atomic<int> count_{0};
   uint16_t port_ = 0;

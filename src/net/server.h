@@ -23,7 +23,7 @@ struct ServerOptions {
   std::string host = "127.0.0.1";       // an address, or "localhost"
   uint16_t port = 0;                    // 0: any that is free
   std::shared_ptr<const Tls> tls = {};  // null: HTTP without it
-  int handler_threads = 4;
+  int handler_threads = 4;     // and one for requests without a body: how the server is must be told while others work
   int max_connections = 1000;  // more are answered 503
   ReaderLimits reader = {};
   uint64_t all_body_bytes = 512 << 20;  // of requests being read and handled together; one more is 503

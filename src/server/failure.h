@@ -20,7 +20,7 @@ struct Failure {
       : status(the_status), message(std::move(the_message)), code(std::move(the_code)) {}
   // Implicit, so that TRY can be used where a Failure is returned.
   Failure(const Error& error)  // NOLINT(google-explicit-constructor)
-      : status(status_of(error.code)), message(error.message) {}
+      : status(status_of(error.code)), message(error.message), retry_after_s(error.code == ErrorCode::kBusy ? 1 : 0) {}
 
   static int status_of(ErrorCode code) {
     switch (code) {

@@ -147,8 +147,21 @@ Result<Picture> Service::picture(std::string_view bytes, std::string_view where)
   if (static_cast<int64_t>(bytes.size()) > options_.max_image_bytes)
     return bad_input("{}: expected a picture of at most {} bytes, found {}", where, options_.max_image_bytes,
                      bytes.size());
-  return pictures_.get(bytes,
-                       [&] { return media::decode_image(bytes, where, {.max_pixels = options_.max_image_pixels}); });
+  TRY(Picture picture, pictures_.get(bytes, [&] {
+    return media::decode_image(bytes, where, {.max_pixels = options_.max_image_pixels});
+  }));
+  const auto size = static_cast<int64_t>(picture->rgb.size());
+  if (pixels_->fetch_add(size) + size > options_.pixel_bytes) {
+    pixels_->fetch_sub(size);
+    return make_error(
+        ErrorCode::kBusy,
+        "{}: {}x{} pixels, for which the pictures of this request and of those beside it leave no room in "
+        "{} MiB, expected fewer or smaller ones, or the same later",
+        where, picture->width, picture->height, options_.pixel_bytes >> 20);
+  }
+  const media::Image* image = picture.get();
+  return Picture(image,
+                 [held = std::move(picture), pixels = pixels_, size](const media::Image*) { pixels->fetch_sub(size); });
 }
 
 Result<Picture> Service::picture_of_base64(std::string_view text, std::string_view where) const {

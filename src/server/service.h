@@ -5,6 +5,7 @@
 //   return service.answer(call.exchange, {request}, std::make_unique<MyWriter>(…));
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -33,6 +34,7 @@ struct ServiceOptions {
   int64_t max_image_bytes = 20 << 20;       // of a file
   int64_t max_image_pixels = 100'000'000;   // once decoded
   int64_t picture_bytes = 256 << 20;        // of decoded pictures, kept for requests that bring them again
+  int64_t pixel_bytes = 1 << 30;            // of decoded pictures that requests hold until they are tiles
   int max_tokens = 4096;                    // of an answer; a request that asks for more gets these
   int default_tokens = 1024;                // of one that does not say
   bool draft = true;                        // engine::Request::draft
@@ -103,6 +105,8 @@ class Service {
   int64_t started_;
   Metrics metrics_;
   mutable PictureCache pictures_;
+  // Bytes of the pictures that requests hold.
+  std::shared_ptr<std::atomic<int64_t>> pixels_ = std::make_shared<std::atomic<int64_t>>(0);
 };
 
 // A schema that allows every JSON object, and one of a request; `where` is for errors.

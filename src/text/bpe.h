@@ -1,6 +1,7 @@
 // Bpe: byte pair encoding of one piece of text.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string_view>
@@ -15,6 +16,7 @@ class Bpe {
   Bpe() { byte_ids_.fill(-1); }
 
   void set_byte(unsigned char byte, int32_t id) { byte_ids_[byte] = id; }
+  bool has_all_bytes() const { return std::find(byte_ids_.begin(), byte_ids_.end(), -1) == byte_ids_.end(); }
   // What stands for bytes that have no id; without it they are dropped.
   void set_unknown(int32_t id, bool fuse) {
     unknown_ = id;

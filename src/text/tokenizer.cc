@@ -19,6 +19,7 @@ struct Tokenizer::Data {
   AddedTokens added;
   std::string bytes;             // of all tokens, in order of id
   std::vector<uint32_t> starts;  // of each id in `bytes`, and one more; an id without a token has none
+  size_t longest = 0;            // bytes of a text that one token takes in; 0: any number
   std::vector<bool> special;
   std::vector<int32_t> before, after;  // what the post-processor puts around a text
 
@@ -278,8 +279,12 @@ Status Tokenizer::Data::make_bytes(std::string_view where) {
     if (token || entry[id] != kNone)
       append_token_bytes(bytes, token ? std::string_view(token->content) : vocabulary.string(entry[id]));
     special[id] = token && token->special;
+    longest = std::max(longest, bytes.size() - starts.back());
     starts.push_back(static_cast<uint32_t>(bytes.size()));
   }
+  // White space that a special token takes in has no end, and what no token stands for is passed over.
+  const auto strips = [](const AddedToken& token) { return token.lstrip || token.rstrip; };
+  if (!bpe.has_all_bytes() || std::any_of(added.all().begin(), added.all().end(), strips)) longest = 0;
   return {};
 }
 
@@ -374,6 +379,7 @@ std::optional<int32_t> Tokenizer::token_to_id(std::string_view token) const {
   return data_->vocabulary.find(token);
 }
 
+size_t Tokenizer::longest_token() const { return data_->longest; }
 int32_t Tokenizer::vocabulary_size() const { return static_cast<int32_t>(data_->starts.size()) - 1; }
 
 }  // namespace onsight::text

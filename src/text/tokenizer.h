@@ -54,6 +54,8 @@ class Tokenizer {
   std::optional<int32_t> token_to_id(
       std::string_view token) const;  // of an added token or a vocabulary entry, as written in tokenizer.json
   int32_t vocabulary_size() const;    // 1 + the largest id
+  // No token of a text takes in more of its bytes, so that a text of n has at least n / this; 0 if that cannot be said.
+  size_t longest_token() const;
 
  private:
   struct Data;

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 from pictures import png
@@ -129,6 +130,40 @@ def test_limits_have_their_statuses(serve, picture):
     reply = server.chat(messages=[{"role": "user", "content": [part] * 3}])
     assert reply.status == 400 and "at most 2" in reply.json()["error"]["message"]
     assert server.get("/health").status == 200
+
+
+def image_part(picture):
+    return {"type": "image_url", "image_url": {"url": data_url(picture)}}
+
+
+def test_pixels_of_requests_are_bounded(serve):
+    """By their bytes once decoded: a file of a few may be large then. What a request held is free behind it."""
+    server = serve("--pixel-memory", "1M", "--picture-memory", "2M")
+    parts = [image_part(png(400, 300, (i, 0, 0))) for i in range(4)]  # 360,000 bytes each
+    for _ in range(3):
+        assert server.chat(messages=[{"role": "user", "content": parts[:2]}]).status == 200
+        for many in (parts[:3], parts[:1] * 3):
+            reply = server.chat(messages=[{"role": "user", "content": many}])
+            assert reply.status == 429 and int(reply.headers["retry-after"]) >= 1
+            assert "messages[0].content[2]" in reply.json()["error"]["message"] and "1 MiB" in reply.json()["error"]["message"]
+
+
+def test_it_says_how_it_is_while_others_are_taken_apart(serve):
+    server = serve()
+    answered = []
+    pictures = [png(4000, 4000, (i, 0, 0)) for i in range(4)]
+    ask = lambda i: answered.append((server.chat(messages=[{"role": "user", "content": [image_part(p + bytes([i])) for p in pictures]}]).status, time.monotonic()))  # noqa: E731
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    for path in ("/health", "/metrics", "/v1/models"):
+        assert server.get(path).status == 200
+    told = time.monotonic()
+    for thread in threads:
+        thread.join()
+    assert {status for status, _ in answered} == {200}
+    assert sum(when > told for _, when in answered) >= 4, "they were answered before it was asked"
 
 
 def test_a_client_that_dawdles_is_told_so(serve):

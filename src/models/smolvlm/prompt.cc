@@ -120,6 +120,7 @@ Result<Prompt> PromptBuilder::build(const std::vector<text::ChatMessage>& messag
   const std::string_view token = with_video ? kVideo : config.tokens.image;
   const size_t count = with_video ? clips.size() : images.size();
   const std::string_view kind = with_video ? "videos" : "pictures";
+  size_t found = rendered.text.find(token);  // the next, looked for once however many messages lie before it
   const auto append_user_text = [&](const text::ByteRange& range) {
     literal.push_back({text.size(), text.size() + (range.end - range.begin)});
     text.append(rendered.text, range.begin, range.end - range.begin);
@@ -128,7 +129,7 @@ Result<Prompt> PromptBuilder::build(const std::vector<text::ChatMessage>& messag
   while (at < rendered.text.size()) {
     const size_t end =
         next_range < rendered.user_text.size() ? rendered.user_text[next_range].begin : rendered.text.size();
-    const size_t found = rendered.text.find(token, at);
+    if (found < at) found = rendered.text.find(token, at);
     if (found != std::string::npos && found + token.size() <= end) {
       text.append(rendered.text, at, found - at);
       at = found + token.size();
@@ -153,6 +154,13 @@ Result<Prompt> PromptBuilder::build(const std::vector<text::ChatMessage>& messag
   }
   if (next != count) return bad_input("chat template: places {} of the {} {} of the conversation", next, count, kind);
 
+  // What cannot fit is told without taking it apart, which takes a quarter of a second for each megabyte.
+  if (const size_t longest = tokenizer_.longest_token(); longest > 0) {
+    const auto least = static_cast<int64_t>(text.size() / longest);
+    if (least >= config.text.max_position_embeddings)
+      return bad_input("prompt: at least {} tokens, expected fewer than the model's context of {}", least,
+                       config.text.max_position_embeddings);
+  }
   prompt.ids = tokenizer_.encode(text, literal);
   // As transformers' apply_chat_template: what the tokenizer puts around a text, unless the template began with it
   // itself.
