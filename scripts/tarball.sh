@@ -5,10 +5,11 @@
 # `try` asks about pictures where there is nothing but it and the runtimes of C and C++; `check` does so in an empty Debian 12, and packs twice.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/libraries.sh
 preset=${1:-release} how=${2:-}
 build=build
 if [ "$preset" != release ]; then build=build-$preset; fi
-if ! grep -q '^VERSION_ID="12"' /etc/os-release; then
+if ! on_debian_12; then
   echo "tarball: made on $(. /etc/os-release && echo "$PRETTY_NAME"), expected Debian 12, whose libraries it takes along" >&2
   exit 1
 fi
@@ -19,10 +20,6 @@ machine=${name##*-}
 libraries=/usr/lib/$machine-linux-gnu
 stage=$build/tarball/$name
 tar=$build/$name.tar.gz
-# What every system with glibc 2.36 has. FFmpeg's libraries are the system's own, and those of a later one would not run on our C++ runtime.
-runtimes='libc.so.6 libm.so.6 libresolv.so.2 libstdc++.so.6 libgcc_s.so.1'
-# An encoder that nothing here calls, but libheif asks for: the name suffices it. It would be half of the tarball, and is under the GPL.
-encoder=libx265.so.199
 # What is compiled in and wants its licence to be there.
 compiled_in='nlohmann-json3-dev libcli11-dev'
 
@@ -30,33 +27,23 @@ needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }
 stage() {
   rm -rf "$build/tarball"
   cmake --install "$build" --strip --prefix "$PWD/$stage" >"$build/tarball.log"
-  local files=("$stage/bin/onsight" "$stage"/lib/libonsight.so.*.*) taken=() i library package
+  local files=("$stage/bin/onsight" "$stage"/lib/libonsight.so.*.*) taken=() i library
   for ((i = 0; i < ${#files[@]}; ++i)); do
     for library in $(needed "${files[$i]}"); do
       if [[ " $runtimes " == *" $library "* || $library == ld-linux* || -e $stage/lib/$library ]]; then
         continue
       elif [ "$library" = "$encoder" ]; then
-        echo 'const void *x265_api_get_199(int depth) { (void)depth; return 0; }' |
-          "$(sed -n 's/^set(CMAKE_C_COMPILER "\(.*\)")/\1/p' "$build"/CMakeFiles/*/CMakeCCompiler.cmake)" -shared -fPIC -nostdlib -s -Wl,-soname,$encoder -x c -o "$stage/lib/$encoder" -
+        stub_encoder "$(sed -n 's/^set(CMAKE_C_COMPILER "\(.*\)")/\1/p' "$build"/CMakeFiles/*/CMakeCCompiler.cmake)" "$stage/lib"
       else
         install -m 644 "$libraries/$library" "$stage/lib/$library"
-        taken+=("*/$machine-linux-gnu/$(basename "$(readlink -f "$libraries/$library")")")
+        taken+=("$libraries/$library")
         files+=("$stage/lib/$library")
       fi
     done
   done
   patchelf --set-rpath '$ORIGIN/../lib' "${files[0]}"
   patchelf --set-rpath '$ORIGIN' "${files[@]:1}"
-
-  local licences=$stage/share/doc/onsight/licences
-  mkdir "$licences"
-  for package in $compiled_in $(dpkg -S "${taken[@]}" | sed 's/:.*//' | sort -u); do
-    install -m 644 "/usr/share/doc/$package/copyright" "$licences/$package"
-  done
-  local terms  # that these refer to
-  for terms in $(grep -hoE '/usr/share/common-licenses/[A-Za-z0-9]+(-[0-9]+(\.[0-9]+)?)?' "$licences"/* | sort -u); do
-    if [ -f "$terms" ]; then install -m 644 "$terms" "$licences/"; fi
-  done
+  licences "$stage/share/doc/onsight/licences" "$compiled_in" "${taken[@]}"
 }
 pack() {
   stage
