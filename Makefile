@@ -35,7 +35,7 @@ parity: setup-parity ## compare with live transformers, and the training's tests
 	@scripts/build.sh release
 	@scripts/parity.sh
 
-wheel: setup-wheel ## the Python package: build-wheel/dist/onsight-*.whl, tested in a fresh virtual environment
+wheel: setup-wheel ## the Python package: build-wheel/dist/onsight-*.whl, with the libraries that it needs, tested in fresh environments
 	@scripts/build.sh release onsight
 	@scripts/wheel.sh
 
