@@ -106,7 +106,8 @@ Status Cache::refer(const Repository& repository, const std::string& commit) con
 
 Status Cache::link(const Repository& repository, const std::string& commit, const std::string& file,
                    const std::string& blob) const {
-  const Path folder = snapshot(repository, commit), link = folder / file, target = Path("../../blobs") / blob;
+  const Path link = snapshot(repository, commit) / file, folder = link.parent_path();
+  const Path target = (blobs(repository) / blob).lexically_relative(folder);
   std::error_code error;
   if (fs::read_symlink(link, error) == target) return {};
   fs::create_directories(folder, error);

@@ -4,6 +4,8 @@
 //   models--OWNER--NAME/refs/main                      the commit that "main" was
 //   models--OWNER--NAME/snapshots/COMMIT/config.json   a link to
 //   models--OWNER--NAME/blobs/ETAG                     a file by its checksum
+//
+// A file in a folder of the repository, "folder/file", is a link in that folder of the snapshot.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +45,7 @@ class Cache {
   std::vector<CachedModel> models() const;
   // Notes what a branch or tag is; the revision is found from now on.
   Status refer(const Repository& repository, const std::string& commit) const;
-  // Links snapshots/COMMIT/file to the blob.
+  // Links snapshots/COMMIT/file to the blob. `file` is a relative path without "..".
   Status link(const Repository& repository, const std::string& commit, const std::string& file,
               const std::string& blob) const;
   // Removes a revision, and of the blobs those that no other needs; also what a pull left that never came to an end.

@@ -46,6 +46,26 @@ TEST(Listing, TakesWhatAModelNeeds) {
   EXPECT_EQ(files[2].bytes, 9);
 }
 
+TEST(Listing, TakesTemplatesOfTheirFolderAlone) {
+  std::string files;
+  for (const char* name :
+       {"config.json", "model.safetensors", "additional_chat_templates/tool_use.jinja",
+        "additional_chat_templates/rag 2.jinja", "additional_chat_templates/run.py", "additional_chat_templates/",
+        "additional_chat_templates/.jinja", "additional_chat_templates/deeper/x.jinja",
+        "additional_chat_templates/../x.jinja", "additional_chat_templates/../../../x.jinja",
+        "additional_chat_templates//x.jinja", R"(additional_chat_templates\\x.jinja)", "other/x.jinja", "x.jinja",
+        "/additional_chat_templates/x.jinja", "x/additional_chat_templates/x.jinja"})
+    files +=
+        fmt::format(R"({}{{"rfilename": "{}", "size": 7, "blobId": "{}"}})", files.empty() ? "" : ",", name, kCommit);
+  const auto read = read_listing(listing(files), "x");
+  ASSERT_TRUE(read) << read.error().message;
+  const auto taken = model_files(*read, "x").value();
+  std::vector<std::string> names;
+  for (const HubFile& file : taken) names.push_back(file.name);
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"config.json", "model.safetensors", "additional_chat_templates/tool_use.jinja"}));
+}
+
 TEST(Listing, RefusesWhatItCannotTrust) {
   const std::string sum = kCommit;
   for (const char* text : {"", "[]", "{}", R"({"sha": "main", "siblings": []})", R"({"sha": 1, "siblings": []})"})

@@ -35,6 +35,12 @@ bool is_plain_name(std::string_view name) {
          std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c <= '~' && c != '/' && c != '\\'; });
 }
 
+// In its folder itself, as the hub's own clients look for them.
+bool is_template(std::string_view path) {
+  return path.starts_with(kTemplateFolder) && path.ends_with(".jinja") &&
+         is_plain_name(path.substr(kTemplateFolder.size()));
+}
+
 bool is_sum(std::string_view text, size_t digits) {
   return text.size() == digits && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
@@ -59,7 +65,8 @@ Result<Listing> read_listing(std::string_view json, std::string_view where) {
     HubFile found;
     TRY(found.name, file.string("rfilename"));
     const auto is_same = [&](const HubFile& other) { return other.name == found.name; };
-    if (!is_plain_name(found.name) || std::any_of(out.files.begin(), out.files.end(), is_same)) continue;
+    if (!is_plain_name(found.name) && !is_template(found.name)) continue;
+    if (std::any_of(out.files.begin(), out.files.end(), is_same)) continue;
     const JsonView large = file.at("lfs");
     if (file.has("lfs")) {
       TRY(found.sum, large.string("sha256"));
@@ -89,7 +96,8 @@ Result<std::vector<HubFile>> model_files(const Listing& listing, std::string_vie
   std::vector<HubFile> out;
   for (const HubFile& file : listing.files) {
     const bool weights = whole ? file.name == kWeights : file.name == kIndex || is_part(file.name);
-    if (weights || std::find(kWanted.begin(), kWanted.end(), file.name) != kWanted.end()) out.push_back(file);
+    const bool wanted = std::find(kWanted.begin(), kWanted.end(), file.name) != kWanted.end();
+    if (weights || wanted || is_template(file.name)) out.push_back(file);
   }
   // The settings come first: whether the model can run is known before its weights come.
   std::stable_sort(out.begin(), out.end(), [](const HubFile& a, const HubFile& b) {

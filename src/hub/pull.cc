@@ -274,8 +274,9 @@ class Pull {
 
   // One line after the other until all bytes are there.
   Status lines(const HubFile& file, const Path& part, int fd, Sum& sum, int64_t& have) {
-    const std::string url = fmt::format("{}/{}/resolve/{}/{}", settings_.endpoint, repository_.id(), commit_,
-                                        net::percent_encoded(file.name));
+    const size_t folder = file.name.rfind('/') + 1;  // 0 where it is in none; its slash stays one
+    const std::string url = fmt::format("{}/{}/resolve/{}/{}{}", settings_.endpoint, repository_.id(), commit_,
+                                        file.name.substr(0, folder), net::percent_encoded(file.name.substr(folder)));
     const std::string where = fmt::format("{}/{}", repository_.id(), file.name);
     const auto take = [&](int64_t at, std::string_view bytes) -> Status {
       if (at < have) TRY_STATUS(start_over(file, part, fd, sum, have));

@@ -201,6 +201,16 @@ TEST_F(ChatTemplateFolder, ThePreferredFileWins) {
   EXPECT_EQ(loaded(), "P");
 }
 
+TEST_F(ChatTemplateFolder, NamedTemplatesLeaveTheDefaultOne) {
+  // Also those that nobody could parse: they are not read.
+  write("additional_chat_templates/tool_use.jinja", "{% bad %}");
+  EXPECT_EQ(loaded(), folder_.string() + ": no chat template, expected chat_template.jinja or chat_template.json");
+  write("additional_chat_templates/default.jinja", "D");
+  EXPECT_EQ(loaded(), "D");
+  write("chat_template.jinja", "J");
+  EXPECT_EQ(loaded(), "J");
+}
+
 TEST_F(ChatTemplateFolder, BadFilesAreNamed) {
   write("chat_template.json", "{}");
   EXPECT_NE(loaded().find("chat_template.json: chat_template: expected a string"), std::string::npos) << loaded();

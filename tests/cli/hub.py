@@ -11,7 +11,8 @@ NANO = Path(__file__).resolve().parents[2] / "models/onsight-nano"
 
 COMMIT, OLDER = "0123456789abcdef0123456789abcdef01234567", "f" * 40
 ID = "acme/Vision-1.0"
-WEIGHTS = "model.safetensors"
+WEIGHTS, TEMPLATE = "model.safetensors", "additional_chat_templates/tool_use.jinja"
+UNWANTED = {"pytorch_model.bin", "onnx/model.onnx"}
 
 
 def git_sha1(data):
@@ -25,6 +26,7 @@ class Hub:
         self.files = {f.name: f.read_bytes() for f in NANO.iterdir() if f.is_file()}
         self.files["pytorch_model.bin"] = b"never"
         self.files["onnx/model.onnx"] = b"never"
+        self.files[TEMPLATE] = b"{{ 'of another use' }}"
         self.large = {WEIGHTS}
         self.commits = {"main": COMMIT}
         self.sizes, self.asked, self.trouble, self.token = {}, [], None, None
@@ -95,7 +97,7 @@ class Hub:
             tree = [{"type": "file", "oid": r["blobId"], "size": r["size"], "path": r["rfilename"], **more} for r, more in zip(rows, large)]
             return self.send(handler, 200, json.dumps(tree).encode())
         found = re.fullmatch(rf"/{ID}/resolve/([0-9a-f]{{40}})/(.+)", url.path)
-        if not found or unquote(found[2]) not in self.files:
+        if not found or "%2F" in found[2] or unquote(found[2]) not in self.files:
             return self.send(handler, 404, b"")
         name, data = unquote(found[2]), self.files[unquote(found[2])]
         range_ = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))

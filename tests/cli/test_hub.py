@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from hub import COMMIT, ID, NANO, OLDER, WEIGHTS, Hub, folder_of, git_sha1
+from hub import COMMIT, ID, NANO, OLDER, TEMPLATE, UNWANTED, WEIGHTS, Hub, folder_of, git_sha1
 
 
 @pytest.fixture
@@ -38,12 +38,13 @@ def expect_whole(done, home, hub, commit=COMMIT):
     assert done.returncode == 0, done.stderr
     snapshot = folder_of(home) / "snapshots" / commit
     assert done.stdout == f"{snapshot}\n"
-    wanted = {n for n in hub.files if n != "pytorch_model.bin" and "/" not in n}
-    assert {f.name for f in snapshot.iterdir()} == wanted
+    wanted = set(hub.files) - UNWANTED
+    assert {str(f.relative_to(snapshot)) for f in snapshot.rglob("*") if not f.is_dir()} == wanted
     for name in wanted:
         data = (snapshot / name).read_bytes()
         sum_ = hashlib.sha256(data).hexdigest() if name in hub.large else git_sha1(data)
-        assert data == hub.files[name] and os.readlink(snapshot / name) == f"../../blobs/{sum_}", name
+        assert data == hub.files[name] and os.readlink(snapshot / name) == f"{'../' * name.count('/')}../../blobs/{sum_}", name
+        assert not (snapshot / name).stat().st_mode & 0o111, name
     assert not list(home.rglob("*.incomplete")) and not list(home.rglob("*.tmp*"))
 
 
@@ -56,7 +57,7 @@ def expect_nothing(done, home, code, *words):
 def test_a_model_comes_once_and_runs(onsight, hub, home, pull):
     expect_whole(pull(), home, hub)
     assert (folder_of(home) / "refs/main").read_text() == COMMIT
-    assert {n for n, _ in hub.asked} == {"list", *hub.files} - {"pytorch_model.bin", "onnx/model.onnx"}
+    assert {n for n, _ in hub.asked} == {"list", *hub.files} - UNWANTED
     assert hub.asked[1][0] == "config.json"
     # Again: only the list is asked for. Offline: nothing is.
     hub.asked.clear()
@@ -329,8 +330,20 @@ def test_two_at_once_fetch_each_file_once(onsight, hub, home):
 
 
 def test_a_listing_cannot_lead_out_of_the_cache(hub, home, pull):
-    hub.files["../../evil.json"] = b"{}"
-    hub.files["a\nb.json"] = b"{}"
+    folder = "additional_chat_templates"
+    evil = ["../../evil.json", f"{folder}/../evil.jinja", f"{folder}/../../../evil.jinja", f"{folder}/evil/evil.jinja", f"{folder}/evil.py", f"/{folder}/evil.jinja"]
+    hub.files |= {name: b"{}" for name in [*evil, "a\nb.json"]}
     done = pull()
     assert done.returncode == 0
     assert not list(home.rglob("evil*")) and "a\nb.json" not in os.listdir(done.stdout.strip())
+    assert os.listdir(os.path.join(done.stdout.strip(), folder)) == ["tool_use.jinja"]
+
+
+def test_templates_come_beside_the_default_one_which_counts(onsight, hub, home, pull):
+    hub.files |= {TEMPLATE: b"{% bad %}", "additional_chat_templates/rag.jinja": b"{{ 'never' }}"}
+    expect_whole(pull(), home, hub)
+    picture = NANO.parents[1] / "examples/receipt.jpg"
+    answers = [onsight("ask", *model, "--image", picture, "Read the text.", env=hub.variables(home)) for model in ([], ["--model", ID])]
+    assert answers[0].returncode == 0 and answers[1].stdout == answers[0].stdout, answers[1].stderr
+    # They leave with the model.
+    assert onsight("rm", ID, env=hub.variables(home)).returncode == 0 and not folder_of(home).exists()

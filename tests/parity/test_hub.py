@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("ONSIGHT_BIN", ROOT / "build/onsight")
 sys.path.append(str(ROOT / "tests" / "cli"))
-from hub import COMMIT, ID, Hub, folder_of  # noqa: E402
+from hub import COMMIT, ID, UNWANTED, Hub, folder_of  # noqa: E402
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_what_we_pull_is_found_by_huggingface_hub(hub, tmp_path):
     assert not hub.asked
     seen = theirs(hub, tmp_path, "[(r.repo_id, r.size_on_disk, [(v.commit_hash, sorted(v.refs), v.nb_files) for v in r.revisions], "
                   "len(hf.scan_cache_dir().warnings)) for r in hf.scan_cache_dir().repos]")
-    wanted = {n: d for n, d in hub.files.items() if n != "pytorch_model.bin" and "/" not in n}
+    wanted = {n: d for n, d in hub.files.items() if n not in UNWANTED}
     assert seen == [[ID, sum(map(len, wanted.values())), [[COMMIT, ["main"], len(wanted)]], 0]]
 
 
