@@ -71,6 +71,7 @@ class Watch : public Verb {
     WatchOptions watch;
     TRY(watch.every, parse_interval(every_.value_or("2s")));
     TRY_STATUS(options_.check_values());
+    TRY_STATUS(expect_source(*source_));
     TRY(const Path folder, find_model(options_.model));
     TRY(options_.request.schema, load_schema(options_));
     TRY(std::unique_ptr<engine::Engine> engine, context.services.load(folder, options_.engine_options()));

@@ -45,8 +45,6 @@ class Watcher {
     if (media::is_live_source(source_)) return watch_live();
     std::error_code error;
     if (fs::is_directory(source_, error)) return watch_folder();
-    if (!fs::exists(source_, error))
-      return bad_input("{}: expected a file, a folder, a stream (rtsp:, http:) or a camera (/dev/video0)", source_);
     const fs::file_time_type written = modified(source_);
     const auto picture = load_picture(source_);
     if (picture && !is_gif()) return watch_picture(*picture, written);
@@ -204,6 +202,13 @@ class Watcher {
 };
 
 }  // namespace
+
+Status expect_source(const std::string& source) {
+  if (media::is_live_source(source)) return media::expect_live_source(source);
+  std::error_code error;
+  if (fs::exists(source, error)) return {};
+  return bad_input("{}: expected a file, a folder, a stream (rtsp:, http:) or a camera (/dev/video0)", source);
+}
 
 Status watch_source(const std::string& source, const WatchOptions& options, const std::function<Status(Look)>& decide) {
   return Watcher(source, options, decide).run();

@@ -26,6 +26,9 @@ struct WatchOptions {
   std::function<void(const std::string& sentence)> complain;  // of what is wrong and does not end it
 };
 
+// Refuses what can be refused at once, before a model is loaded: a file that is not there, a device that is no camera.
+Status expect_source(const std::string& source);
+
 // Calls `decide` for each look until the source ends (a video does), `stop` says so, or `decide` fails: with that. A
 // source that was reached once and is lost is tried again. A stream is looked at as it is when a look is due: what it
 // showed while the last one was decided is left out.

@@ -5,8 +5,10 @@
 #include <condition_variable>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <thread>
 
+#include "media/camera.h"
 #include "media/video_stream.h"
 
 namespace onsight::media {
@@ -102,13 +104,15 @@ class DecodedLive final : public Live {
 
 }  // namespace
 
-bool is_live_source(std::string_view source) {
+bool is_live_source(const std::string& source) {
   constexpr std::array<std::string_view, 9> kStarts = {"rtsp://", "rtsps://", "http://", "https://", "rtmp://",
                                                        "udp://",  "tcp://",   "srt://",  "rtp://"};
   for (const std::string_view start : kStarts)
     if (source.starts_with(start)) return true;
-  return source.starts_with("/dev/video");
+  return is_device(source);
 }
+
+Status expect_live_source(const std::string& source) { return is_device(source) ? expect_camera(source) : Status(); }
 
 Result<std::unique_ptr<Live>> Live::open(const std::string& source, const std::function<bool()>& stop) {
   auto out = std::make_unique<DecodedLive>(source);

@@ -7,7 +7,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include "base/result.h"
 #include "media/image.h"
@@ -15,7 +14,9 @@
 namespace onsight::media {
 
 // rtsp:, http: and the like, or a device.
-bool is_live_source(std::string_view source);
+bool is_live_source(const std::string& source);
+// What can be said of a live source at once: refuses a device that is no camera.
+Status expect_live_source(const std::string& source);
 
 class Live {
  public:

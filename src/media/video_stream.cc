@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "media/camera.h"
 #include "media/orientation.h"
 
 namespace onsight::media {
@@ -24,7 +25,7 @@ constexpr int kBufferBytes = 1 << 16;
 constexpr unsigned kMaxThreads = 8;
 
 Result<const AVInputFormat*> camera_format(const std::string& source) {
-  if (::access(source.c_str(), R_OK) != 0) return bad_input("{}: {}", source, std::strerror(errno));
+  TRY_STATUS(expect_camera(source));
   if (const AVInputFormat* found = camera_input()) return found;
   return bad_input("{0}: no libavdevice.so.{1} on this machine, expected FFmpeg's (Debian: libavdevice{1})", source,
                    LIBAVFORMAT_VERSION_MAJOR);
@@ -168,7 +169,7 @@ Status Demuxer::start_live(const std::string& source) {
   deadline_ = Clock::now() + patience_;
   const AVInputFormat* camera = nullptr;
   AVDictionary* options = nullptr;
-  if (source.starts_with("/dev/")) {
+  if (is_device(source)) {
     TRY(camera, camera_format(source));
     format_->flags |= AVFMT_FLAG_NONBLOCK;  // the driver would wait without asking whether to stop
   } else {

@@ -193,7 +193,12 @@ def test_what_cannot_be_watched(onsight, camera, tmp_path):
     (tmp_path / "text").write_text("words")
     fails(3, "text", "expected a picture or a video", arguments=(tmp_path / "text",))
     fails(3, "http://127.0.0.1:9/", "cannot be opened", arguments=("http://127.0.0.1:9/",))
-    fails(3, "/dev/video99", arguments=("/dev/video99",))
+    # Before a model is looked for, which may take long to load.
+    fails(3, "/dev/video99: No such file or directory, expected a camera", arguments=("/dev/video99", "--model", tmp_path / "none"))
+    fails(3, "/dev/null: not a camera, expected a Video4Linux device", arguments=("/dev/null", "--model", tmp_path / "none"))
+    (tmp_path / "by-id").symlink_to("/dev/null")
+    fails(3, "by-id: not a camera", arguments=(tmp_path / "by-id", "--model", tmp_path / "none"))
+    fails(3, "none.mp4", "expected a file", arguments=(tmp_path / "none.mp4", "--model", tmp_path / "none"))
     camera.is_open = False
     fails(3, camera.url, arguments=(camera.url,))
     # A list that leads to a file of this machine is not followed.
