@@ -168,7 +168,7 @@ class Watcher {
     while (!options_.stop()) {
       Status ended;
       if (auto live = media::Live::open(source_, options_.stop)) {
-        if (reached) options_.complain(fmt::format("{}: there again", source_));
+        if (reached) options_.complain(fmt::format("{}: there again", media::shown_source(source_)));
         reached = true;
         pause = kFirstPause;
         TRY(ended, look_at(**live));

@@ -64,10 +64,11 @@ class DecodedLive final : public Live {
     try {
       done = decode();
     } catch (const std::exception&) {  // of a thread nobody else would catch it
-      done = make_error(ErrorCode::kOutOfMemory, "{}: not enough memory for its frames", source_);
+      done = make_error(ErrorCode::kOutOfMemory, "{}: not enough memory for its frames", shown_source(source_));
     }
     const std::scoped_lock lock(mutex_);
-    failed_ = done ? Error{ErrorCode::kBadInput, fmt::format("{}: the stream has ended", source_)} : done.error();
+    failed_ = done ? Error{ErrorCode::kBadInput, fmt::format("{}: the stream has ended", shown_source(source_))}
+                   : done.error();
     changed_.notify_all();
   }
 
@@ -113,6 +114,16 @@ bool is_live_source(const std::string& source) {
 }
 
 Status expect_live_source(const std::string& source) { return is_device(source) ? expect_camera(source) : Status(); }
+
+std::string shown_source(const std::string& source) {
+  const size_t scheme = source.find("://");
+  if (scheme == std::string::npos) return source;
+  const size_t begin = scheme + 3;
+  const size_t at = source.substr(0, source.find_first_of("/?#", begin)).rfind('@');
+  const size_t colon = source.find(':', begin);
+  if (at == std::string::npos || colon > at) return source;
+  return source.substr(0, colon + 1) + "***" + source.substr(at);
+}
 
 Result<std::unique_ptr<Live>> Live::open(const std::string& source, const std::function<bool()>& stop) {
   auto out = std::make_unique<DecodedLive>(source);

@@ -17,6 +17,8 @@ namespace onsight::media {
 bool is_live_source(const std::string& source);
 // What can be said of a live source at once: refuses a device that is no camera.
 Status expect_live_source(const std::string& source);
+// Without its password: rtsp://user:***@camera/stream. What is said of a source may be kept for long.
+std::string shown_source(const std::string& source);
 
 class Live {
  public:

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "media/camera.h"
+#include "media/live.h"
 #include "media/orientation.h"
 
 namespace onsight::media {
@@ -91,7 +92,7 @@ Result<std::unique_ptr<Demuxer>> Demuxer::open(const Ffmpeg& lib, std::shared_pt
 
 Result<std::unique_ptr<Demuxer>> Demuxer::open_live(const Ffmpeg& lib, const std::string& source,
                                                     std::chrono::milliseconds patience, std::function<bool()> stop) {
-  std::unique_ptr<Demuxer> out(new Demuxer(lib, source));
+  std::unique_ptr<Demuxer> out(new Demuxer(lib, shown_source(source)));
   out->patience_ = patience;
   out->stop_ = std::move(stop);
   TRY_STATUS(out->start_live(source));
@@ -136,8 +137,9 @@ int64_t Demuxer::seek_bytes(void* self, int64_t offset, int whence) {
 }
 
 int Demuxer::has_to_end(void* self) {
-  const auto& demuxer = *static_cast<Demuxer*>(self);
-  return demuxer.stop_() || Clock::now() > demuxer.deadline_ ? 1 : 0;
+  auto& demuxer = *static_cast<Demuxer*>(self);
+  demuxer.given_up_ = demuxer.given_up_ || demuxer.stop_() || Clock::now() > demuxer.deadline_;
+  return demuxer.given_up_ ? 1 : 0;
 }
 
 Status Demuxer::start() {
@@ -169,12 +171,15 @@ Status Demuxer::start_live(const std::string& source) {
   deadline_ = Clock::now() + patience_;
   const AVInputFormat* camera = nullptr;
   AVDictionary* options = nullptr;
+  // Nobody asks for its rate, and what comes in the seconds in which it is reckoned would be shown late.
+  lib_.av_dict_set(&options, "fpsprobesize", "0", 0);
   if (is_device(source)) {
     TRY(camera, camera_format(source));
     format_->flags |= AVFMT_FLAG_NONBLOCK;  // the driver would wait without asking whether to stop
   } else {
     lib_.av_dict_set(&options, "protocol_whitelist", kProtocols, 0);
-    lib_.av_dict_set(&options, "rtsp_transport", "tcp", 0);  // datagrams get lost, and with them half a picture
+    // Datagrams get lost, and with them half a picture; there are cameras that know nothing else.
+    lib_.av_dict_set(&options, "rtsp_flags", "prefer_tcp", 0);
   }
   const int opened = lib_.avformat_open_input(&format_, source.c_str(), camera, &options);
   lib_.av_dict_free(&options);
@@ -189,7 +194,9 @@ Status Demuxer::start_live(const std::string& source) {
 }
 
 Status Demuxer::find_stream() {
-  lib_.avformat_find_stream_info(format_, nullptr);
+  // What RTSP says of its streams is enough to decode them. Reading ahead would keep pictures back, and show them late.
+  if (format_->nb_streams == 0 || std::strcmp(format_->iformat->name, "rtsp") != 0)
+    lib_.avformat_find_stream_info(format_, nullptr);
   bool sound = false;
   for (unsigned i = 0; i < format_->nb_streams; ++i) {
     AVStream& stream = *format_->streams[i];

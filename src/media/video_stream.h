@@ -88,6 +88,8 @@ class Demuxer {
   std::function<bool()> stop_;
   std::chrono::milliseconds patience_{0};
   Clock::time_point deadline_;
+  // For good: what a parser had kept still comes, and the read after it must not wait as long again.
+  bool given_up_ = false;
 };
 
 // The EXIF orientation that does what a stream's display matrix says; only mirrors and quarter turns are known.

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from datetime import datetime
@@ -180,6 +182,75 @@ def test_a_stream_that_drops_is_taken_up_again(watch, camera):
     assert errors.count("the stream has ended, trying again") >= 2 and "there again" in errors
 
 
+@pytest.fixture
+def rtsp(tmp_path):
+    """rtsp("both") starts a camera that offers TCP and UDP, rtsp("both", port) one that was there before. It has .url, .port and .told("play"), how each client wants it."""
+    started = []
+
+    class Rtsp:
+        def __init__(self, transport, port=0):
+            self.log = tmp_path / f"camera-{len(started)}"
+            with open(self.log, "wb") as log:
+                self.process = subprocess.Popen([sys.executable, ROOT / "tests/cli/rtsp.py", CLIPS / "camera.h264", "--transport", transport, "--port", str(port)], stdout=log)
+            started.append(self.process)
+            end = time.monotonic() + 20
+            while not self.log.read_text().endswith("\n"):
+                assert time.monotonic() < end and self.process.poll() is None
+                time.sleep(0.02)
+            self.url = self.log.read_text().split()[0]
+            self.port = int(re.search(r":(\d+)/", self.url)[1])
+
+        def told(self, what):
+            return [words[1] for line in self.log.read_text().splitlines() if (words := line.split())[0] == what]
+
+        def kill(self):
+            self.process.kill()
+            self.process.wait()
+
+    yield Rtsp
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def seconds_of(row):
+    return datetime.fromisoformat(row["time"].replace("Z", "+00:00")).timestamp()
+
+
+@pytest.mark.parametrize(("offered", "chosen"), [("both", "tcp"), ("udp", "udp")])
+def test_a_camera_of_the_network_that_drops(watch, rtsp, offered, chosen):
+    camera = rtsp(offered)
+    seen = watch(camera.url.replace("://", "://admin:12345@"), *READ, "--max-tokens", 8)
+
+    def both_pictures():
+        for words in ("Bread", "Battery"):
+            while not seen.row()["answer"].startswith(words):
+                pass
+
+    both_pictures()
+    camera.kill()
+    time.sleep(1)
+    again = rtsp(offered, camera.port)
+    begun = time.time()
+    while seconds_of(seen.row()) < begun:
+        pass
+    both_pictures()
+    assert camera.told("play") == again.told("play") == [chosen]
+    _, errors = seen.end()
+    shown = f"onsight: {camera.url.replace('://', '://admin:***@')}"
+    assert errors == f"{shown}: the stream has ended, trying again\n{shown}: there again\n"
+
+
+def test_what_a_camera_shows_is_new(watch, rtsp):
+    """The first look is at the first picture that can be seen, when it comes: finding out about the stream keeps nothing back."""
+    camera = rtsp("both")
+    for _ in range(2):
+        seen = watch(camera.url, *READ, "--max-tokens", 8)
+        first = seen.row()
+        assert 0 <= seconds_of(first) - float(camera.told("key")[-1]) + 0.001 < 0.5
+        seen.end()
+
+
 def test_what_cannot_be_watched(onsight, camera, tmp_path):
     def fails(code, *words, arguments=()):
         done = onsight("watch", *arguments, env={"no_proxy": "*"})
@@ -199,6 +270,7 @@ def test_what_cannot_be_watched(onsight, camera, tmp_path):
     (tmp_path / "by-id").symlink_to("/dev/null")
     fails(3, "by-id: not a camera", arguments=(tmp_path / "by-id", "--model", tmp_path / "none"))
     fails(3, "none.mp4", "expected a file", arguments=(tmp_path / "none.mp4", "--model", tmp_path / "none"))
+    fails(3, "rtsp://127.0.0.1:9/", "cannot be opened", arguments=("rtsp://127.0.0.1:9/",))
     camera.is_open = False
     fails(3, camera.url, arguments=(camera.url,))
     # A list that leads to a file of this machine is not followed.

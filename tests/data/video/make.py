@@ -1,4 +1,4 @@
-"""Writes the clips of this folder and frames.json, what PyAV decodes of them: python tests/data/video/make.py (needs av and numpy).
+"""Writes the clips of this folder and frames.json, what PyAV decodes of them: python tests/data/video/make.py (needs av, numpy and Pillow).
 
 frames.json: {file: {"width", "height", "frames", "fps", "blocks": {number of a frame: mean colour of 4 x 3 blocks, row by row}}}, the frames upright.
 """
@@ -10,8 +10,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
+EXAMPLES = HERE.parents[2] / "examples"
 
 
 def pixels(i, width, height):
@@ -33,6 +35,20 @@ def clip(path, n=48, fps=12, size=(64, 48), codec="libx264", pix="yuv420p", time
             if times:
                 frame.pts, frame.time_base = int(times[i] * 1000), Fraction(1, 1000)
             out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+
+
+def camera(path):
+    """What a camera sends that looks at two of the examples in turn, two seconds each: a key frame each time, and no frame that waits for a later one."""
+    with av.open(str(path), "w", format="h264") as out:
+        stream = out.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 360, 240, "yuv420p"
+        stream.options = {"tune": "zerolatency", "g": "20", "crf": "24", "x264-params": "slices=1:threads=1:scenecut=0"}
+        for name in ("receipt.jpg", "screenshot.png"):
+            shown = Image.new("RGB", (360, 240), "white")
+            shown.paste(Image.open(EXAMPLES / name))
+            for _ in range(20):
+                out.mux(stream.encode(av.VideoFrame.from_image(shown)))
         out.mux(stream.encode())
 
 
@@ -67,9 +83,10 @@ def main():
     clip(HERE / "walk.webm", n=24, codec="libvpx-vp9", crf=40)
     clip(HERE / "walk.gif", n=6, fps=4, size=(32, 24), codec="gif", pix="rgb8")
     sound(HERE / "sound.m4a")
+    camera(HERE / "camera.h264")
     facts = {}
     for path in sorted(HERE.glob("*")):
-        if path.suffix in (".py", ".json", ".m4a"):
+        if path.suffix in (".py", ".json", ".m4a", ".h264"):
             continue
         with av.open(str(path)) as container:
             fps = float(container.streams.video[0].average_rate)
