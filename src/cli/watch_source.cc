@@ -164,19 +164,26 @@ class Watcher {
   Status watch_live() {
     constexpr milliseconds kFirstPause{500};
     milliseconds pause = kFirstPause;
-    bool reached = false;
+    bool reached = false, lost = false;
+    due_ = Clock::now();
     while (!options_.stop()) {
       Status ended;
       if (auto live = media::Live::open(source_, options_.stop)) {
-        if (reached) options_.complain(fmt::format("{}: there again", media::shown_source(source_)));
+        if (lost) {
+          options_.complain(fmt::format("{}: there again", media::shown_source(source_)));
+          due_ = Clock::now();
+        }
         reached = true;
+        lost = false;
         pause = kFirstPause;
         TRY(ended, look_at(**live));
+        if ((*live)->was_picture()) continue;  // the next is fetched when it is due
       } else {
         ended = tl::unexpected(std::move(live).error());
       }
       if (options_.stop()) break;
       if (!reached) return ended;
+      lost = true;
       if (pause == kFirstPause) options_.complain(ended.error().message + ", trying again");
       if (!sleep_until(Clock::now() + pause)) break;
       pause = std::min(2 * pause, options_.longest_pause);
@@ -186,7 +193,7 @@ class Watcher {
 
   // Until it is lost, which comes back as a value; what `decide` says is an error.
   Result<Status> look_at(media::Live& live) {
-    for (due_ = Clock::now(); sleep_until(due_); step()) {
+    for (; sleep_until(due_); step()) {
       auto image = live.newest(options_.stop);
       if (!image) return Status(tl::unexpected(std::move(image).error()));
       TRY_STATUS(decide_(

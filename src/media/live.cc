@@ -58,6 +58,11 @@ class DecodedLive final : public Live {
     return out;
   }
 
+  bool was_picture() const override {
+    const std::scoped_lock lock(mutex_);
+    return was_picture_;
+  }
+
  private:
   void run() {
     Status done;
@@ -67,6 +72,7 @@ class DecodedLive final : public Live {
       done = make_error(ErrorCode::kOutOfMemory, "{}: not enough memory for its frames", shown_source(source_));
     }
     const std::scoped_lock lock(mutex_);
+    was_picture_ = done && frames_ == 1;
     failed_ = done ? Error{ErrorCode::kBadInput, fmt::format("{}: the stream has ended", shown_source(source_))}
                    : done.error();
     changed_.notify_all();
@@ -79,6 +85,7 @@ class DecodedLive final : public Live {
     // Every frame is decoded, as the later ones depend on it; only what somebody waits for becomes a picture.
     while (const AVFrame* frame = decoder->next(*demuxer, std::nullopt)) {
       if (ended_) break;
+      ++frames_;
       {
         const std::scoped_lock lock(mutex_);
         if (!wanted_) continue;
@@ -94,12 +101,14 @@ class DecodedLive final : public Live {
 
   const std::string source_;
   std::atomic<bool> ended_{false};
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<Image> frame_;
   std::optional<Error> failed_;
   bool wanted_ = true;  // the next frame is to become a picture
   bool given_ = false;  // one was given out: until then the first, which open() waited for, will do
+  int64_t frames_ = 0;  // decoded; the thread's own
+  bool was_picture_ = false;
   std::thread thread_;
 };
 

@@ -141,7 +141,7 @@ def camera():
     """A stream over HTTP that ends again and again; .open says whether anybody is there."""
 
     class Camera(http.server.BaseHTTPRequestHandler):
-        seen, is_open = 0, True
+        seen, is_open, type, bytes = 0, True, "video/webm", (CLIPS / "walk.webm").read_bytes()
 
         def log_message(self, *_):
             pass
@@ -151,9 +151,9 @@ def camera():
                 return self.send_error(503)
             Camera.seen += 1
             self.send_response(200)
-            self.send_header("Content-Type", "video/webm")
+            self.send_header("Content-Type", Camera.type)
             self.end_headers()
-            self.wfile.write((CLIPS / "walk.webm").read_bytes())
+            self.wfile.write(Camera.bytes)
             return None
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
@@ -162,6 +162,25 @@ def camera():
     yield Camera
     server.shutdown()
     server.server_close()
+
+
+def test_an_address_of_one_picture_at_a_time(watch, camera):
+    """Is fetched anew for each look, without a word, until it is not there."""
+    camera.type, camera.bytes = "image/jpeg", RECEIPT.read_bytes()
+    seen = watch(camera.url, "--every", "300ms", "--json", "--max-tokens", 4)
+    looks = [seen.row(), seen.row()]
+    assert [row["read"] for row in looks] == [True, False]
+    camera.type, camera.bytes = "image/png", SCREEN.read_bytes()
+    while not looks[-1]["read"]:
+        looks.append(seen.row())
+    assert looks[-1]["answer"] != looks[0]["answer"]
+    camera.is_open = False
+    time.sleep(1)
+    camera.is_open = True
+    looks += [seen.row() for _ in range(4)]
+    more, errors = seen.end()
+    assert camera.seen - len(looks + more) in (0, 1)
+    assert [line.rsplit(", ", 1)[-1] for line in errors.splitlines()] == ["trying again", f"{camera.url}: there again"]
 
 
 def test_a_stream_that_drops_is_taken_up_again(watch, camera):
