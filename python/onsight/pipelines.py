@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from onsight import inputs
+from onsight import compatible, inputs
 from onsight._engine import Answering
 from onsight.answers import Answer, wait
 from onsight.errors import InputError
@@ -53,6 +53,11 @@ _GENERATE_AS_IT_IS: dict[str, tuple[Any, ...]] = {
 _GENERATE_IGNORED = {"tokenizer", "pad_token_id"}  # what they are for has no counterpart here
 
 
+_GENERATE_OURS = ("repetition_penalty", "seed", "json_schema", "max_tiles", "fps", "max_frames", "start", "end")
+_GENERATE_CHOSEN = {"temperature": 1.0, "top_k": 50, "top_p": 1.0, "min_p": 0.0}  # transformers' defaults
+_GENERATE = {"max_new_tokens", "stop_strings", "do_sample", *_GENERATE_AS_IT_IS, *_GENERATE_OURS, *_GENERATE_CHOSEN}
+
+
 def _options(generate: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of generate() as options of Model.ask()."""
     given = {name: value for name, value in generate.items() if value is not None and name not in _GENERATE_IGNORED}
@@ -60,11 +65,10 @@ def _options(generate: Mapping[str, Any]) -> dict[str, Any]:
         if (value := given.pop(name, values[0])) not in values:
             raise InputError(f"generate_kwargs: expected {name} {values[0]}, found {value!r}")
     out = {"max_tokens": given.pop("max_new_tokens", _MAX_NEW_TOKENS), "stop": given.pop("stop_strings", None)}
-    for name in ("repetition_penalty", "seed", "json_schema", "max_tiles", "fps", "max_frames", "start", "end"):
+    for name in _GENERATE_OURS:
         if name in given:
             out[name] = given.pop(name)
-    chosen = {"temperature": 1.0, "top_k": 50, "top_p": 1.0, "min_p": 0.0}  # transformers' defaults
-    chosen = {name: given.pop(name, value) for name, value in chosen.items()}
+    chosen = {name: given.pop(name, value) for name, value in _GENERATE_CHOSEN.items()}
     if given.pop("do_sample", False):
         out |= chosen
     if given:
@@ -73,25 +77,62 @@ def _options(generate: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
+def _dict_of(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = given.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name}: expected a dict, found {type(value).__name__}")
+    return value
+
+
+_SAMPLING: compatible.Harmless = {"do_sample_frames": (None, True)}
+
+
+def _frames(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What transformers hands to its processor of videos, beside the other arguments or as processor_kwargs."""
+    for name, value in _dict_of(given, "processor_kwargs").items():
+        if name in _SAMPLING:
+            compatible.check(name, value, _SAMPLING)
+        elif name in ("fps", "num_frames"):
+            yield name, _frame_choice(name, value)
+        elif value is not None:
+            raise InputError(f"processor_kwargs: {name}: not supported, expected fps, num_frames or do_sample_frames")
+    for name in ("fps", "num_frames"):
+        yield name, _frame_choice(name, given.get(name))
+
+
+def _frame_choice(name: str, value: Any) -> Any:
+    return inputs.whole(value, name, 1, 100_000) if name == "num_frames" and value is not None else value
+
+
 class Pipeline:
     """What onsight.pipeline() makes. `model` is the Model, `task` the name of the task."""
 
     task = ""
     _call_names: tuple[str, ...] = ("max_new_tokens", "generate_kwargs", "return_full_text", "stop_sequence", "batch_size")
     # Arguments of transformers that change nothing here, with the values for which that is so.
-    _as_it_is: dict[str, tuple[Any, ...]] = {
+    _as_it_is: compatible.Harmless = {
         "timeout": (),  # nothing is fetched
         "num_workers": (),
+        "padding": (),
         "return_tensors": (None, False),
         "return_type": (None,),
         "clean_up_tokenization_spaces": (None, False),
         "skip_special_tokens": (None, True),
         "continue_final_message": (None, False),
+        "truncation": (None, False),
+        "tools": (None,),
     }
 
     def __init__(self, model: Model, **defaults: Any) -> None:
         self.model = model
+        # As in transformers, what generate() takes may stand among the constructor's arguments, below its generate_kwargs.
+        generate = {name: defaults.pop(name) for name in [*defaults] if name in _GENERATE and name not in self._call_names}
+        if generate:
+            defaults["generate_kwargs"] = {**generate, **_dict_of(defaults, "generate_kwargs")}
         self._defaults = self._checked(defaults)
+        self._arguments({})  # what no call could be made with is refused now
 
     def __repr__(self) -> str:
         return f"<onsight.Pipeline {self.task}: {self.model!r}>"
@@ -100,28 +141,33 @@ class Pipeline:
         out = {}
         for name, value in given.items():
             if name in self._as_it_is:
-                values = self._as_it_is[name]
-                if values and value not in values:
-                    raise InputError(f"{name}: expected {' or '.join(map(repr, values))}, found {value!r}")
+                compatible.check(name, value, self._as_it_is)
             elif name in self._call_names:
                 out[name] = value
+            elif name in _GENERATE:
+                raise TypeError(f"{self.task}: {name}: no argument of a call, expected it in generate_kwargs")
             else:
                 raise TypeError(f"{self.task}: {name}: no such argument, expected one of {', '.join((*self._call_names, *self._as_it_is))}")
         return out
 
+    def _generate(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """generate_kwargs, and what else is an option of the answer, under the names that it has there."""
+        out = dict(_dict_of(given, "generate_kwargs"))
+        for name, value in (("max_new_tokens", given.get("max_new_tokens")), *_frames(given)):
+            if value is None:
+                continue
+            there = "max_frames" if name == "num_frames" else name
+            if there in out:
+                raise InputError(f"{name}: given twice, expected it in generate_kwargs or as an argument")
+            out[there] = value
+        if (stop := given.get("stop_sequence")) is not None:
+            out["stop_strings"] = stop
+        return out
+
     def _arguments(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Options of ask(), and the rest of the call's arguments."""
+        """Options of ask(), and all arguments of the call."""
         checked = self._checked(given)
-        generate = {**(self._defaults.get("generate_kwargs") or {}), **(checked.get("generate_kwargs") or {})}
-        if checked.get("max_new_tokens") is not None and "max_new_tokens" in (checked.get("generate_kwargs") or {}):
-            raise InputError("max_new_tokens: given twice, expected it in generate_kwargs or as an argument")
-        arguments = {**self._defaults, **checked}
-        arguments.pop("generate_kwargs", None)
-        if (tokens := arguments.pop("max_new_tokens", None)) is not None and "max_new_tokens" not in (checked.get("generate_kwargs") or {}):
-            generate["max_new_tokens"] = tokens
-        if (stop := arguments.pop("stop_sequence", None)) is not None:
-            generate["stop_strings"] = stop
-        return _options(generate), arguments
+        return _options({**self._generate(self._defaults), **self._generate(checked)}), {**self._defaults, **checked}
 
     def _run(self, requests: Iterable[tuple[Begin, Callable[[Answer], Any]]], together: Any) -> Iterator[Any]:
         """The results of all in order; a few are on their way at a time, which bounds what is in memory."""
@@ -177,6 +223,8 @@ class ImageToTextPipeline(Pipeline):
 class _TextPipeline(Pipeline):
     """A question beside pictures or videos, or a conversation that holds them."""
 
+    _call_names = (*Pipeline._call_names, "fps", "num_frames", "processor_kwargs")
+    _as_it_is = {**Pipeline._as_it_is, **_SAMPLING}
     _kind = _token = ""
     _keys: tuple[str, ...] = ()
     _single_key = ""
@@ -273,6 +321,7 @@ class ImageTextToTextPipeline(_TextPipeline):
             return_full_text: True (the default): generated_text begins with the input; of a conversation it is the conversation with the answer as
                 its last message. False: the answer alone.
             stop_sequence: one or a list of texts before which the answer ends.
+            fps, num_frames: how many frames of a second, and at most, are looked at in the videos of a conversation; also in processor_kwargs.
             batch_size: so many answers are written together (default 16).
 
         Returns:
@@ -290,7 +339,7 @@ class VideoTextToTextPipeline(_TextPipeline):
     _keys, _single_key = ("videos",), "video"
 
     def __call__(self, videos: Any = None, text: Any = None, **kwargs: Any) -> Any:
-        """As ImageTextToTextPipeline with videos for pictures; generate_kwargs also takes fps, max_frames, start and end of Model.ask()."""
+        """As ImageTextToTextPipeline with videos for pictures; generate_kwargs also takes fps, max_frames, which is num_frames, start and end of Model.ask()."""
         return self._call(videos, text, kwargs)
 
 
@@ -298,43 +347,64 @@ _TASKS: dict[str, type[Pipeline]] = {cls.task: cls for cls in (ImageTextToTextPi
 
 
 def pipeline(
-    task: str,
+    task: str | None = None,
     model: str | os.PathLike[str] | Model | None = None,
-    *,
+    config: Any = None,
+    tokenizer: Any = None,
+    feature_extractor: Any = None,
+    image_processor: Any = None,
+    video_processor: Any = None,
+    processor: Any = None,
+    revision: str | None = None,
+    use_fast: bool | None = True,
+    token: str | bool | None = None,
     device: Any = None,
     device_map: Any = None,
-    dtype: Any = None,
-    torch_dtype: Any = None,
+    dtype: Any = "auto",
     trust_remote_code: bool | None = None,
-    use_fast: bool | None = None,
+    model_kwargs: Mapping[str, Any] | None = None,
+    pipeline_class: Any = None,
+    *,
+    torch_dtype: Any = None,
     quant: str | None = None,
     vision_quant: str | None = None,
     threads: int = 0,
     cache: str | os.PathLike[str] | None = None,
     **defaults: Any,
 ) -> Any:
-    """A pipeline as transformers.pipeline() makes it.
+    """A pipeline as transformers.pipeline() makes it, with its arguments in its order; what would be ignored is refused.
 
     Args:
         task: "image-text-to-text", "image-to-text" or "video-text-to-text".
         model: as in load(), or a Model.
+        config, tokenizer, feature_extractor, image_processor, video_processor, processor: None, or the model's own path or name.
+        revision: of a model OWNER/NAME that `onsight pull` has fetched; of others None or "main".
+        use_fast, token, trust_remote_code: change nothing; nothing is fetched, and no code of a model is ever run.
         device, device_map: None, "cpu" or -1; device_map also "auto".
         dtype, torch_dtype: None or "auto"; or torch.float32, which is quant="none".
-        trust_remote_code: no code of a model is ever run.
+        model_kwargs: dtype and device_map may stand here; the rest is None or what is done anyway.
+        pipeline_class: None.
         quant, vision_quant, threads, cache: as in load().
-        defaults: arguments of all calls, such as max_new_tokens.
+        defaults: arguments of all calls, such as max_new_tokens or num_frames; or of generate(), such as do_sample.
     """
     if task not in _TASKS:
         raise KeyError(f"task: expected {', '.join(map(repr, _TASKS))}, found {task!r}")
-    if str(device) not in ("None", "-1", "cpu"):
-        raise InputError(f"device: expected 'cpu', found {str(device)!r}")
-    if str(device_map) not in ("None", "auto", "cpu"):
-        raise InputError(f"device_map: expected 'auto' or 'cpu', found {str(device_map)!r}")
-    number_format = str(torch_dtype if dtype is None else dtype).removeprefix("torch.")
-    if number_format not in ("None", "auto", "float32"):
-        raise InputError(f"dtype: expected 'auto' or float32, found {number_format} (quant chooses the weights' format)")
+    parts = (config, tokenizer, feature_extractor, image_processor, video_processor, processor)
+    loading = {"use_fast": use_fast, "token": token, "trust_remote_code": trust_remote_code, "pipeline_class": pipeline_class}
+    loading |= {name: defaults.pop(name) for name in [*defaults] if name in compatible.LOADING}
+    for name, value in loading.items():
+        compatible.check(name, value, compatible.LOADING)
+    compatible.check_parts(model, dict(zip(compatible.PARTS, parts)))
+    if torch_dtype is not None and str(dtype) in ("None", "auto"):
+        dtype = torch_dtype
+    device_map, dtype = compatible.model_kwargs(model_kwargs, device_map, dtype)
+    compatible.check_device(device, device_map)
+    float32 = compatible.is_float32(dtype)
+    model = compatible.of_revision(model, revision)
     if not isinstance(model, Model):
+        if model is not None and not isinstance(model, (str, os.PathLike)):
+            raise TypeError(f"model: expected a path, a name or an onsight.Model, found {type(model).__name__}")
         if quant is None:
-            quant = "none" if number_format == "float32" else "auto"
+            quant = "none" if float32 else "auto"
         model = load(model, quant=quant, vision_quant=vision_quant, threads=threads, cache=cache)
     return _TASKS[task](model, **defaults)

@@ -1,11 +1,13 @@
 """The same calls of transformers.pipeline and onsight.pipeline, on the model that ships: shapes and words."""
 
 import copy
+import inspect
 import sys
 
 import onsight
 import PIL.Image
 import pytest
+import transformers_names as names
 from conftest import ROOT
 
 torch = pytest.importorskip("torch")
@@ -29,6 +31,24 @@ def theirs():
 @pytest.fixture(scope="module")
 def ours():
     return onsight.pipeline("image-text-to-text", model=str(NANO), dtype=torch.float32, device="cpu")
+
+
+def test_the_names_are_transformers(theirs):
+    import transformers
+    from transformers.pipelines.base import Pipeline
+    from transformers.processing_utils import VideosKwargs
+
+    def defaults(function):
+        return {each.name: each.default for each in inspect.signature(function).parameters.values() if each.kind is each.POSITIONAL_OR_KEYWORD}
+
+    assert list(defaults(transformers.pipeline).items()) == list(names.PIPELINE.items())
+    assert list(defaults(theirs._sanitize_parameters)) == list(names.CALL)
+    called = inspect.signature(Pipeline.__call__).parameters.values()
+    assert [each.name for each in called if each.kind is each.KEYWORD_ONLY] == list(names.EVERY_CALL)
+    assert set(names.FRAMES) <= VideosKwargs.__annotations__.keys()
+    # What a pipeline takes out of its **kwargs is in no signature.
+    loaded = inspect.getsource(transformers.pipeline) + inspect.getsource(Pipeline.__init__)
+    assert [name for name in names.LOADING if f'"{name}"' not in loaded and name not in defaults(Pipeline.__init__)] == []
 
 
 def without_spaces(value):
