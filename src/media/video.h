@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -36,10 +37,13 @@ struct VideoLimits {
   int64_t max_frames = 4'000'000;    // of the file: 18 hours of 60 a second
 };
 
+inline constexpr double kEveryFrame = std::numeric_limits<double>::infinity();
+inline constexpr int64_t kHoweverMany = std::numeric_limits<int64_t>::max();
+
 // What of a video is looked at.
 struct ClipOptions {
-  double fps = 0;             // frames a second; 0: as the model's checkpoint says
-  int64_t max_frames = 0;     // 0: as the model's checkpoint says
+  double fps = 0;             // frames a second; 0: as the model's checkpoint says; or kEveryFrame
+  int64_t max_frames = 0;     // 0: as the model's checkpoint says; or kHoweverMany
   double start = 0, end = 0;  // seconds; an end of 0: the video's
 };
 

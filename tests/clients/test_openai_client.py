@@ -76,3 +76,7 @@ def test_video(client):
     fewer = client.chat.completions.create(model=MODEL, messages=messages, max_tokens=16, extra_body={"mm_processor_kwargs": {"num_frames": 2}})
     assert reply.choices[0].finish_reason in ("stop", "length")
     assert reply.usage.prompt_tokens > fewer.usage.prompt_tokens + 2 * 144
+    spread = client.chat.completions.create(model=MODEL, messages=messages, max_tokens=16, extra_body={"media_io_kwargs": {"video": {"num_frames": 2}}})
+    assert spread.usage.prompt_tokens == fewer.usage.prompt_tokens
+    with pytest.raises(openai.BadRequestError, match="video: 48 frames take 6912 tokens"):
+        client.chat.completions.create(model=MODEL, messages=messages, extra_body={"mm_processor_kwargs": {"do_sample_frames": False}})

@@ -43,12 +43,55 @@ def test_openai(server):
 
 
 @pytest.mark.parametrize(
+    "loader, processor, asked",
+    [
+        ({"num_frames": 8}, None, ", fps inf, most 8"),
+        ({"num_frames": 8, "fps": -1}, None, ", fps inf, most 8"),
+        ({"num_frames": -1}, None, ", fps inf, however many"),
+        ({"num_frames": -1, "fps": 2.5}, None, ", fps 2.5, however many"),
+        ({"num_frames": 8, "fps": 2}, None, ", fps 2, most 8"),
+        ({"fps": 2}, None, ", fps 2"),
+        ({"fps": -1}, None, ""),
+        ({}, None, ""),
+        (None, None, ""),
+        # What the processor chooses, it chooses of the frames that the loader took.
+        ({"num_frames": -1}, {"fps": 2, "do_sample_frames": True}, ", fps 2"),
+        ({"num_frames": -1}, {"do_sample_frames": True}, ""),
+        ({"num_frames": 8}, {"num_frames": 4}, ", most 4"),
+        ({"num_frames": 8}, {"num_frames": 16, "fps": 1}, ", fps 1, most 8"),
+        ({"num_frames": 8, "fps": 2}, {"fps": 4}, ", fps 2, most 8"),
+        (None, {"do_sample_frames": True}, ""),
+        (None, {"do_sample_frames": True, "num_frames": 8}, ", most 8"),
+        # Frames that were chosen before: all of the file, or of what the loader took.
+        (None, {"do_sample_frames": False}, ", fps inf, however many"),
+        ({"num_frames": 8}, {"do_sample_frames": False, "fps": None}, ", fps inf, most 8"),
+    ],
+)
+def test_frames_as_vllm_chooses_them(server, loader, processor, asked):
+    assert chat(server, video(), media_io_kwargs={"video": loader, "image": {}}, mm_processor_kwargs=processor).status == 200
+    assert server.seen() == [SHOWN[:-1] + asked + ">"]
+
+
+@pytest.mark.parametrize(
     "parts, more, sentence",
     [
         ([{"type": "video_url", "video_url": URL}], {}, "messages[0].content[0].video_url: expected an object"),
         ([video("https://example.com/a.mp4")], {}, "messages[0].content[0].video_url.url: expected the video itself"),
         ([video("data:video/mp4;base64,AAAA")], {}, "messages[0].content[0].video_url.url: not a video, expected MP4"),
-        ([video()], {"mm_processor_kwargs": {"size": 2}}, "mm_processor_kwargs.size: expected fps and num_frames alone"),
+        ([video()], {"mm_processor_kwargs": {"size": 2}}, "mm_processor_kwargs.size: expected fps, num_frames and do_sample_frames alone"),
+        ([video()], {"mm_processor_kwargs": {"num_frames": -1}}, "mm_processor_kwargs.num_frames: expected an integer from 1 to"),
+        ([video()], {"mm_processor_kwargs": {"do_sample_frames": "yes"}}, "mm_processor_kwargs.do_sample_frames: expected true or false, found string"),
+        ([video()], {"mm_processor_kwargs": {"do_sample_frames": False, "fps": 2}}, "mm_processor_kwargs.do_sample_frames: expected true beside fps or"),
+        ([video()], {"media_io_kwargs": 8}, "media_io_kwargs: expected an object, found number"),
+        ([video()], {"media_io_kwargs": {"video": [8]}}, "media_io_kwargs.video: expected an object, found array"),
+        ([video()], {"media_io_kwargs": {"num_frames": 8}}, "media_io_kwargs.num_frames: expected nothing, only videos have options here"),
+        ([video()], {"media_io_kwargs": {"image": {"rgba_background_color": [0, 0, 0]}}}, "media_io_kwargs.image: expected nothing, only videos"),
+        ([video()], {"media_io_kwargs": {"video": {"backend": "opencv"}}}, "media_io_kwargs.video.backend: expected num_frames and fps alone"),
+        ([video()], {"media_io_kwargs": {"video": {"num_frames": "8"}}}, "media_io_kwargs.video.num_frames: expected an integer, found string"),
+        ([video()], {"media_io_kwargs": {"video": {"num_frames": 0}}}, "media_io_kwargs.video.num_frames: expected an integer from 1 to"),
+        ([video()], {"media_io_kwargs": {"video": {"num_frames": 1.5}}}, "media_io_kwargs.video.num_frames: expected an integer, found 1.5"),
+        ([video()], {"media_io_kwargs": {"video": {"fps": True}}}, "media_io_kwargs.video.fps: expected a number, found boolean"),
+        ([video()], {"media_io_kwargs": {"video": {"fps": 0}}}, "media_io_kwargs.video.fps: expected a number from"),
         ([video()], {"mm_processor_kwargs": {"fps": -1}}, "mm_processor_kwargs.fps: expected"),
         ([video(), video(), video()], {}, "the pictures: expected at most 2 in a request, found 3"),
     ],
@@ -101,6 +144,11 @@ def test_the_description_of_the_api_knows_videos(server):
 
     chat_schema, gemini = body("/v1/chat/completions"), body(next(p for p in paths if p.endswith(":generateContent")))
     jsonschema.validate({"model": "m", "messages": [{"role": "user", "content": [video()]}], "mm_processor_kwargs": {"fps": 2}}, chat_schema)
+    frames = {"media_io_kwargs": {"video": {"num_frames": -1, "fps": 2.5}}, "mm_processor_kwargs": {"do_sample_frames": True}}
+    jsonschema.validate({"model": "m", "messages": [{"role": "user", "content": [video()]}], **frames}, chat_schema)
     jsonschema.validate({"contents": [{"parts": [inline(videoMetadata={"fps": 2, "endOffset": "3s"})]}]}, gemini)
+    for wrong in ({"num_frames": 0}, {"fps": 0}, {"backend": "opencv"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"model": "m", "messages": [{"role": "user"}], "media_io_kwargs": {"video": wrong}}, chat_schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"contents": [{"parts": [inline(videoMetadata={"fps": 100})]}]}, gemini)

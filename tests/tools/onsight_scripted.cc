@@ -33,7 +33,10 @@ std::string describe(const engine::Part& part) {
   const media::ClipOptions& asked = part.clip.options;
   std::string out = fmt::format("<{}x{}, {} at {:g}/s", facts.width, facts.height, facts.frames, facts.fps);
   if (asked.fps > 0) out += fmt::format(", fps {:g}", asked.fps);
-  if (asked.max_frames > 0) out += fmt::format(", most {}", asked.max_frames);
+  if (asked.max_frames == media::kHoweverMany)
+    out += ", however many";
+  else if (asked.max_frames > 0)
+    out += fmt::format(", most {}", asked.max_frames);
   if (asked.start > 0 || asked.end > 0) out += fmt::format(", from {:g} to {:g}", asked.start, asked.end);
   return out + ">";
 }

@@ -51,13 +51,15 @@ std::vector<int64_t> sample_frames(int64_t frames, double native_fps, double dur
   // Of halves to the even number, as Python rounds.
   const double estimate = std::nearbyint(sampling.fps * duration);
   const auto most = static_cast<double>(sampling.max_frames);
-  const auto count = static_cast<int64_t>(std::max(1.0, std::min(estimate, most)));
   int64_t first = 0, last = frames - 1;
   if (duration - 2 * kSkipped > most * sampling.fps) {
     first = std::max<int64_t>(0, static_cast<int64_t>(kSkipped * native_fps));
     last = std::min(last, static_cast<int64_t>(static_cast<double>(frames) - kSkipped * native_fps));
     if (first >= last) first = 0, last = frames - 1;
   }
+  // More would be the same ones twice, and memory without bound.
+  const auto there = static_cast<double>(last - first + 1);
+  const auto count = static_cast<int64_t>(std::max(1.0, std::min({estimate, most, there})));
   std::vector<int64_t> out = linspace(first, last, count);
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;

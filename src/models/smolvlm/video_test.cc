@@ -70,6 +70,21 @@ class FakeVideo final : public media::Video {
   std::vector<double> times_;
 };
 
+TEST(VideoPrompt, EveryFrameOrSoManyOfThem) {
+  media::Clip clip = {std::make_shared<FakeVideo>(1000, 0.001), {media::kEveryFrame, media::kHoweverMany}};
+  const std::vector<int64_t> all = plan_frames(clip, {}).value().frames;
+  ASSERT_EQ(all.size(), 1000u);
+  for (size_t i = 0; i < all.size(); ++i) EXPECT_EQ(all[i], static_cast<int64_t>(i));
+  clip.options = {media::kEveryFrame, 5};  // also of a long video: from its first to its last
+  EXPECT_EQ(plan_frames(clip, {}).value().frames, (std::vector<int64_t>{0, 249, 499, 749, 999}));
+  clip = {std::make_shared<FakeVideo>(600, 10), {2, media::kHoweverMany}};
+  EXPECT_EQ(plan_frames(clip, {}).value().frames.size(), 120u);
+  clip.options = {media::kEveryFrame, media::kHoweverMany, 20, 20.5};
+  EXPECT_EQ(plan_frames(clip, {}).value().frames, (std::vector<int64_t>{200, 201, 202, 203, 204}));
+  clip = {std::make_shared<FakeVideo>(3, 30), {1000, 100'000}};  // a rate that the video does not have
+  EXPECT_EQ(plan_frames(clip, {}).value().frames, (std::vector<int64_t>{0, 1, 2}));
+}
+
 TEST(VideoPrompt, APartKeepsTheTimesOfTheWhole) {
   media::Clip clip = {std::make_shared<FakeVideo>(600, 10), {.start = 20, .end = 25}};
   const FramePlan plan = plan_frames(clip, {}).value();

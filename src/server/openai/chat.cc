@@ -22,7 +22,12 @@ const std::string_view kChatSchema = R"({
             "video_url": {"type": "object", "required": ["url"], "properties": {"url": {"type": "string"}}}}}}]}}}},
     "mm_processor_kwargs": {"type": "object", "additionalProperties": false, "properties": {
       "fps": {"type": "number", "minimum": 0.001, "maximum": 1000},
-      "num_frames": {"type": "integer", "minimum": 1, "maximum": 100000}}},
+      "num_frames": {"type": "integer", "minimum": 1, "maximum": 100000},
+      "do_sample_frames": {"type": "boolean"}}},
+    "media_io_kwargs": {"type": "object", "properties": {
+      "video": {"type": "object", "additionalProperties": false, "properties": {
+        "num_frames": {"anyOf": [{"const": -1}, {"type": "integer", "minimum": 1, "maximum": 100000}]},
+        "fps": {"anyOf": [{"const": -1}, {"type": "number", "minimum": 0.001, "maximum": 1000}]}}}}},
     "stream": {"type": "boolean"},
     "stream_options": {"type": "object", "properties": {"include_usage": {"type": "boolean"}}},
     "stop": {"anyOf": [{"type": "string"}, {"type": "array", "maxItems": 4, "items": {"type": "string"}}]},

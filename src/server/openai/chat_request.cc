@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 
+#include "server/openai/frame_choice.h"
+
 namespace onsight::server::openai {
 namespace {
 
-constexpr std::array<std::string_view, 20> kHandled = {"model",
+constexpr std::array<std::string_view, 21> kHandled = {"model",
                                                        "messages",
                                                        "stream",
                                                        "stream_options",
@@ -21,6 +23,7 @@ constexpr std::array<std::string_view, 20> kHandled = {"model",
                                                        "max_completion_tokens",
                                                        "max_tiles",
                                                        "mm_processor_kwargs",
+                                                       "media_io_kwargs",
                                                        "logprobs",
                                                        "top_logprobs",
                                                        "n",
@@ -60,21 +63,6 @@ Result<engine::Part> read_video(const Service& service, const Fields& part) {
   TRY(Video video, service.video_of_url(url, object.place("url")));
   return engine::Part{.kind = engine::Part::Kind::kVideo,
                       .clip = {.video = std::move(video), .kept = std::make_shared<media::KeptFrames>()}};
-}
-
-// What vLLM hands to the processor, of every video: {"fps": 2, "num_frames": 8}.
-Status read_frame_choice(const Fields& fields, engine::Request& request) {
-  if (!fields.has("mm_processor_kwargs")) return {};
-  TRY(const Fields given, fields.object("mm_processor_kwargs"));
-  for (const auto& [name, value] : given.json().items())
-    if (name != "fps" && name != "num_frames")
-      return bad_input("{}: expected fps and num_frames alone", given.place(name));
-  media::ClipOptions options;
-  TRY(options.fps, given.number("fps", 0, 1e-3, 1000));
-  TRY(options.max_frames, given.integer("num_frames", 0, 1, 100'000));
-  for (engine::Message& message : request.messages)
-    for (engine::Part& part : message.content) part.clip.options = options;
-  return {};
 }
 
 Result<engine::Part> read_chat_part(const Service& service, const Fields& part, Closeness& closeness) {
@@ -258,7 +246,9 @@ Result<ChatRequest> read_chat(const Service& service, const Json& body) {
     TRY_STATUS(read_form(format, Fields(inner ? *inner : nothing, "response_format.json_schema"), request));
   }
   TRY_STATUS(read_messages(service, fields, request));
-  TRY_STATUS(read_frame_choice(fields, request));
+  TRY(const media::ClipOptions frames, read_frame_choice(fields));
+  for (engine::Message& message : request.messages)
+    for (engine::Part& part : message.content) part.clip.options = frames;
   TRY(const int64_t tiles, fields.integer("max_tiles", request.picture.max_tiles, 1, 10'000));
   request.picture.max_tiles = static_cast<int>(tiles);
   return out;
