@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "base/subprocess.h"
+#include "media/pages.h"
 
 namespace onsight::cli {
 namespace {
@@ -24,7 +25,7 @@ std::string suffix_of(const Path& file) {
   return out;
 }
 
-bool is_document(const Path& file) { return suffix_of(file) == ".pdf"; }
+bool is_pdf(const Path& file) { return suffix_of(file) == ".pdf"; }
 
 // A name that no program takes for an option.
 std::string plain(const std::string& file) { return file.starts_with('-') ? "./" + file : file; }
@@ -55,13 +56,15 @@ class Finder {
     Page page{.file = path.string(),
               .bytes = facts.st_size,
               .modified = facts.st_mtim.tv_sec * int64_t{1'000'000'000} + facts.st_mtim.tv_nsec};
-    if (!is_document(path)) return out.pages.push_back(std::move(page));
+    const bool pdf = is_pdf(path);
     if (!documents_) {
+      if (!pdf) return out.pages.push_back(std::move(page));
       if (named) fail("{}: expected a picture, found a PDF (onsight read takes them)", path.string());
       return;
     }
-    const Result<int> pages = pages_of(page.file);
+    const Result<int> pages = pdf ? pages_of(page.file) : media::count_pages(path);
     if (!pages) return fail("{}", pages.error().message);
+    if (!pdf && *pages == 1) return out.pages.push_back(std::move(page));
     for (page.number = 1; page.number <= *pages; ++page.number) out.pages.push_back(page);
   }
 
@@ -92,6 +95,14 @@ class Finder {
   bool documents_;
 };
 
+Result<media::Image> draw_page(const Page& page) {
+  const std::string number = std::to_string(page.number);
+  const auto png = output_of({"pdftoppm", "-png", "-r", kDotsPerInch, "-f", number, "-l", number, plain(page.file)},
+                             kMaxPageBytes, std::chrono::seconds(120));
+  if (!png) return bad_input("{}: cannot be drawn ({})", page.name(), png.error().message);
+  return media::decode_image(*png, page.name());
+}
+
 }  // namespace
 
 PageList find_pages(const std::vector<std::string>& paths, bool documents) {
@@ -102,11 +113,7 @@ PageList find_pages(const std::vector<std::string>& paths, bool documents) {
 
 Result<Picture> load_page(const Page& page) {
   if (page.number == 0) return load_picture(page.file);
-  const std::string number = std::to_string(page.number);
-  const auto png = output_of({"pdftoppm", "-png", "-r", kDotsPerInch, "-f", number, "-l", number, plain(page.file)},
-                             kMaxPageBytes, std::chrono::seconds(120));
-  if (!png) return bad_input("{}: cannot be drawn ({})", page.name(), png.error().message);
-  TRY(media::Image image, media::decode_image(*png, page.name()));
+  TRY(media::Image image, is_pdf(page.file) ? draw_page(page) : media::decode_page(page.file, page.number));
   Picture picture;
   picture.image = std::make_shared<const media::Image>(std::move(image));
   picture.path = page.file;

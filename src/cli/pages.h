@@ -14,7 +14,7 @@ namespace onsight::cli {
 
 struct Page {
   std::string file;
-  int number = 0;        // from 1 on; 0: the file is a picture
+  int number = 0;        // from 1 on; 0: the file is one picture
   int64_t bytes = 0;     // of the file
   int64_t modified = 0;  // nanoseconds since 1970
   std::string name() const { return number ? fmt::format("{}, page {}", file, number) : file; }
@@ -26,8 +26,9 @@ struct PageList {
   std::vector<std::string> errors;  // one sentence each
 };
 
-// Files as they come, of folders those that look like pictures or PDFs, by name, with all folders below. PDFs are pages
-// where `documents` is set.
+// Files as they come, of folders those that look like pictures or PDFs, by name, with all folders below. Where
+// `documents` is set, PDFs and TIFFs of several pictures are pages; else PDFs are left out, and of such a TIFF the
+// first is the picture.
 PageList find_pages(const std::vector<std::string>& paths, bool documents);
 
 // Decoded; a page of a PDF is drawn by pdftoppm.

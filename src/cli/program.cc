@@ -54,9 +54,9 @@ a terminal, each line of it is a message or a command.)",
             make_chat},
     VerbRow{"read", "[--model MODEL] [--out FILE.jsonl] FILE|FOLDER...", "read the text of many pictures and PDFs",
             R"(Prints the text of each page, in order, with a line "== FILE" before it where there are several;
-or, with --json or --out, a JSON object a line: file, page (of a PDF), text, lines, and what it
-took. Of folders it takes everything below that looks like a picture or a PDF. PDFs are drawn by
-pdftoppm (Debian: poppler-utils).
+or, with --json or --out, a JSON object a line: file, page (of a PDF, and of a TIFF of several),
+text, lines, and what it took. Of folders it takes everything below that looks like a picture or a
+PDF. PDFs are drawn by pdftoppm (Debian: poppler-utils).
 
 With --out FILE.jsonl each page is in the file as soon as it is read. When the program is started
 again it goes on: pages that are in the file are left out, unless they have changed, or the model
@@ -70,7 +70,8 @@ Examples:
             make_read},
     VerbRow{"describe", "[--model MODEL] --out FILE.jsonl FILE|FOLDER...",
             "describe all pictures of a folder, for alt texts",
-            R"(As read, with the prompt "Describe this image." and a caption instead of text and lines.
+            R"(As read, with the prompt "Describe this image." and a caption instead of text and lines. It takes
+pictures and no documents: of a TIFF of several pages, the first.
 
 Example:
   onsight describe ~/photos --out captions.jsonl)",

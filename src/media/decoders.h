@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "media/image.h"
+#include "media/tiff_pages.h"
 
 namespace onsight::media {
 
@@ -44,6 +45,8 @@ Result<Image> decode_webp(const Source& source);
 Result<Image> decode_gif(const Source& source);
 Result<Image> decode_bmp(const Source& source);
 Result<Image> decode_tiff(const Source& source);
+// The picture of one directory of a file that is not in memory: `source` has no bytes, but the name and the limit.
+Result<Image> decode_tiff_page(const TiffBytes& file, uint64_t directory, const Source& source);
 Result<Image> decode_heif(const Source& source);  // HEIC and AVIF
 
 }  // namespace onsight::media

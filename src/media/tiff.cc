@@ -10,33 +10,34 @@
 
 #include "media/decoders.h"
 #include "media/orientation.h"
+#include "media/tiff_pages.h"
 #include "media/tiff_pixels.h"
 
 namespace onsight::media {
 namespace {
 
 struct Stream {
-  std::string_view bytes;
+  const TiffBytes& file;
+  std::string_view bytes;  // of a file in memory, which libtiff takes as they are
   uint64_t position = 0;
   std::string message;
 };
 
 tmsize_t stream_read(thandle_t handle, void* out, tmsize_t count) {
   Stream& stream = *static_cast<Stream*>(handle);
-  if (stream.position >= stream.bytes.size() || count <= 0) return 0;
-  size_t step = std::min<uint64_t>(static_cast<uint64_t>(count), stream.bytes.size() - stream.position);
-  std::memcpy(out, stream.bytes.data() + stream.position, step);
+  if (count <= 0) return 0;
+  size_t step = stream.file.read(stream.position, out, static_cast<size_t>(count));
   stream.position += step;
   return static_cast<tmsize_t>(step);
 }
 tmsize_t stream_write(thandle_t, void*, tmsize_t) { return 0; }
 toff_t stream_seek(thandle_t handle, toff_t offset, int whence) {
   Stream& stream = *static_cast<Stream*>(handle);
-  uint64_t base = whence == SEEK_CUR ? stream.position : whence == SEEK_END ? stream.bytes.size() : 0;
+  uint64_t base = whence == SEEK_CUR ? stream.position : whence == SEEK_END ? stream.file.size : 0;
   return stream.position = base + offset;
 }
 int stream_close(thandle_t) { return 0; }
-toff_t stream_size(thandle_t handle) { return static_cast<Stream*>(handle)->bytes.size(); }
+toff_t stream_size(thandle_t handle) { return static_cast<Stream*>(handle)->file.size; }
 int stream_map(thandle_t handle, void** base, toff_t* size) {
   Stream& stream = *static_cast<Stream*>(handle);
   *base = const_cast<char*>(stream.bytes.data());  // libtiff opened for reading never writes to it
@@ -59,15 +60,16 @@ struct CloseTiff {
 };
 using Tiff = std::unique_ptr<TIFF, CloseTiff>;
 
-Tiff open(const Source& source, Stream& stream) {
+// `mode` as TIFFOpen() takes it.
+Tiff open(const Source& source, Stream& stream, const char* mode) {
   std::unique_ptr<TIFFOpenOptions, void (*)(TIFFOpenOptions*)> options(TIFFOpenOptionsAlloc(), TIFFOpenOptionsFree);
   if (!options) return nullptr;
   TIFFOpenOptionsSetErrorHandlerExtR(options.get(), on_error, &stream);
   TIFFOpenOptionsSetWarningHandlerExtR(options.get(), on_warning, nullptr);
   // A strip or tile never needs more than its picture's samples; tags never more than the file.
-  int64_t most = source.max_pixels * 8 + static_cast<int64_t>(source.size()) + (1 << 20);
+  int64_t most = source.max_pixels * 8 + static_cast<int64_t>(stream.file.size) + (1 << 20);
   TIFFOpenOptionsSetMaxSingleMemAlloc(options.get(), static_cast<tmsize_t>(most));
-  return Tiff(TIFFClientOpenExt("tiff", "rC", &stream, stream_read, stream_write, stream_seek, stream_close,
+  return Tiff(TIFFClientOpenExt("tiff", mode, &stream, stream_read, stream_write, stream_seek, stream_close,
                                 stream_size, stream_map, stream_unmap, options.get()));
 }
 
@@ -268,17 +270,25 @@ Result<Image> read_stored(const Source& source, TIFF* tiff, int64_t width, int64
   return TiffReader(source, tiff, layout, *reader, stream).read(width, height);
 }
 
+// The picture of the directory that was read last.
+Result<Image> read_current(const Source& source, TIFF* tiff, Stream& stream) {
+  uint32_t width = 0, height = 0;
+  TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &width);
+  TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &height);
+  TRY_STATUS(check_size(source, width, height));
+  return read_stored(source, tiff, width, height, stream);
+}
+
+int orientation_field(TIFF* tiff) { return std::clamp<int>(field(tiff, TIFFTAG_ORIENTATION, 1), 1, 8); }
+
 }  // namespace
 
 Result<Image> decode_tiff(const Source& source) {
-  Stream stream{source.bytes, 0, {}};
-  Tiff tiff = open(source, stream);
+  const TiffBytes file = tiff_in_memory(source.bytes);
+  Stream stream{file, source.bytes, 0, {}};
+  Tiff tiff = open(source, stream, "rC");
   if (!tiff) return corrupt(source, "TIFF", stream.message);
-  uint32_t width = 0, height = 0;
-  TIFFGetField(tiff.get(), TIFFTAG_IMAGEWIDTH, &width);
-  TIFFGetField(tiff.get(), TIFFTAG_IMAGELENGTH, &height);
-  TRY_STATUS(check_size(source, width, height));
-  TRY(Image image, read_stored(source, tiff.get(), width, height, stream));
+  TRY(Image image, read_current(source, tiff.get(), stream));
   std::optional<std::string_view> xmp;
   uint32_t xmp_size = 0;
   void* xmp_bytes = nullptr;
@@ -286,9 +296,18 @@ Result<Image> decode_tiff(const Source& source) {
     xmp = std::string_view(static_cast<const char*>(xmp_bytes), xmp_size);
   }
   bool big = source.bytes[2] == 43 || source.bytes[3] == 43;  // 64-bit offsets, which find_orientation() does not read
-  int orientation =
-      big ? std::clamp<int>(field(tiff.get(), TIFFTAG_ORIENTATION, 1), 1, 8) : find_orientation(source.bytes, xmp);
+  int orientation = big ? orientation_field(tiff.get()) : find_orientation(source.bytes, xmp);
   return make_upright(std::move(image), orientation);
+}
+
+Result<Image> decode_tiff_page(const TiffBytes& file, uint64_t directory, const Source& source) {
+  Stream stream{file, {}, 0, {}};
+  // h: the first page may be a broken one; m: what is not in memory is read.
+  Tiff tiff = open(source, stream, "rChm");
+  if (!tiff || !TIFFSetSubDirectory(tiff.get(), directory)) return corrupt(source, "TIFF", stream.message);
+  stream.message.clear();  // libtiff has looked at all pages, and what it said may be of another
+  TRY(Image image, read_current(source, tiff.get(), stream));
+  return make_upright(std::move(image), orientation_field(tiff.get()));
 }
 
 }  // namespace onsight::media

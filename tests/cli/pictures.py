@@ -37,3 +37,28 @@ def jpeg_header(width, height):
     """Up to the frame header: dimensions without a single coded pixel."""
     frame = struct.pack(">BHHB", 8, height, width, 3) + b"\x01\x22\x00\x02\x11\x00\x03\x11\x00"
     return b"\xff\xd8" + b"\xff\xc0" + struct.pack(">H", len(frame) + 2) + frame
+
+
+def packed_row(value, width):
+    """PackBits: runs of up to 128 bytes."""
+    full, rest = divmod(width, 128)
+    return bytes([129, value]) * full + (bytes([(257 - rest) % 256, value]) if rest else b"")
+
+
+def tiff(*pages, back_to=None):
+    """Grey pages of (width, height), one strip each, as scanners write them. `back_to`: that page stands behind the last one again."""
+    out = bytearray(struct.pack("<2sHI", b"II", 42, 0))
+    link, directories = 4, []
+    for number, (width, height) in enumerate(pages, 1):
+        strip = packed_row(40 * number % 256, width) * height
+        at = len(out)
+        out += strip + b"\0" * (len(strip) % 2)
+        struct.pack_into("<I", out, link, len(out))
+        directories.append(len(out))
+        entries = {256: width, 257: height, 258: 8, 259: 32773, 262: 1, 273: at, 278: height, 279: len(strip)}
+        out += struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries.items())
+        link = len(out)
+        out += struct.pack("<I", 0)
+    if back_to:
+        struct.pack_into("<I", out, link, directories[back_to - 1])
+    return bytes(out)

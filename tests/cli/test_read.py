@@ -1,13 +1,14 @@
-"""read and describe: many pictures and PDFs, in order, resumed where they stopped."""
+"""read and describe: many pictures and documents, in order, resumed where they stopped."""
 import json
 import os
 import resource
 import signal
+import struct
 import time
 
 import pytest
 
-from pictures import png
+from pictures import png, tiff
 
 
 @pytest.fixture
@@ -156,6 +157,109 @@ def test_describe_takes_no_pdf(scripted, model, tmp_path):
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4")
     done = scripted("describe", "--model", model, tmp_path / "a.pdf", "--out", tmp_path / "o.jsonl")
     assert done.returncode == 3 and "a.pdf: expected a picture, found a PDF" in done.stderr
+
+
+@pytest.fixture
+def scan(tmp_path):
+    path = tmp_path / "scan.tif"
+    path.write_bytes(tiff((5, 1), (6, 2), (7, 3)))
+    return path
+
+
+def test_pages_of_a_tiff(scripted, model, scan, tmp_path):
+    log = tmp_path / "log"
+    done = scripted("read", "--model", model, "--json", scan, script={"log": str(log)})
+    assert done.returncode == 0 and done.stderr == ""
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["file"], row["page"], row["text"]) for row in found] == [(str(scan), n, "Seen.") for n in (1, 2, 3)]
+    assert [request["messages"][0]["parts"][0] for request in rows(log)] == ["<5x1>", "<6x2>", "<7x3>"]
+    done = scripted("read", "--model", model, scan)
+    assert done.stdout == "".join(f"== {scan}, page {n}\nSeen.\n" for n in (1, 2, 3))
+
+
+def test_the_name_of_a_tiff_does_not_matter(scripted, model, scan):
+    other = scan.rename(scan.with_name("scan.jpg"))
+    assert scripted("read", "--model", model, other).stdout.count("== ") == 3
+
+
+def test_a_tiff_of_one_page_is_a_picture(scripted, model, tmp_path):
+    scan = tmp_path / "scan.tif"
+    scan.write_bytes(tiff((5, 1)))
+    done = scripted("read", "--model", model, scan)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Seen.\n", "")
+    assert "page" not in json.loads(scripted("read", "--model", model, "--json", scan).stdout)
+
+
+def test_pages_of_a_tiff_are_gone_on_with(scripted, model, scan, tmp_path):
+    out, log = tmp_path / "out.jsonl", tmp_path / "log"
+    command = ("read", "--model", model, scan, "--out", out)
+    scripted(*command)
+    whole = {row["page"]: row for row in rows(out)}
+    assert sorted(whole) == [1, 2, 3]
+    out.write_text("".join(json.dumps(whole[n]) + "\n" for n in (1, 3)))
+    assert scripted(*command, script={"log": str(log)}).returncode == 0
+    assert [row["page"] for row in rows(out)] == [1, 3, 2]
+    assert [request["messages"][0]["parts"][0] for request in rows(log)] == ["<6x2>"]
+    # Another file of this name is read from its first page on.
+    scan.write_bytes(tiff((8, 8), (9, 9)))
+    scripted(*command)
+    assert [row["page"] for row in rows(out)[3:]] == [1, 2]
+
+
+def test_a_broken_page_of_a_tiff_leaves_the_others(scripted, model, tmp_path):
+    scan = tmp_path / "scan.tif"
+    whole = tiff((5, 1), (6, 2), (7, 3))
+    for width, page in ((5, 1), (6, 2), (7, 3)):
+        scan.write_bytes(whole.replace(struct.pack("<HHII", 256, 4, 1, width), struct.pack("<HHII", 256, 4, 1, 0)))
+        done = scripted("read", "--model", model, scan)
+        assert done.returncode == 3 and done.stdout == "".join(f"== {scan}, page {n}\nSeen.\n" for n in (1, 2, 3) if n != page)
+        assert [line for line in done.stderr.splitlines() if f"{scan}, page {page}: " in line], done.stderr
+        assert "1 of 3 could not be read" in done.stderr and len(done.stderr.splitlines()) == 2
+
+
+def test_a_tiff_that_was_cut_off(scripted, model, scan):
+    scan.write_bytes(scan.read_bytes()[:-60])
+    done = scripted("read", "--model", model, scan)
+    assert done.returncode == 3 and done.stdout.count("Seen.") == 2
+    assert f"{scan}, page 3: truncated or corrupt TIFF" in done.stderr and "1 of 3 could not be read" in done.stderr
+
+
+def test_a_tiff_that_goes_in_circles(scripted, model, tmp_path):
+    scan = tmp_path / "scan.tif"
+    for back_to in (1, 2):
+        scan.write_bytes(tiff((5, 1), (6, 2), back_to=back_to))
+        done = scripted("read", "--model", model, scan, timeout=20)
+        assert done.returncode == 3 and done.stdout.count("Seen.") == 2
+        assert f"{scan}, page 3: the TIFF goes on with a page that was there before, expected another or its end" in done.stderr
+
+
+def test_a_tiff_of_too_many_directories(scripted, model, folder):
+    # One of them is read, the others are empty: 6 bytes each.
+    start = tiff((5, 1))[:-4]
+    links = b"".join(struct.pack("<IH", len(start) + 4 + 6 * i, 0) for i in range(70_000))
+    (folder / "many.tif").write_bytes(start + links + struct.pack("<I", 0))
+    done = scripted("read", "--model", model, folder, timeout=20)
+    assert done.returncode == 3 and done.stdout.count("Seen.") == 3
+    assert f"{folder / 'many.tif'}: a TIFF of more than 65536 directories, expected at most as many" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_few_pages_of_a_tiff_are_in_memory(scripted, model, tmp_path):
+    scan, out = tmp_path / "scan.tif", tmp_path / "out.jsonl"
+    scan.write_bytes(tiff(*[(2000, 1500)] * 60))  # 9 MB a page
+
+    def little_memory():
+        resource.setrlimit(resource.RLIMIT_DATA, (200 << 20, 200 << 20))
+
+    done = scripted("read", "--model", model, scan, "--out", out, preexec_fn=little_memory)
+    assert (done.returncode, done.stderr) == (0, "") and sorted(row["page"] for row in rows(out)) == list(range(1, 61))
+
+
+def test_describe_takes_the_first_page(scripted, model, scan, tmp_path):
+    out, log = tmp_path / "out.jsonl", tmp_path / "log"
+    assert scripted("describe", "--model", model, scan, "--out", out, script={"log": str(log)}).returncode == 0
+    [row], [request] = rows(out), rows(log)
+    assert "page" not in row and request["messages"][0]["parts"][0] == "<5x1>"
 
 
 @pytest.mark.parametrize(
