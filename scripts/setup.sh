@@ -40,6 +40,7 @@ test  | the openssl program       | cmd:openssl                 | openssl
 parity| venv for Python 3         | python:ensurepip            | python3-venv
 wheel | venv for Python 3         | python:ensurepip            | python3-venv
 wheel | the headers of Python 3   | pkg:python3                 | python3-dev
+ci    | pdfinfo and pdftoppm      | cmd:pdftoppm                | poppler-utils
 ci    | fontconfig                | cmd:fc-list                 | fontconfig
 ci    | DejaVu fonts              | file:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf | fonts-dejavu-core
 ci    | Lato fonts                | file:/usr/share/fonts/truetype/lato/Lato-Regular.ttf | fonts-lato

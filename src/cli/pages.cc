@@ -35,7 +35,7 @@ Result<int> pages_of(const std::string& file) {
   if (!told) {
     if (!has_program("pdfinfo") || !has_program("pdftoppm"))
       return bad_input("{}: expected pdfinfo and pdftoppm on this machine (Debian: poppler-utils)", file);
-    return bad_input("{}: not a PDF that pdfinfo reads", file);
+    return bad_input("{}: not a PDF that pdfinfo reads, expected a whole one without a password", file);
   }
   const size_t at = told->find("\nPages:");
   const int pages = at == std::string::npos ? 0 : std::atoi(told->c_str() + at + 7);

@@ -2,12 +2,14 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import struct
 import time
 
 import pytest
 
+from documents import pdf
 from pictures import png, tiff
 
 
@@ -145,6 +147,49 @@ def test_a_pdf_that_is_none(scripted, model, tmp_path, tools):
     (tmp_path / "bad.pdf").write_bytes(b"x")
     done = scripted("read", "--model", model, tmp_path / "bad.pdf", env={"PATH": f"{tools}:{os.environ['PATH']}"})
     assert done.returncode == 3 and "bad.pdf: not a PDF that pdfinfo reads" in done.stderr
+
+
+@pytest.fixture
+def poppler():
+    if not shutil.which("pdfinfo") or not shutil.which("pdftoppm"):
+        pytest.skip("expected pdfinfo and pdftoppm, of Debian's package poppler-utils")
+
+
+WORDS = [("Invoice", 595, 842, 0), ("Garden", 842, 420, 0), ("Window", 595, 842, 90)]
+
+
+def test_the_shipped_model_reads_a_pdf(onsight, poppler, tmp_path):
+    document = tmp_path / "three.pdf"
+    document.write_bytes(pdf(*WORDS))
+    done = onsight("read", "--json", document)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["page"] for row in found] == [1, 2, 3]
+    assert [row["text"].strip().lower() for row in found] == ["invoice", "garden", "window"]
+
+
+def test_poppler_draws_pages_as_they_stand(scripted, model, poppler, tmp_path):
+    """150 pixels an inch, and the last page, which is turned, lies on its side."""
+    document, log = tmp_path / "three.pdf", tmp_path / "log"
+    document.write_bytes(pdf(*WORDS))
+    assert scripted("read", "--model", model, document, script={"log": str(log)}).returncode == 0
+    sizes = [tuple(map(int, request["messages"][0]["parts"][0].strip("<>").split("x"))) for request in rows(log)]
+    wanted = [(595, 842), (842, 420), (842, 595)]
+    assert len(sizes) == 3 and all(abs(a - b * 150 / 72) <= 1 for size, points in zip(sizes, wanted) for a, b in zip(size, points)), sizes
+
+
+def test_pdfs_that_poppler_does_not_read(scripted, model, poppler, tmp_path):
+    whole = pdf(*WORDS)
+    for name, document in {"cut.pdf": whole[:700], "text.pdf": b"%PDF-1.4\nhello", "empty.pdf": b"", "locked.pdf": pdf(*WORDS, encrypted=True)}.items():
+        (tmp_path / name).write_bytes(document)
+    # A table of places that is not where it should be is made anew.
+    (tmp_path / "mended.pdf").write_bytes(whole.replace(b"startxref\n", b"startxref\n9"))
+    done = scripted("read", "--model", model, tmp_path)
+    assert done.returncode == 3 and done.stdout == "".join(f"== {tmp_path}/mended.pdf, page {n}\nSeen.\n" for n in (1, 2, 3))
+    lines = done.stderr.splitlines()
+    for name in ("cut.pdf", "text.pdf", "empty.pdf", "locked.pdf"):
+        assert sum(f"{tmp_path}/{name}: not a PDF that pdfinfo reads, expected a whole one without a password" in line for line in lines) == 1
+    assert len(lines) == 5 and "4 of 7 could not be read" in lines[-1]
 
 
 def test_without_poppler(scripted, model, tmp_path):

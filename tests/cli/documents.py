@@ -1,0 +1,30 @@
+"""PDFs made of nothing but the standard library."""
+
+
+def pdf(*pages, encrypted=False):
+    """Pages of (word, width, height, rotate), sizes in points as they are stored: each shows its word upright in large Helvetica."""
+    kids = " ".join(f"{4 + 2 * i} 0 R" for i in range(len(pages)))
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    for i, (word, width, height, rotate) in enumerate(pages):
+        # A page that a viewer turns clockwise has its text turned the other way.
+        place = f"0 1 -1 0 {width * 0.55:.0f} {height * 0.1:.0f}" if rotate else f"1 0 0 1 {width * 0.1:.0f} {height * 0.55:.0f}"
+        across = height if rotate else width
+        text = f"BT /F1 {across * 0.8 / (0.62 * len(word)):.0f} Tf {place} Tm ({word}) Tj ET"
+        objects.append(f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width} {height}] /Rotate {rotate} "
+                       f"/Resources << /Font << /F1 3 0 R >> >> /Contents {5 + 2 * i} 0 R >>")  # fmt: skip
+        objects.append(f"<< /Length {len(text)} >>\nstream\n{text}\nendstream")
+    trailer = f"/Size {len(objects) + 1} /Root 1 0 R"
+    if encrypted:  # with hashes that no password has
+        code = "00" * 32
+        trailer += f" /ID [<{code}> <{code}>] /Encrypt << /Filter /Standard /V 1 /R 2 /O <{code}> /U <{code}> /P -4 >>"
+    out, offsets = "%PDF-1.4\n", []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(out))
+        out += f"{number} 0 obj\n{body}\nendobj\n"
+    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
+    out += f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}trailer\n<< {trailer} >>\nstartxref\n{len(out)}\n%%EOF\n"
+    return out.encode()
