@@ -1,7 +1,8 @@
-"""What only a terminal shows: chat's line editing, history and Ctrl-C, and ask's progress bar."""
+"""What only a terminal shows: chat's line editing, history and Ctrl-C, and progress bars."""
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -9,6 +10,9 @@ import termios
 import time
 
 import pytest
+
+from conftest import NANO
+from pictures import png
 
 CTRL_C, CTRL_D, UP, LEFT, HOME = b"\x03", b"\x04", b"\x1b[A", b"\x1b[D", b"\x01"
 
@@ -53,12 +57,11 @@ class Terminal:
 
     def leave(self):
         end = time.monotonic() + 20
-        while self.process.poll() is None and time.monotonic() < end:
-            if select.select([self.master], [], [], 0.1)[0]:
-                try:
-                    self.all += os.read(self.master, 4096)
-                except OSError:
-                    break
+        while select.select([self.master], [], [], max(0, end - time.monotonic()))[0]:
+            try:
+                self.all += os.read(self.master, 4096)
+            except OSError:  # the program has left, and everything that it wrote is read
+                break
         return self.process.wait(timeout=5)
 
     def close(self):
@@ -69,18 +72,23 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(scripted, model, tmp_path):
+def opened():
+    """Terminals, which are closed behind the test."""
     opened = []
+    yield opened
+    for one in opened:
+        one.close()
 
+
+@pytest.fixture
+def terminal(scripted, model, tmp_path, opened):
     def run(*arguments, script=None, env=None):
         script = {"log": str(tmp_path / "requests"), **(script or {})}
         env = {"HOME": tmp_path, "XDG_STATE_HOME": tmp_path / "state", **(env or {})}
         opened.append(Terminal(scripted, *arguments, "--model", model, script=script, env=env))
         return opened[-1]
 
-    yield run
-    for one in opened:
-        one.close()
+    return run
 
 
 @pytest.fixture
@@ -201,6 +209,59 @@ def test_the_progress_bar_is_erased_before_the_answer(terminal, picture):
     assert b"Seen" not in t.expect("4/4")
     assert t.expect("Seen.").endswith(b"\r\x1b[K")
     assert t.leave() == 0
+
+
+def left_on_the_line(shown):
+    """What of all that was shown still stands on the line where the cursor is."""
+    return shown.rsplit(b"\n")[-1].rsplit(b"\r\x1b[K")[-1]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for n in range(1, 7):
+        (folder / f"{n}.png").write_bytes(png(n, 1))
+    return folder
+
+
+def test_the_progress_bar_of_read_makes_room_for_each_page(terminal, pictures):
+    t = terminal("read", pictures, script={"delay_ms": 100})
+    t.expect("reading pages [........................................] 0/6")
+    for n in range(1, 7):
+        assert left_on_the_line(t.expect(f"== {pictures / f'{n}.png'}\r\nSeen.\r\n")) == b""
+    assert t.leave() == 0
+    assert left_on_the_line(t.all) == b"" and b"[####" in t.all
+
+
+def test_the_progress_bar_of_read_is_erased_before_an_error(terminal, pictures):
+    (pictures / "0.png").write_bytes(b"no picture")
+    t = terminal("read", pictures)
+    t.expect("reading pages [")
+    assert t.expect("onsight: ").endswith(b"] 0/7\r\x1b[K")
+    t.expect("0.png: unknown picture format")
+    assert t.leave() == 3
+
+
+def test_the_progress_bar_of_describe_counts_what_was_there_before(terminal, pictures, tmp_path):
+    command = ("describe", pictures, "--out", tmp_path / "captions.jsonl")
+    t = terminal(*command, script={"delay_ms": 100})
+    t.expect("describing pictures [........................................] 0/6")
+    t.expect("] 5/6")
+    assert t.leave() == 0 and left_on_the_line(t.all) == b""
+    (pictures / "7.png").write_bytes(png(7, 1))
+    t = terminal(*command, script={"delay_ms": 100})
+    t.expect("] 6/7")
+    assert t.leave() == 0 and left_on_the_line(t.all) == b"" and b" 0/7" not in t.all
+
+
+def test_the_progress_bar_of_export_is_erased_before_what_it_says_last(onsight, opened, tmp_path):
+    out = tmp_path / "out"
+    opened.append(Terminal(onsight, "export", NANO, out, "--to", "safetensors"))
+    t = opened[-1]
+    assert re.search(rb"\[#+\] (\d+)/\1\r\x1b\[K$", t.expect(f"{out}: "))
+    t.expect(" s\r\n")
+    assert t.leave() == 0 and (out / "model.safetensors").exists()
 
 
 def test_ctrl_c_in_ask(terminal):
