@@ -161,11 +161,14 @@ class AskAboutMany : public Verb {
       return {};
     };
     const auto ends = [&] { return interrupted() || !written; };
-    while ((next < pages_.size() && !ends()) || !asked.empty()) {
+    while (true) {
+      // Looked at once: with Ctrl-C between two looks it would wait for an answer to nothing.
+      const bool more = next < pages_.size() && !ends();
+      if (!more && asked.empty()) break;
       bar_.show(task_.text ? "reading pages" : "describing pictures",
                 all - static_cast<int64_t>(pages_.size()) + static_cast<int64_t>(next - asked.size()), all);
       // Pages far behind one that takes long wait for it.
-      if (next < pages_.size() && asked.size() < kAtOnce && next < next_printed + 4 * kAtOnce && !ends()) {
+      if (more && asked.size() < kAtOnce && next < next_printed + 4 * kAtOnce) {
         const size_t page = next++;
         if (Status submitted = submit(engine, page, finished); !submitted) {
           complain(submitted.error().message);

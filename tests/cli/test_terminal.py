@@ -255,6 +255,13 @@ def test_the_progress_bar_of_describe_counts_what_was_there_before(terminal, pic
     assert t.leave() == 0 and left_on_the_line(t.all) == b"" and b" 0/7" not in t.all
 
 
+def test_ctrl_c_in_read_erases_the_progress_bar(terminal, pictures):
+    t = terminal("read", pictures, script={"pieces": ["one "] * 100, "delay_ms": 100})
+    t.expect("reading pages [")  # the first page is not asked about yet
+    t.type(CTRL_C)
+    assert t.leave() == 130 and left_on_the_line(t.all) == b""
+
+
 def test_the_progress_bar_of_export_is_erased_before_what_it_says_last(onsight, opened, tmp_path):
     out = tmp_path / "out"
     opened.append(Terminal(onsight, "export", NANO, out, "--to", "safetensors"))
