@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <new>
 #include <stdexcept>
+#include <string>
 
 #include "media/decoders.h"
 
@@ -62,7 +63,9 @@ Status check_size(const Source& source, int64_t width, int64_t height) {
 tl::unexpected<Error> corrupt(const Source& source, std::string_view format, std::string_view detail) {
   if (detail.empty()) return bad_input("{}: truncated or corrupt {}, expected a whole file", source.name, format);
   while (detail.ends_with('.') || detail.ends_with('\n')) detail.remove_suffix(1);
-  return bad_input("{}: truncated or corrupt {} ({}), expected a whole file", source.name, format, detail);
+  std::string line(detail);
+  std::replace(line.begin(), line.end(), '\n', ' ');  // libtiff says some things in two
+  return bad_input("{}: truncated or corrupt {} ({}), expected a whole file", source.name, format, line);
 }
 
 Image blank_image(int64_t width, int64_t height) {

@@ -11,6 +11,7 @@
 #include <jpeglib.h>
 
 #include "base/file.h"
+#include "media/decoders.h"
 #include "media/image.h"
 
 namespace onsight::media {
@@ -179,6 +180,12 @@ TEST(Decode, WhatIsNoPictureIsNamed) {
                                  24)),
             kUnknown)
       << "a film";
+}
+
+TEST(Decode, WhatALibrarySaysInTwoLinesIsOne) {
+  const Source photo{{}, "photo", 0};
+  EXPECT_EQ(corrupt(photo, "TIFF", "Improper factors 1,4\nApparently should be 1,1.\n").value().message,
+            "photo: truncated or corrupt TIFF (Improper factors 1,4 Apparently should be 1,1), expected a whole file");
 }
 
 TEST(Decode, TrailingBytesAreLeftAlone) {
