@@ -32,6 +32,8 @@ Result<models::Prompt> prepare(const models::Model& model, const Request& reques
   for (const Message& message : request.messages) {
     text::ChatMessage& out = messages.emplace_back();
     out.role = message.role;
+    // Templates look at the first part: a turn without any is one in which nothing is said.
+    if (message.content.empty()) out.content.push_back({text::ChatPart::Kind::kText, {}});
     for (const Part& part : message.content) {
       switch (part.kind) {
         case Part::Kind::kText:

@@ -40,9 +40,8 @@ std::string random_letters(int count) {
   return out;
 }
 
-Error io_error(const Path& path) {
-  return {ErrorCode::kIo, fmt::format("{}: cannot be written ({})", path.string(), std::strerror(errno))};
-}
+// Without the path: a client is told this.
+Error io_error() { return {ErrorCode::kIo, fmt::format("the files: cannot be written ({})", std::strerror(errno))}; }
 
 // A file that only its owner may read, and that is gone again unless it is published.
 class PartFile {
@@ -59,21 +58,21 @@ class PartFile {
   Status create(Path path) {
     path_ = std::move(path);
     fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd_ < 0) return tl::unexpected<Error>(io_error(path_));
+    if (fd_ < 0) return tl::unexpected<Error>(io_error());
     return {};
   }
   Status append(std::string_view bytes) const {
     while (!bytes.empty()) {
       const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return tl::unexpected<Error>(io_error(path_));
+      if (n < 0) return tl::unexpected<Error>(io_error());
       bytes.remove_prefix(static_cast<size_t>(n));
     }
     return {};
   }
   Status publish(const Path& path) {
     const bool written = ::fsync(fd_) == 0 || errno == EINVAL;
-    if (!written || ::rename(path_.c_str(), path.c_str()) != 0) return tl::unexpected<Error>(io_error(path));
+    if (!written || ::rename(path_.c_str(), path.c_str()) != 0) return tl::unexpected<Error>(io_error());
     ::close(std::exchange(fd_, -1));
     return {};
   }
@@ -238,12 +237,17 @@ class DiskStore : public FileStore {
   }
 
   Result<std::string> read(const std::string& name, int64_t max_bytes) override {
-    TRY(const Path file, path(name));
-    return read_file(file, static_cast<uint64_t>(max_bytes));
+    const auto file = find(name);
+    if (!file) return tl::unexpected<Error>(no_file(name));
+    if (file->size > max_bytes)
+      return bad_input("files/{}: expected at most {} bytes, found {}", name, max_bytes, file->size);
+    auto bytes = read_file(data_path(name), static_cast<uint64_t>(max_bytes));
+    if (!bytes) return make_error(ErrorCode::kIo, "files/{}: cannot be read", name);
+    return bytes;
   }
 
   Result<Path> path(const std::string& name) override {
-    if (!find(name)) return bad_input("files/{}: expected a file that was uploaded", name);
+    if (!find(name)) return tl::unexpected<Error>(no_file(name));
     return data_path(name);
   }
 
@@ -269,6 +273,9 @@ class DiskStore : public FileStore {
   using Uploads = std::map<std::string, std::shared_ptr<Upload>>;
   using Files = std::map<std::string, File>;
 
+  static Error no_file(const std::string& name) {
+    return {ErrorCode::kBadInput, fmt::format("files/{}: expected a file that was uploaded", name)};
+  }
   static tl::unexpected<Failure> unknown_upload() {
     return fails(404, "the upload: expected one that was begun less than an hour ago and not cancelled");
   }
@@ -284,7 +291,7 @@ class DiskStore : public FileStore {
     std::error_code error;
     const Path parent = fs::temp_directory_path(error);
     std::string pattern = ((error ? Path("/tmp") : parent) / "onsight-files-XXXXXX").string();
-    if (!::mkdtemp(pattern.data())) return tl::unexpected<Error>(io_error(pattern));
+    if (!::mkdtemp(pattern.data())) return tl::unexpected<Error>(io_error());
     directory_ = pattern;
     return {};
   }
@@ -300,7 +307,7 @@ class DiskStore : public FileStore {
     }
     const Path lock = directory_ / kLockName;
     lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (lock_ < 0) return tl::unexpected<Error>(io_error(lock));
+    if (lock_ < 0) return make_error(ErrorCode::kIo, "{}: cannot be written ({})", lock.string(), std::strerror(errno));
     if (::flock(lock_, LOCK_EX | LOCK_NB) != 0)
       return make_error(ErrorCode::kUsage, "{}: expected a directory of its own, another server uses it",
                         directory_.string());

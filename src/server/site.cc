@@ -1,6 +1,7 @@
 #include "server/site.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <new>
 #include <optional>
@@ -78,6 +79,8 @@ class Rules {
       return body();
     } catch (const std::bad_alloc&) {
       return fails(503, "not enough memory for this request");
+    } catch (const std::filesystem::filesystem_error& error) {  // its what() names paths
+      return fails(500, fmt::format("unexpected failure: {}", error.code().message()));
     } catch (const std::exception& error) {
       return fails(500, fmt::format("unexpected failure: {}", error.what()));
     }

@@ -13,7 +13,6 @@ namespace onsight::text {
 
 struct ChatTemplate::Data {
   NodePtr root;
-  std::string where;
   Dict variables;  // bos_token and the like
 };
 
@@ -131,7 +130,6 @@ Result<ChatTemplate> ChatTemplate::parse(std::string_view source, std::string_vi
                                          const std::vector<std::pair<std::string, std::string>>& variables) {
   auto data = std::make_shared<Data>();
   TRY(data->root, parse_template(source, where));
-  data->where = where;
   for (const auto& [name, content] : variables) data->variables.emplace_back(name, Value::string(content));
   ChatTemplate out;
   out.data_ = std::move(data);
@@ -161,7 +159,8 @@ Result<RenderedPrompt> ChatTemplate::render(const std::vector<ChatMessage>& mess
   variables.emplace_back("tools", Value::none());
   variables.emplace_back("documents", Value::none());
   variables.emplace_back("add_generation_prompt", Value::boolean(add_generation_prompt));
-  TRY(MarkedText text, run_template(*data_->root, std::move(variables), data_->where));
+  // Without the file's path: who asks may be a client of a server.
+  TRY(MarkedText text, run_template(*data_->root, std::move(variables), "chat template"));
   RenderedPrompt out;
   out.user_text = user_ranges(text);
   out.text = std::move(text.bytes);

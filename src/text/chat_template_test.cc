@@ -134,14 +134,16 @@ TEST(ChatTemplate, BrokenTemplatesAreRefused) {
 
 TEST(ChatTemplate, FailuresWhileRendering) {
   EXPECT_EQ(failure("\n{{ raise_exception('Roles must alternate') }}"),
-            "t.jinja: line 2: the template refuses the conversation: Roles must alternate");
-  EXPECT_EQ(failure("{{ messages[7].role }}"), "t.jinja: line 1: 'role' is asked of something undefined");
-  EXPECT_EQ(failure("{{ messages }}"), "t.jinja: line 1: a list cannot be written as text");
-  EXPECT_EQ(failure("{{ 'a' + 1 }}"), "t.jinja: line 1: a string + an integer is not supported");
-  EXPECT_EQ(failure("{{ 1 // 0 }}"), "t.jinja: line 1: division by zero");
-  EXPECT_EQ(failure("{{ messages.append }}"), "t.jinja: line 1: the method 'append' is not supported as a value");
-  EXPECT_EQ(failure("{{ 'Σ' | lower }}"), "t.jinja: line 1: the lower case of a Greek capital sigma is not supported");
-  EXPECT_EQ(failure("{{ 999999999999999 * 999999999999999 }}"), "t.jinja: line 1: a number is larger than 64 bits");
+            "chat template: line 2: the template refuses the conversation: Roles must alternate");
+  EXPECT_EQ(failure("{{ messages[7].role }}"), "chat template: line 1: 'role' is asked of something undefined");
+  EXPECT_EQ(failure("{{ messages }}"), "chat template: line 1: a list cannot be written as text");
+  EXPECT_EQ(failure("{{ 'a' + 1 }}"), "chat template: line 1: a string + an integer is not supported");
+  EXPECT_EQ(failure("{{ 1 // 0 }}"), "chat template: line 1: division by zero");
+  EXPECT_EQ(failure("{{ messages.append }}"), "chat template: line 1: the method 'append' is not supported as a value");
+  EXPECT_EQ(failure("{{ 'Σ' | lower }}"),
+            "chat template: line 1: the lower case of a Greek capital sigma is not supported");
+  EXPECT_EQ(failure("{{ 999999999999999 * 999999999999999 }}"),
+            "chat template: line 1: a number is larger than 64 bits");
 }
 
 TEST(ChatTemplate, RunawayTemplatesStop) {

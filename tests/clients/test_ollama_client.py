@@ -23,6 +23,11 @@ def test_generate(client):
     assert client.generate(model=MODEL, prompt="Read the text.", images=[RECEIPT.read_bytes()]).response == ANSWER
 
 
+def test_turns_in_which_nothing_is_said(client):
+    turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": ""}, {"role": "user", "content": "Hello"}]
+    assert client.chat(model=MODEL, messages=turns, options={"num_predict": 4}).done
+
+
 def test_models(client):
     assert [m.model for m in client.list().models] == [MODEL + ":latest"]
     assert "vision" in client.show(MODEL).capabilities

@@ -68,6 +68,13 @@ def test_errors(client, server):
         client.embeddings.create(model=MODEL, input="Hi")
 
 
+def test_turns_in_which_nothing_is_said(client):
+    hello = {"role": "user", "content": "Hello"}
+    def tokens(turn):
+        return client.chat.completions.create(model=MODEL, messages=[hello, {"role": "assistant", **turn}, hello], max_tokens=4).usage.prompt_tokens
+    assert len({tokens({"content": ""}), tokens({"content": None}), tokens({"content": []}), tokens({})}) == 1
+
+
 def test_video(client):
     clip = base64.b64encode((RECEIPT.parents[1] / "tests" / "data" / "video" / "b-frames.mp4").read_bytes()).decode()
     part = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64," + clip}}

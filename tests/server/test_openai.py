@@ -140,6 +140,17 @@ def test_what_is_refused_says_so_in_openais_shape(serve):
         assert server.post("/v1/chat/completions", body.encode("latin-1")).status == 400, body
 
 
+def test_turns_in_which_nothing_is_said(serve, tmp_path):
+    log = tmp_path / "log"
+    server = serve(script={"log": str(log)})
+    log.write_text("")
+    for turn in ({"content": None}, {"content": []}, {"content": ""}, {}):
+        assert server.chat(messages=[*HI["messages"], {"role": "assistant", **turn}, *HI["messages"]]).status == 200, turn
+    assert server.post("/v1/responses", {"model": "nano", "input": [{"role": "assistant", "content": []}, *HI["messages"]]}).status == 200
+    for line in log.read_text().splitlines():
+        assert [m["role"] for m in json.loads(line)["messages"]][-2:] == ["assistant", "user"]
+
+
 def test_the_model_must_be_the_one(serve):
     server = serve("--name", "gpt-4o", "--name", "my model")
     assert [m["id"] for m in server.get("/v1/models").json()["data"]] == ["nano", "gpt-4o", "my model"]

@@ -166,6 +166,27 @@ def test_it_says_how_it_is_while_others_are_taken_apart(serve):
     assert sum(when > told for _, when in answered) >= 4, "they were answered before it was asked"
 
 
+def test_no_error_shows_a_path_of_the_server(serve, tmp_path, picture):
+    """What fails in the file store too, whose directory is in tmp_path."""
+    server = serve("--files-limit", "100M")
+    large = server.post("/upload/v1beta/files", b"x" * (21 << 20), X_Goog_Upload_Protocol="raw", Content_Type="image/png").json()["file"]
+    small = server.post("/upload/v1beta/files", picture, X_Goog_Upload_Protocol="raw", Content_Type="image/png").json()["file"]
+    [store] = tmp_path.glob("onsight-files-*")
+
+    def ask(file):
+        reply = server.post("/v1beta/models/nano:generateContent", {"contents": [{"parts": [{"fileData": {"fileUri": file["uri"]}}]}]})
+        assert str(tmp_path) not in reply.body.decode(), reply.body
+        return reply.status
+
+    assert ask(small) == 200 and ask(large) == 400
+    for path in store.iterdir():
+        path.unlink()
+    assert ask(small) == 500
+    store.rmdir()
+    reply = server.post("/upload/v1beta/files", picture, X_Goog_Upload_Protocol="raw", Content_Type="image/png")
+    assert reply.status == 500 and str(tmp_path) not in reply.body.decode(), reply.body
+
+
 def test_a_client_that_dawdles_is_told_so(serve):
     server = serve("--header-seconds", "1", "--body-seconds", "1")
     slow = [server.socket() for _ in range(20)]
