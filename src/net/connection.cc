@@ -353,6 +353,8 @@ void Connection::arm(std::chrono::milliseconds time) {
 void Connection::on_deadline() {
   switch (phase_) {
     case Phase::kHead:
+      reader_.give_up(in_);
+      head_ = reader_.head();
       return fail(
           408, fmt::format("the head of the request: expected within {} s", host_.options().head_time.count() / 1000));
     case Phase::kBody:

@@ -180,5 +180,33 @@ TEST(RequestReader, RefusalsHaveTheirStatus) {
   }
 }
 
+TEST(RequestReader, WhatIsRefusedHasItsPath) {
+  const ReaderLimits limits{.header_bytes = 200, .target_bytes = 50, .body_bytes = 10};
+  for (const char* rest : {"Content-Length: 11\r\n\r\n", "Content-Encoding: gzip\r\n\r\n", "Expect: miracles\r\n\r\n",
+                           "Transfer-Encoding: gzip\r\n\r\n", "Host: y\r\n\r\n", "No field\r\n\r\n",
+                           "Transfer-Encoding: chunked\r\n\r\nb\r\n"}) {
+    for (const size_t at_once : {1, 1000}) {
+      const auto reader =
+          feed("POST /a/%62?c=d HTTP/1.1\r\nHost: x\r\nX-Key: k\r\n" + std::string(rest), at_once, limits);
+      ASSERT_EQ(reader.state(), RequestReader::State::kFailed) << rest;
+      EXPECT_EQ(reader.head().method, "POST") << rest;
+      EXPECT_EQ(reader.head().path, "/a/b") << rest;
+      if (rest != std::string_view("No field\r\n\r\n")) {
+        EXPECT_EQ(reader.head().headers.get("x-key"), "k") << rest;
+      }
+    }
+  }
+  const auto large = feed("GET /a HTTP/1.1\r\nX: " + std::string(300, 'a'), 7, limits);
+  EXPECT_EQ(large.status(), 431);
+  EXPECT_EQ(large.head().path, "/a");
+  EXPECT_EQ(feed("GET /a HTTP/2.0\r\nHost: x\r\n\r\n", 1000).head().path, "/a");
+  for (const auto& [bytes, path] : {std::pair("GET /a HTTP/1.1\r\nHost: ", "/a"), std::pair("GET /a HTTP/1", ""),
+                                    std::pair("hello\r\n", ""), std::pair("\r\n", ""), std::pair("", "")}) {
+    auto reader = feed(bytes, 1000);
+    reader.give_up(bytes);
+    EXPECT_EQ(reader.head().path, path) << bytes;
+  }
+}
+
 }  // namespace
 }  // namespace onsight::net

@@ -40,16 +40,41 @@ struct RequestReader::Impl {
     fail(400, fmt::format("the request: expected HTTP/1.1, found {}", error.message()));
   }
 
-  void read_head() {
+  // What the parser has of a head, whole or not; says why a target is none.
+  Status take_head() {
     const auto& message_head = parser.get();
-    const std::string_view target(message_head.target().data(), message_head.target().size());
-    if (target.size() > limits.target_bytes)
-      return fail(414, fmt::format("the target of the request: expected at most {} bytes", limits.target_bytes));
     request.method = std::string(message_head.method_string());
     request.version = static_cast<int>(message_head.version());
-    request.keep_alive = message_head.keep_alive();
+    request.headers.fields.clear();
     for (const auto& field : message_head)
       request.headers.add(std::string(field.name_string()), std::string(field.value()));
+    return take_target({message_head.target().data(), message_head.target().size()});
+  }
+  Status take_target(std::string_view target) {
+    // CONNECT is refused as any method that a path does not have.
+    TRY(Target parsed, request.method == "CONNECT" ? Target{"*", {}} : parse_target(target));
+    request.path = std::move(parsed.path);
+    request.query = std::move(parsed.query);
+    return {};
+  }
+
+  // Of a head that is not whole, or wrong; `bytes` were not understood. The parser looks at no line before all are
+  // there.
+  void take_part(std::string_view bytes) {
+    if (!parser.get().target().empty()) return (void)take_head();
+    const size_t end = bytes.find_first_of("\r\n"), space = bytes.find(' ');
+    if (end == std::string_view::npos || space > end) return;
+    request.method = bytes.substr(0, space);
+    const std::string_view target = bytes.substr(space + 1, end - space - 1);
+    (void)take_target(target.substr(0, target.find(' ')));
+  }
+
+  void read_head() {
+    const Status taken = take_head();
+    if (parser.get().target().size() > limits.target_bytes)
+      return fail(414, fmt::format("the target of the request: expected at most {} bytes", limits.target_bytes));
+    if (!taken) return fail(400, taken.error().message);
+    request.keep_alive = parser.get().keep_alive();
     const int hosts = request.headers.count("Host");
     if (hosts > 1 || (hosts == 0 && request.version >= 11)) return fail(400, "the request: expected one Host field");
     if (request.headers.count("Transfer-Encoding") > 1 ||
@@ -63,11 +88,6 @@ struct RequestReader::Impl {
     if (!expect.empty() && !equal_ignoring_case(expect, "100-continue"))
       return fail(417, "Expect: expected 100-continue");
     continues = !expect.empty() && request.version >= 11;
-    // CONNECT is refused as any method that a path does not have.
-    auto parsed = request.method == "CONNECT" ? Target{"*", {}} : parse_target(target);
-    if (!parsed) return fail(400, parsed.error().message);
-    request.path = std::move(parsed->path);
-    request.query = std::move(parsed->query);
     state = State::kBody;
   }
 
@@ -110,12 +130,14 @@ size_t RequestReader::feed(std::string_view bytes) {
     used += taken;
     if (in_head) me.head_bytes += taken;
     if (error && error != http::error::need_more) {
+      if (in_head) me.take_part(bytes);
       me.fail(error, bytes);
       return used;
     }
     // The parser bounds a field and the rest of a head, not their sum; nor the trailer behind a body in chunks.
     const size_t waiting = error ? rest.size() - taken : 0;
     if (in_head ? me.head_bytes + waiting > me.limits.header_bytes : waiting > me.limits.header_bytes) {
+      if (in_head) me.take_part(bytes);
       me.fail_head_size(bytes);
       return used;
     }
@@ -126,6 +148,9 @@ size_t RequestReader::feed(std::string_view bytes) {
 
 RequestReader::State RequestReader::state() const { return impl_->state; }
 const HttpRequest& RequestReader::head() const { return impl_->request; }
+void RequestReader::give_up(std::string_view bytes) {
+  if (impl_->state == State::kHead) impl_->take_part(bytes);
+}
 bool RequestReader::expects_continue() const { return impl_->continues; }
 
 HttpRequest RequestReader::take() {

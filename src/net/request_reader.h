@@ -34,8 +34,11 @@ class RequestReader {
   size_t feed(std::string_view bytes);
   State state() const;
 
-  // From kBody on: the request so far, without its body.
+  // From kBody on: the request so far, without its body. Of one that failed before, what could be read of it, so that
+  // it can be told so in the words of its API.
   const HttpRequest& head() const;
+  // No more will come behind `bytes`, which feed() left: head() has what they say.
+  void give_up(std::string_view bytes);
   bool expects_continue() const;
   HttpRequest take();  // once kDone
 

@@ -166,6 +166,65 @@ def test_it_says_how_it_is_while_others_are_taken_apart(serve):
     assert sum(when > told for _, when in answered) >= 4, "they were answered before it was asked"
 
 
+SHAPES = {  # of an error, by who is asked
+    "openai": lambda error, status: set(error["error"]) == {"message", "type", "param", "code"} and error["error"]["type"] == "invalid_request_error",
+    "gemini": lambda error, status: set(error["error"]) == {"code", "message", "status"} and error["error"]["code"] == status,
+    "ollama": lambda error, status: isinstance(error["error"], str),
+    "server": lambda error, status: set(error["error"]) == {"message", "code"} and error["error"]["code"] == status,
+}
+HEADS = [  # first line, fields, whose
+    (b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n", "openai"),
+    (b"POST /v1/nowhere?a=b HTTP/1.1\r\nHost: localhost\r\n", "openai"),
+    (b"POST /v1beta/models/nano:generateContent HTTP/1.1\r\nHost: localhost\r\n", "gemini"),
+    (b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\n", "ollama"),
+    (b"POST /health HTTP/1.1\r\nHost: localhost\r\n", "server"),
+]
+
+
+def error_of(out):
+    head, body = out.split(b"\r\n\r\n", 1)
+    return int(head.split()[1]), json.loads(body)
+
+
+def test_what_cannot_be_read_is_refused_in_the_shape_of_its_api(serve):
+    server = serve("--max-body", "100K")
+    for head, whose in HEADS:
+        for fields, status in ((b"Content-Length: 102401\r\n\r\n", 413), (b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", 415),
+                               (b"Expect: miracles\r\n\r\n", 417), (b"X: " + b"a" * 20_000, 431), (b"Host: localhost\r\n\r\n", 400),
+                               (b"Transfer-Encoding: gzip\r\n\r\n", 501)):
+            found, error = error_of(server.raw(head + fields))
+            assert found == status, (head, fields[:40], error)
+            if status == 501:
+                assert whose != "openai" or error["error"].pop("type") == "server_error"
+                assert set(error) == {"error"}
+            else:
+                assert SHAPES[whose](error, status), (head, fields[:40], error)
+    # A path of two APIs, and who asks is known.
+    two = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nx-goog-api-key: k\r\nContent-Length: 102401\r\n\r\n"
+    assert SHAPES["gemini"](error_of(server.raw(two))[1], 413)
+    assert SHAPES["server"](error_of(server.raw(b"hello\r\n\r\n"))[1], 400)
+    assert server.raw(HEADS[0][0].replace(b"POST", b"HEAD") + b"Expect: miracles\r\n\r\n").endswith(b"\r\n\r\n")
+
+
+def test_who_is_too_slow_is_told_so_in_the_shape_of_its_api(serve):
+    server = serve("--header-seconds", "1", "--body-seconds", "1")
+    waiting = []
+    for head, whose in (*HEADS, (b"POST /v1/chat/comp", "server")):
+        rests = [b"X: "]
+        if whose != "server" and b"nowhere" not in head:  # those are refused before their bodies are waited for
+            rests.append(b"Content-Length: 9\r\n\r\n{")
+        for rest in rests:
+            waiting.append((server.socket(), head + rest, whose))
+            waiting[-1][0].sendall(head + rest)
+    for s, sent, whose in waiting:
+        out = b""
+        while piece := s.recv(65536):
+            out += piece
+        s.close()
+        status, error = error_of(out)
+        assert status == 408 and SHAPES[whose](error, status), (sent, error)
+
+
 def test_no_error_shows_a_path_of_the_server(serve, tmp_path, picture):
     """What fails in the file store too, whose directory is in tmp_path."""
     server = serve("--files-limit", "100M")
