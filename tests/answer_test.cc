@@ -32,5 +32,17 @@ TEST(Answer, ATurnWithoutPartsIsAnEmptyText) {
   }
 }
 
+TEST(Answer, APromptThatIsTooLongSaysSo) {
+  const auto engine = load();
+  Request request;
+  std::string text;
+  for (int i = 0; i < engine->info().context_length; ++i) text += "word ";
+  request.messages = {said("user", text)};
+  const auto reply = engine->generate(request, {});
+  ASSERT_FALSE(reply);
+  EXPECT_EQ(reply.error().field, "messages");
+  EXPECT_EQ(reply.error().reason, "context_length_exceeded");
+}
+
 }  // namespace
 }  // namespace onsight

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <string_view>
 #include <tl/expected.hpp>
 #include <utility>
 
@@ -29,6 +30,10 @@ enum class ErrorCode {
 struct Error {
   ErrorCode code = ErrorCode::kBadInput;
   std::string message;  // one sentence without a final full stop
+  // For programs that asked over a wire: which of their fields it is, as "messages[0].role", and what is wrong with it,
+  // as "invalid_type". Empty where nothing is said.
+  std::string field = {};
+  std::string_view reason = {};  // a literal
 };
 
 template <class T>

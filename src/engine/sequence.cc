@@ -57,7 +57,11 @@ Result<models::Prompt> prepare(const models::Model& model, const Request& reques
   TRY(models::Prompt prompt, model.prompt(messages, attachments));
   const auto context = static_cast<size_t>(model.facts().context_length);
   if (prompt.ids.size() >= context)
-    return bad_input("prompt: {} tokens, expected fewer than the model's context of {}", prompt.ids.size(), context);
+    return tl::unexpected<Error>(
+        {.message = fmt::format("prompt: {} tokens, expected fewer than the model's context of {}", prompt.ids.size(),
+                                context),
+         .field = "messages",
+         .reason = "context_length_exceeded"});
   for (const int32_t id : prompt.ids)
     if (id < 0 || id >= model.facts().vocabulary_size)
       return bad_input("tokenizer: id {}, expected less than the vocabulary of {}", id, model.facts().vocabulary_size);
@@ -83,8 +87,11 @@ Result<std::unique_ptr<Sequence>> Sequence::make(const Network& network, const R
   if (!sequence->mask_) return sequence;
   const int64_t left = sequence->budget(), least = sequence->mask_->least_tokens();
   if (least > left)
-    return bad_input("schema: its shortest value takes {} tokens, {} allows {}", least,
-                     left < request.max_tokens ? "the model's context" : "max_tokens", left);
+    return tl::unexpected<Error>(
+        {.message = fmt::format("schema: its shortest value takes {} tokens, {} allows {}", least,
+                                left < request.max_tokens ? "the model's context" : "max_tokens", left),
+         .field = "schema",
+         .reason = "invalid_value"});
   return sequence;
 }
 

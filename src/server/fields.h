@@ -20,6 +20,25 @@ using Json = nlohmann::ordered_json;
 // As text; bytes that are not UTF-8 become U+FFFD.
 std::string to_text(const Json& json);
 
+// The error of one field, which its message begins with: "temperature: expected a number, found string". The reason is
+// one of OpenAI's codes.
+template <class... Args>
+tl::unexpected<Error> bad_field(std::string field, std::string_view reason, fmt::format_string<Args...> format,
+                                Args&&... args) {
+  std::string message = fmt::format("{}: {}", field, fmt::format(format, std::forward<Args>(args)...));
+  return tl::unexpected<Error>({.message = std::move(message), .field = std::move(field), .reason = reason});
+}
+
+// The same of an error that others found in the value of a field, and whose message names it already.
+template <class T>
+Result<T> of_field(Result<T> result, std::string_view field, std::string_view reason) {
+  if (!result && result.error().code == ErrorCode::kBadInput && result.error().field.empty()) {
+    result.error().field = field;
+    result.error().reason = reason;
+  }
+  return result;
+}
+
 // An object; refuses anything else, and nesting deeper than 256 levels.
 Result<Json> parse_body(std::string_view body);
 
@@ -32,6 +51,8 @@ class Fields {
   bool has(std::string_view key) const { return find(key) != nullptr; }
   const Json* find(std::string_view key) const;  // null if it is not there, or JSON's null
   std::string place(std::string_view key) const;
+  // The error of a value that is not what was expected, or that is not there.
+  tl::unexpected<Error> wrong_type(std::string_view key, std::string_view expected) const;
 
   Result<double> number(std::string_view key, double otherwise, double min, double max) const;
   Result<int64_t> integer(std::string_view key, int64_t otherwise, int64_t min, int64_t max) const;

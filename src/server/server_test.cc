@@ -56,6 +56,15 @@ TEST(Fields, ErrorsNameThePlace) {
   EXPECT_EQ(fields.number("text", 0, 0, 3).error().message, "a.text: expected a number, found string");
   EXPECT_EQ(fields.string("missing").error().message, "a.missing: expected a string, found nothing");
   EXPECT_FALSE(fields.boolean("text", false));
+  EXPECT_EQ(fields.string("missing").error().field, "a.missing");
+  EXPECT_EQ(fields.string("missing").error().reason, "missing_required_parameter");
+  EXPECT_EQ(fields.number("text", 0, 0, 3).error().reason, "invalid_type");
+  EXPECT_EQ(fields.integer("whole", 0, 4, 5).error().reason, "integer_below_min_value");
+  // An error that says already whose it is keeps it.
+  const auto of = [&](Result<int64_t> found) { return of_field(std::move(found), "b", "invalid_value").error(); };
+  EXPECT_EQ(of(fields.integer("whole", 0, 4, 5)).field, "a.whole");
+  EXPECT_EQ(of(bad_input("b: x")).field, "b");
+  EXPECT_EQ(of(make_error(ErrorCode::kIo, "x")).field, "");
 }
 
 TEST(Fields, BodiesAreObjectsOfBoundedDepth) {

@@ -145,11 +145,10 @@ bool Service::serves(std::string_view model) const {
 
 Result<Picture> Service::picture(std::string_view bytes, std::string_view where) const {
   if (static_cast<int64_t>(bytes.size()) > options_.max_image_bytes)
-    return bad_input("{}: expected a picture of at most {} bytes, found {}", where, options_.max_image_bytes,
-                     bytes.size());
-  TRY(Picture picture, pictures_.get(bytes, [&] {
-    return media::decode_image(bytes, where, {.max_pixels = options_.max_image_pixels});
-  }));
+    return bad_field(std::string(where), "image_file_too_large", "expected a picture of at most {} bytes, found {}",
+                     options_.max_image_bytes, bytes.size());
+  const auto decode = [&] { return media::decode_image(bytes, where, {.max_pixels = options_.max_image_pixels}); };
+  TRY(Picture picture, of_field(pictures_.get(bytes, decode), where, "image_parse_error"));
   const auto size = static_cast<int64_t>(picture->rgb.size());
   if (pixels_->fetch_add(size) + size > options_.pixel_bytes) {
     pixels_->fetch_sub(size);
@@ -165,7 +164,7 @@ Result<Picture> Service::picture(std::string_view bytes, std::string_view where)
 }
 
 Result<Picture> Service::picture_of_base64(std::string_view text, std::string_view where) const {
-  TRY(const std::string bytes, net::base64_decode(text, where));
+  TRY(const std::string bytes, of_field(net::base64_decode(text, where), where, "invalid_base64_image"));
   return picture(bytes, where);
 }
 
@@ -181,7 +180,8 @@ Result<std::string> Service::bytes_of_url(std::string_view url, std::string_view
 }
 
 Result<Picture> Service::picture_of_url(std::string_view url, std::string_view where) const {
-  TRY(const std::string bytes, bytes_of_url(url, "picture", where));
+  TRY(const std::string bytes, of_field(bytes_of_url(url, "picture", where), where,
+                                        net::is_data_url(url) ? "invalid_base64_image" : "invalid_image_url"));
   return picture(bytes, where);
 }
 
@@ -190,8 +190,8 @@ Result<Video> Service::video(std::string bytes, std::string_view where) const {
 }
 
 Result<Video> Service::video_of_url(std::string_view url, std::string_view where) const {
-  TRY(std::string bytes, bytes_of_url(url, "video", where));
-  return video(std::move(bytes), where);
+  TRY(std::string bytes, of_field(bytes_of_url(url, "video", where), where, "invalid_value"));
+  return of_field(video(std::move(bytes), where), where, "invalid_value");
 }
 
 Result<Video> Service::video_of_file(const Path& file, std::string_view where) const {
@@ -255,7 +255,7 @@ tl::expected<engine::Estimate, Failure> Service::estimate(const engine::Request&
 }
 
 Result<std::shared_ptr<const text::JsonSchema>> compile_schema(const Json& schema, std::string_view where) {
-  TRY(text::JsonSchema compiled, text::JsonSchema::compile(to_text(schema), where));
+  TRY(text::JsonSchema compiled, of_field(text::JsonSchema::compile(to_text(schema), where), where, "invalid_value"));
   return std::make_shared<const text::JsonSchema>(std::move(compiled));
 }
 

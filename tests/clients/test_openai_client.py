@@ -68,6 +68,32 @@ def test_errors(client, server):
         client.embeddings.create(model=MODEL, input="Hi")
 
 
+@pytest.mark.parametrize("change, field, code", [
+    ({"temperature": 3}, "temperature", "decimal_above_max_value"),
+    ({"messages": [{"role": "user", "content": "word " * 20_000}]}, "messages", "context_length_exceeded"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.org/x.png"}}]}]},
+     "messages[0].content[0].image_url.url", "invalid_image_url"),
+    ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "unsupported_parameter"),
+    ({"extra_body": {"nonsense": 1}}, "nonsense", "unknown_parameter"),
+    ({"model": "gpt-4o"}, "model", "model_not_found"),
+    ({"max_tokens": 1, "response_format": {"type": "json_object"}}, "response_format", "invalid_value"),
+])
+def test_errors_say_which_field_it_is_and_why(client, change, field, code):
+    with pytest.raises(openai.APIStatusError) as raised:
+        client.chat.completions.create(**{"model": MODEL, "messages": MESSAGES, **change})
+    assert (raised.value.param, raised.value.code) == (field, code), raised.value
+
+
+def test_errors_of_responses_say_it_too(client):
+    for change, field, code in (({"input": "word " * 20_000}, "input", "context_length_exceeded"), ({"temperature": -1}, "temperature", "decimal_below_min_value")):
+        with pytest.raises(openai.BadRequestError) as raised:
+            client.responses.create(**{"model": MODEL, "input": "Hi", **change})
+        assert (raised.value.param, raised.value.code) == (field, code), raised.value
+    with pytest.raises(openai.NotFoundError) as raised:
+        client.models.retrieve("gpt-4o")
+    assert (raised.value.param, raised.value.code) == ("model", "model_not_found")
+
+
 def test_turns_in_which_nothing_is_said(client):
     hello = {"role": "user", "content": "Hello"}
     def tokens(turn):

@@ -140,6 +140,64 @@ def test_what_is_refused_says_so_in_openais_shape(serve):
         assert server.post("/v1/chat/completions", body.encode("latin-1")).status == 400, body
 
 
+def image(url):
+    return {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": url}}]}]}
+
+
+URL = "messages[0].content[1].image_url.url"
+BLAMED = [  # what is asked, the field that is to blame, the code
+    ({"messages": None}, "messages", "missing_required_parameter"), ({"messages": "Hi"}, "messages", "invalid_type"),
+    ({"messages": []}, "messages", "empty_array"), ({"messages": [1]}, "messages[0]", "invalid_type"),
+    ({"messages": [{"content": "Hi"}]}, "messages[0].role", "missing_required_parameter"),
+    ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", "invalid_value"),
+    ({"messages": [{"role": "user", "content": 1}]}, "messages[0].content", "invalid_type"),
+    ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0].type", "invalid_value"),
+    (image("http://10.0.0.1/x.png"), URL, "invalid_image_url"), (image("file:///etc/passwd"), URL, "invalid_image_url"),
+    (image("data:image/png;base64,!"), URL, "invalid_base64_image"), (image("data:image/png;base64,AAAA"), URL, "image_parse_error"),
+    (image("data:image/png;base64," + "A" * (28 << 20)), URL, "image_file_too_large"),
+    ({"temperature": 3}, "temperature", "decimal_above_max_value"), ({"temperature": "1"}, "temperature", "invalid_type"),
+    ({"top_p": -1}, "top_p", "decimal_below_min_value"), ({"n": 9}, "n", "integer_above_max_value"), ({"n": 0}, "n", "integer_below_min_value"),
+    ({"seed": 1.5}, "seed", "invalid_type"), ({"stop": ["a"] * 5}, "stop", "array_above_max_length"), ({"stop": [1]}, "stop", "invalid_type"),
+    ({"stop": ""}, "stop", "invalid_value"), ({"stream": "yes"}, "stream", "invalid_type"), ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
+    ({"tools": [{"type": "function"}]}, "tools", "unsupported_parameter"), ({"frequency_penalty": 0.5}, "frequency_penalty", "unsupported_value"),
+    ({"nonsense": 1}, "nonsense", "unknown_parameter"), ({"modalities": ["audio"]}, "modalities", "unsupported_value"),
+    ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value"),
+    ({"response_format": {"type": "json_schema"}}, "response_format.json_schema.schema", "missing_required_parameter"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"not": {}}}}}, "response_format.json_schema.schema", "invalid_value"),
+    ({"model": None}, "model", "missing_required_parameter"), ({"model": 1}, "model", "invalid_type"),
+]
+
+
+def test_errors_name_the_field_and_the_reason(serve):
+    server = serve()
+    for change, field, code in BLAMED:
+        error = server.chat(**change).json()["error"]
+        assert (error["param"], error["code"]) == (field, code), (str(change)[:200], error)
+        assert field in error["message"] and error["type"] == "invalid_request_error", error
+    error = server.chat(model="other").json()["error"]
+    assert (error["param"], error["code"]) == ("model", "model_not_found")
+    assert server.get("/v1/models/other").json()["error"]["param"] == "model"
+    for change, field, code in (({"input": None}, "input", "missing_required_parameter"), ({"input": []}, "input", "empty_array"),
+                                ({"input": [{"type": "function_call"}]}, "input[0].type", "invalid_value"),
+                                ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
+                                 "input[0].content[0].image_url", "invalid_image_url"),
+                                ({"max_output_tokens": 0}, "max_output_tokens", "integer_below_min_value"),
+                                ({"tools": [{}]}, "tools", "unsupported_parameter"), ({"truncation": "auto"}, "truncation", "unsupported_value"),
+                                ({"nonsense": 1}, "nonsense", "unknown_parameter")):
+        error = server.post("/v1/responses", {"model": "nano", "input": "Hi", **change}).json()["error"]
+        assert (error["param"], error["code"]) == (field, code), (change, error)
+
+
+def test_a_prompt_that_is_too_long_is_told_so_in_the_originals_words(serve):
+    server = serve(script={"fail": "prompt: too long", "code": 1, "field": "messages", "reason": "context_length_exceeded"})
+    for path, field in (("/v1/chat/completions", "messages"), ("/v1/responses", "input"), ("/v1/estimate", "messages")):
+        body = {"model": "nano", "input": "Hi"} if field == "input" else HI
+        reply = server.post(path, body)
+        assert reply.status == 400
+        assert reply.json()["error"] == {"message": "prompt: too long", "type": "invalid_request_error", "param": field,
+                                         "code": "context_length_exceeded"}, path
+
+
 def test_turns_in_which_nothing_is_said(serve, tmp_path):
     log = tmp_path / "log"
     server = serve(script={"log": str(log)})

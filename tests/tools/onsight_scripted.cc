@@ -5,9 +5,9 @@
 //
 // Keys: pieces (the answer), repeat (so many times over), delay_ms (before each), tiles (progress is reported for so
 // many), load_ms (how long loading takes), log (a file to which each request is appended as a line of JSON), fail (an
-// error sentence), code (its ErrorCode), throw ("bad_alloc" or "system_error"), offset (added to each traced value),
-// layers (of a trace), queued (so many submitted requests may wait). Submitted requests are answered at the same time,
-// a piece of each in a round.
+// error sentence), code (its ErrorCode), field and reason (its), context (the model's), throw ("bad_alloc" or
+// "system_error"), offset (added to each traced value), layers (of a trace), queued (so many submitted requests may
+// wait). Submitted requests are answered at the same time, a piece of each in a round.
 #include <array>
 #include <chrono>
 #include <condition_variable>
@@ -68,6 +68,8 @@ class ScriptedEngine : public engine::Engine {
   ScriptedEngine(Json script, const Path& folder) : script_(std::move(script)) {
     info_.name = folder.filename().string();
     info_.tokens_per_tile = 64;
+    info_.context_length = script_.value("context", 8192);
+    reason_ = script_.value("reason", "");
   }
   const engine::ModelInfo& info() const override { return info_; }
 
@@ -213,7 +215,10 @@ class ScriptedEngine : public engine::Engine {
     if (thrown == "system_error")
       throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
     if (script_.contains("fail"))
-      return make_error(static_cast<ErrorCode>(script_.value("code", 1)), "{}", script_["fail"].get<std::string>());
+      return tl::unexpected<Error>({.code = static_cast<ErrorCode>(script_.value("code", 1)),
+                                    .message = script_["fail"].get<std::string>(),
+                                    .field = script_.value("field", ""),
+                                    .reason = reason_});
     return {};
   }
   static engine::Reply cancelled(engine::Reply reply) {
@@ -223,6 +228,7 @@ class ScriptedEngine : public engine::Engine {
 
   Json script_;
   engine::ModelInfo info_;
+  std::string reason_;  // an Error has a view of it
   mutable std::mutex mutex_;
   std::condition_variable_any wake_;
   std::list<Job> jobs_;

@@ -178,7 +178,8 @@ Outcome chat_completions(Call& call) {
   std::vector<engine::Request> requests(static_cast<size_t>(chat.choices), chat.request);
   for (size_t i = 0; i < requests.size(); ++i) requests[i].sampling.seed += i;
   auto writer = std::make_shared<ChatWriter>(call.exchange, model, chat);
-  return call.service.answer(call.exchange, call.request.peer, std::move(requests), std::move(writer));
+  return call.service.answer(call.exchange, call.request.peer, std::move(requests), std::move(writer))
+      .map_error([](Failure failure) { return in_words_of_body(std::move(failure), "messages", "response_format"); });
 }
 
 Outcome estimate(Call& call) {
@@ -187,7 +188,7 @@ Outcome estimate(Call& call) {
   if (!call.service.serves(model)) return tl::unexpected<Failure>(unknown_model(model));
   TRY(const ChatRequest chat, read_chat(call.service, body));
   const auto found = call.service.estimate(chat.request);
-  if (!found) return tl::unexpected<Failure>(found.error());
+  if (!found) return tl::unexpected<Failure>(in_words_of_body(found.error(), "messages", "response_format"));
   const double wait_ms = call.service.activity().wait_ms;
   call.exchange->respond(json_response({{"object", "estimate"},
                                         {"model", model},

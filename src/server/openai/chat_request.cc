@@ -77,7 +77,7 @@ Result<engine::Part> read_chat_part(const Service& service, const Fields& part, 
   }
   if (type == "video_url") return read_video(service, part);
   if (type != "image_url")
-    return bad_input("{}: expected text, image_url or video_url, found '{}'", part.place("type"), type);
+    return bad_field(part.place("type"), "invalid_value", "expected text, image_url or video_url, found '{}'", type);
   const Json* image = part.find("image_url");
   if (image && image->is_string()) {
     closeness.all_low = false;
@@ -91,16 +91,17 @@ Result<engine::Part> read_chat_part(const Service& service, const Fields& part, 
 
 Status read_messages(const Service& service, const Fields& fields, engine::Request& request) {
   TRY(const Json* messages, fields.array("messages"));
-  if (messages->empty()) return bad_input("messages: expected at least one");
+  if (messages->empty()) return bad_field("messages", "empty_array", "expected at least one");
   Closeness closeness;
   for (size_t i = 0; i < messages->size(); ++i) {
     const std::string place = item_of("messages", i);
     const Fields message((*messages)[i], place);
-    if (!message.json().is_object()) return bad_input("{}: expected an object", place);
+    if (!message.json().is_object()) return bad_field(place, "invalid_type", "expected an object");
     engine::Message& out = request.messages.emplace_back();
     TRY(out.role, read_role(message));
     if (const Json* calls = message.find("tool_calls"); calls && !calls->empty())
-      return bad_input("{}: expected none, this model calls no tools", message.place("tool_calls"));
+      return bad_field(message.place("tool_calls"), "unsupported_parameter",
+                       "expected none, this model calls no tools");
     if (out.role == "assistant" && !message.has("content")) continue;
     TRY_STATUS(read_content(service, message, read_chat_part, closeness, request));
   }
@@ -112,10 +113,12 @@ Status read_stop(const Fields& fields, engine::Request& request) {
   const Json* stop = fields.find("stop");
   if (!stop) return {};
   const Json list = stop->is_array() ? *stop : Json::array({*stop});
-  if (list.size() > 4) return bad_input("stop: expected at most 4 texts, found {}", list.size());
+  if (list.size() > 4)
+    return bad_field("stop", "array_above_max_length", "expected at most 4 texts, found {}", list.size());
   for (const Json& text : list) {
     if (!text.is_string() || text.get<std::string>().empty())
-      return bad_input("stop: expected a text, or a list of at most 4");
+      return bad_field("stop", text.is_string() ? "invalid_value" : "invalid_type",
+                       "expected a text, or a list of at most 4");
     request.stop.push_back(text.get<std::string>());
   }
   return {};
@@ -124,7 +127,8 @@ Status read_stop(const Fields& fields, engine::Request& request) {
 Status read_logprobs(const Fields& fields, engine::Request& request) {
   TRY(const bool wanted, fields.boolean("logprobs", false));
   TRY(const int64_t top, fields.integer("top_logprobs", 0, 0, 20));
-  if (!wanted && fields.has("top_logprobs")) return bad_input("top_logprobs: expected logprobs to be true beside it");
+  if (!wanted && fields.has("top_logprobs"))
+    return bad_field("top_logprobs", "invalid_value", "expected logprobs to be true beside it");
   if (wanted) request.logprobs = static_cast<int>(top);
   return {};
 }
@@ -134,7 +138,7 @@ Status read_logprobs(const Fields& fields, engine::Request& request) {
 Status Closeness::take(const Fields& picture) {
   TRY(const std::string detail, picture.string_or("detail", "auto"));
   if (detail != "auto" && detail != "low" && detail != "high")
-    return bad_input("{}: expected auto, low or high, found '{}'", picture.place("detail"), detail);
+    return bad_field(picture.place("detail"), "invalid_value", "expected auto, low or high, found '{}'", detail);
   all_low = all_low && detail == "low";
   return {};
 }
@@ -151,8 +155,7 @@ Status read_content(const Service& service, const Fields& message, ReadPart read
     parts.push_back({.text = content->get<std::string>()});
     return {};
   }
-  if (!content || !content->is_array())
-    return bad_input("{}: expected a string or a list of parts", message.place("content"));
+  if (!content || !content->is_array()) return message.wrong_type("content", "a string or a list of parts");
   for (size_t k = 0; k < content->size(); ++k) {
     const Fields part((*content)[k], item_of(message.place("content"), k));
     TRY(engine::Part read, read_part(service, part, closeness));
@@ -167,8 +170,12 @@ Status check_names(const Json& body, std::span<const std::string_view> handled,
                    std::span<const std::string_view> harmless, std::span<const std::string_view> refused) {
   for (const auto& [name, value] : body.items()) {
     if (contains(handled, name) || contains(harmless, name)) continue;
-    if (!contains(refused, name)) return bad_input("Unknown parameter: '{}'", name);
-    if (!asks_for_nothing(value)) return bad_input("{}: expected nothing, this server does not support it", name);
+    if (!contains(refused, name))
+      return tl::unexpected<Error>(
+          {.message = fmt::format("Unknown parameter: '{}'", name), .field = name, .reason = "unknown_parameter"});
+    if (!asks_for_nothing(value))
+      return bad_field(name, value.is_number() ? "unsupported_value" : "unsupported_parameter",
+                       "expected nothing, this server does not support it");
   }
   return {};
 }
@@ -182,7 +189,8 @@ Result<std::string> read_role(const Fields& message) {
   TRY(const std::string role, message.string("role"));
   if (role == "developer") return "system";
   if (role != "system" && role != "user" && role != "assistant")
-    return bad_input("{}: expected system, developer, user or assistant, found '{}'", message.place("role"), role);
+    return bad_field(message.place("role"), "invalid_value",
+                     "expected system, developer, user or assistant, found '{}'", role);
   return role;
 }
 
@@ -193,12 +201,14 @@ Status read_form(const Fields& format, const Fields& schema_fields, engine::Requ
     TRY(request.schema, any_object_schema());
   } else if (type == "json_schema") {
     const Json* schema = schema_fields.find("schema");
-    if (!schema) return bad_input("{}: expected a JSON schema", schema_fields.place("schema"));
+    if (!schema) return schema_fields.wrong_type("schema", "a JSON schema");
     TRY(request.schema, compile_schema(*schema, schema_fields.place("schema")));
   } else {
-    return bad_input("{}: expected text, json_object or json_schema, found '{}'", format.place("type"), type);
+    return bad_field(format.place("type"), "invalid_value", "expected text, json_object or json_schema, found '{}'",
+                     type);
   }
-  if (!request.stop.empty()) return bad_input("stop: expected none beside {}, it would cut the JSON", type);
+  if (!request.stop.empty())
+    return bad_field("stop", "unsupported_value", "expected none beside {}, it would cut the JSON", type);
   return {};
 }
 
@@ -234,11 +244,11 @@ Result<ChatRequest> read_chat(const Service& service, const Json& body) {
   request.max_tokens = service.tokens(most_too);
   TRY(out.stream, fields.boolean("stream", false));
   if (const Json* options = fields.find("stream_options")) {
-    if (!out.stream) return bad_input("stream_options: expected stream to be true beside it");
+    if (!out.stream) return bad_field("stream_options", "invalid_value", "expected stream to be true beside it");
     TRY(out.include_usage, Fields(*options, "stream_options").boolean("include_usage", false));
   }
   if (const Json* modalities = fields.find("modalities"); modalities && *modalities != Json::array({"text"}))
-    return bad_input("modalities: expected [\"text\"]");
+    return bad_field("modalities", "unsupported_value", "expected [\"text\"]");
   if (fields.has("response_format")) {
     TRY(const Fields format, fields.object("response_format"));
     const Json* inner = format.find("json_schema");

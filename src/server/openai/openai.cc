@@ -88,7 +88,7 @@ Json error_object(const Failure& failure) {
   if (code.empty() && failure.status == 429) code = "rate_limit_exceeded";
   return {{"message", failure.message},
           {"type", type_of(failure.status)},
-          {"param", nullptr},
+          {"param", failure.field.empty() ? Json(nullptr) : Json(failure.field)},
           {"code", code.empty() ? Json(nullptr) : Json(code)}};
 }
 
@@ -96,9 +96,15 @@ net::HttpResponse error(const Failure& failure) {
   return json_response({{"error", error_object(failure)}}, failure.status);
 }
 
+Failure in_words_of_body(Failure failure, std::string_view messages, std::string_view schema) {
+  if (failure.field == "messages") failure.field = messages;
+  if (failure.field == "schema") failure.field = schema;
+  return failure;
+}
+
 Failure unknown_model(std::string_view model) {
   return {404, fmt::format("the model '{}' is not here (GET /v1/models names the one that is)", model),
-          "model_not_found"};
+          "model_not_found", "model"};
 }
 
 }  // namespace onsight::server::openai

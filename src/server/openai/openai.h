@@ -10,6 +10,8 @@ extern const Dialect kDialect;
 net::HttpResponse error(const Failure& failure);
 Json error_object(const Failure& failure);
 Failure unknown_model(std::string_view model);
+// What the engine blames in its own words is a field of `body`.
+Failure in_words_of_body(Failure failure, std::string_view messages, std::string_view schema);
 
 Outcome chat_completions(Call& call);
 Outcome estimate(Call& call);

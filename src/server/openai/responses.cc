@@ -64,7 +64,7 @@ Result<engine::Part> read_input_part(const Service& service, const Fields& part,
     return engine::Part{.text = std::move(text)};
   }
   if (type != "input_image")
-    return bad_input("{}: expected input_text or input_image, found '{}'", part.place("type"), type);
+    return bad_field(part.place("type"), "invalid_value", "expected input_text or input_image, found '{}'", type);
   TRY_STATUS(closeness.take(part));
   TRY(const std::string url, part.string("image_url"));
   return read_image(service, url, part.place("image_url"));
@@ -76,13 +76,13 @@ Status read_items(const Service& service, const Fields& fields, engine::Request&
     request.messages.push_back({.content = {{.text = input->get<std::string>()}}});
     return {};
   }
-  if (!input || !input->is_array() || input->empty())
-    return bad_input("input: expected a string or a list of messages");
+  if (!input || !input->is_array()) return fields.wrong_type("input", "a string or a list of messages");
+  if (input->empty()) return bad_field("input", "empty_array", "expected at least one message");
   Closeness closeness;
   for (size_t i = 0; i < input->size(); ++i) {
     const Fields item((*input)[i], item_of("input", i));
     TRY(const std::string type, item.string_or("type", "message"));
-    if (type != "message") return bad_input("{}: expected message, found '{}'", item.place("type"), type);
+    if (type != "message") return bad_field(item.place("type"), "invalid_value", "expected message, found '{}'", type);
     TRY(request.messages.emplace_back().role, read_role(item));
     TRY_STATUS(read_content(service, item, read_input_part, closeness, request));
   }
@@ -100,7 +100,8 @@ Result<ResponsesRequest> read(const Service& service, const Json& body) {
   TRY(const int64_t most, fields.integer("max_output_tokens", 0, 1, INT32_MAX));
   request.max_tokens = service.tokens(most);
   TRY(const std::string truncation, fields.string_or("truncation", "disabled"));
-  if (truncation != "disabled") return bad_input("truncation: expected disabled, found '{}'", truncation);
+  if (truncation != "disabled")
+    return bad_field("truncation", "unsupported_value", "expected disabled, found '{}'", truncation);
   TRY(const std::string instructions, fields.string_or("instructions", ""));
   if (!instructions.empty()) request.messages.push_back({.role = "system", .content = {{.text = instructions}}});
   Json format = {{"type", "text"}};
@@ -235,7 +236,8 @@ Outcome responses(Call& call) {
   TRY(ResponsesRequest read_request, read(call.service, body));
   std::vector<engine::Request> requests = {std::move(read_request.request)};
   auto writer = std::make_shared<ResponsesWriter>(call.exchange, model, std::move(read_request));
-  return call.service.answer(call.exchange, call.request.peer, std::move(requests), std::move(writer));
+  return call.service.answer(call.exchange, call.request.peer, std::move(requests), std::move(writer))
+      .map_error([](Failure failure) { return in_words_of_body(std::move(failure), "input", "text.format"); });
 }
 
 }  // namespace onsight::server::openai
