@@ -24,7 +24,7 @@ struct Call {
   std::shared_ptr<net::Exchange> exchange;
 };
 
-// A row of what is served; /openapi.json is made of these.
+// A row of what is served; /openapi.json is made of these, and requests are matched with them.
 struct Route {
   std::string_view method, pattern;
   std::string_view summary;
@@ -33,19 +33,23 @@ struct Route {
   std::string_view request_schema = {};               // JSON; empty: there is no body
   std::string_view answer_type = "application/json";  // and, of streams,
   std::string_view stream_type = {};
-  bool open = false;  // no key is asked for
+  bool open = false;     // no key is asked for
+  bool refused = false;  // a path of the original that fails with a reason; not in /openapi.json
 };
+
+constexpr Route refused_route(std::string_view method, std::string_view pattern, Outcome (*handle)(Call& call)) {
+  return {.method = method, .pattern = pattern, .summary = "Refused", .handle = handle, .refused = true};
+}
 
 struct Dialect {
   std::string_view id;      // as in metrics: "openai"
   std::string_view prefix;  // of its paths: what fails below it has its shape; of several the longest
   std::span<const Route> (*routes)();
   net::HttpResponse (*error)(const Failure& failure);
-  // Paths of the original that are refused with a reason; not in /openapi.json.
-  std::span<const Route> (*refused)() = [] { return std::span<const Route>(); };
-  // Of paths that two APIs have: whether a request is surely one of this, and the routes that it then has before all
-  // others; not in /openapi.json.
+  // Of paths that two APIs have: whether a request is surely one of this, what tells so, in words, and the routes that
+  // it then has before all others.
   bool (*claims)(const net::HttpRequest& head) = [](const net::HttpRequest&) { return false; };
+  std::string_view claimed_by = {};
   std::span<const Route> (*claimed)() = [] { return std::span<const Route>(); };
 };
 

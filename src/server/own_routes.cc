@@ -24,7 +24,7 @@ Outcome metrics(Call& call) {
 }
 
 Outcome openapi(Call& call) {
-  call.exchange->respond(json_response(openapi_of(all_dialects(), call.service.options().version)));
+  call.exchange->respond(json_response(openapi_of(all_places(), call.service.options().version)));
   return {};
 }
 
@@ -62,6 +62,25 @@ std::string lower(std::string_view text) {
   std::string out(text);
   for (char& c : out) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
   return out;
+}
+
+Json operation_of(const Place& place) {
+  const Route& route = *place.route;
+  Json content = {{std::string(route.answer_type), Json::object()}};
+  if (!route.stream_type.empty()) content[std::string(route.stream_type)] = Json::object();
+  const Json failed = {{"description", "An error, in the shape of this API"},
+                       {"content", {{"application/json", Json::object()}}}};
+  Json operation = {{"summary", route.summary}, {"tags", Json::array({place.dialect->id})}};
+  const Json parameters = parameters_of(route.pattern);
+  if (!parameters.empty()) operation["parameters"] = parameters;
+  if (!route.request_schema.empty())
+    operation["requestBody"] = {
+        {"required", true},
+        {"content", {{"application/json", {{"schema", Json::parse(route.request_schema, nullptr, false)}}}}}};
+  operation["responses"] = {
+      {"200", {{"description", "The answer"}, {"content", content}}}, {"4XX", failed}, {"5XX", failed}};
+  if (route.open) operation["security"] = Json::array();
+  return operation;
 }
 
 }  // namespace
@@ -106,27 +125,21 @@ std::string metrics_text(Service& service) {
   return out;
 }
 
-Json openapi_of(std::span<const Dialect* const> dialects, const std::string& version) {
+Json openapi_of(std::span<const Place> places, const std::string& version) {
   Json paths = Json::object();
-  for (const Dialect* dialect : dialects) {
-    for (const Route& route : dialect->routes()) {
-      Json content = {{std::string(route.answer_type), Json::object()}};
-      if (!route.stream_type.empty()) content[std::string(route.stream_type)] = Json::object();
-      const Json failed = {{"description", "An error, in the shape of this API"},
-                           {"content", {{"application/json", Json::object()}}}};
-      Json operation = {{"summary", route.summary}, {"tags", Json::array({dialect->id})}};
-      const Json parameters = parameters_of(route.pattern);
-      if (!parameters.empty()) operation["parameters"] = parameters;
-      if (!route.request_schema.empty())
-        operation["requestBody"] = {
-            {"required", true},
-            {"content", {{"application/json", {{"schema", Json::parse(route.request_schema, nullptr, false)}}}}}};
-      operation["responses"] = {
-          {"200", {{"description", "The answer"}, {"content", content}}}, {"4XX", failed}, {"5XX", failed}};
-      if (route.open) operation["security"] = Json::array();
-      paths[std::string(route.pattern)][lower(route.method)] = operation;
+  // What a path is for all who ask, and behind it what it is for some.
+  for (const bool claimed : {false, true})
+    for (const Place& place : places) {
+      if (place.route->refused || place.claimed != claimed) continue;
+      Json& operation = paths[std::string(place.route->pattern)][lower(place.route->method)];
+      if (operation.is_null())
+        operation = operation_of(place);
+      else
+        operation["tags"].push_back(place.dialect->id);
+      if (claimed)
+        operation["description"] =
+            fmt::format("As {}'s API has it where a request has {}", place.dialect->id, place.dialect->claimed_by);
     }
-  }
   return {{"openapi", "3.1.0"},
           {"info", {{"title", "onsight"}, {"version", version}, {"description", "Asks a picture a question."}}},
           {"paths", paths},

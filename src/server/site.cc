@@ -11,23 +11,15 @@
 namespace onsight::server {
 namespace {
 
-struct Place {
-  const Dialect* dialect;
-  const Route* route;
-};
-
 class Rules {
  public:
   Rules(Service& service, AccessOptions access)
       : service_(service), access_(std::move(access)), loopback_(is_loopback(access_.host)) {
     if (!access_.api_key.empty()) key_.emplace(access_.api_key);
-    for (const Dialect* dialect : all_dialects())
-      for (const auto& routes : {dialect->routes(), dialect->refused()})
-        for (const Route& route : routes)
-          router_.add(std::string(route.method), std::string(route.pattern), {dialect, &route});
-    for (const Dialect* dialect : dialects())
-      for (const Route& route : dialect->claimed())
-        claimed_[dialect].add(std::string(route.method), std::string(route.pattern), {dialect, &route});
+    for (const Place& place : all_places()) {
+      net::Router<Place>& router = place.claimed ? claimed_[place.dialect] : router_;
+      router.add(std::string(place.route->method), std::string(place.route->pattern), place);
+    }
   }
 
   std::optional<net::HttpResponse> refuse(const net::HttpRequest& head) const {
@@ -151,6 +143,15 @@ class Rules {
 std::vector<const Dialect*> all_dialects() {
   std::vector<const Dialect*> all(dialects().begin(), dialects().end());
   all.push_back(&kOwnRoutes);
+  return all;
+}
+
+std::vector<Place> all_places() {
+  std::vector<Place> all;
+  for (const Dialect* dialect : all_dialects()) {
+    for (const Route& route : dialect->routes()) all.push_back({dialect, &route, false});
+    for (const Route& route : dialect->claimed()) all.push_back({dialect, &route, true});
+  }
   return all;
 }
 

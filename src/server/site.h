@@ -20,9 +20,17 @@ struct AccessOptions {
 // `service` outlives it.
 net::Site make_site(Service& service, const AccessOptions& access);
 
-// Prometheus' text, and the description of all routes.
+// A row of the table that requests are matched with.
+struct Place {
+  const Dialect* dialect;
+  const Route* route;
+  bool claimed;  // Dialect::claimed
+};
+std::vector<Place> all_places();
+
+// Prometheus' text, and the description of what `places` serve.
 std::string metrics_text(Service& service);
-Json openapi_of(std::span<const Dialect* const> dialects, const std::string& version);
+Json openapi_of(std::span<const Place> places, const std::string& version);
 
 // The routes of no dialect: "/", "/health", "/metrics", "/openapi.json".
 extern const Dialect kOwnRoutes;

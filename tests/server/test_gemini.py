@@ -348,6 +348,8 @@ def test_first_version(server):
     assert server("GET", "/v1/models/nano", headers=google).json["name"] == "models/nano"
     refused(server("GET", "/v1/models/other", headers=google), 404, "NOT_FOUND", "models/other")
     refused(server("GET", "/v1/nothing", headers=google), 404, "NOT_FOUND")
+    for path in ("/v1/batches", "/v1beta/batches"):
+        refused(server("GET", path, headers=google), 501, "UNIMPLEMENTED")
     assert server("GET", "/v1/nothing").json["error"]["type"] == "invalid_request_error"
     for method in ("generateContent", "streamGenerateContent", "countTokens"):
         assert server("POST", "/v1/models/nano:" + method, HELLO).status == 200
@@ -357,6 +359,9 @@ def test_first_version(server):
     assert server("DELETE", "/v1/" + file["name"], headers=google).json == {}
     assert "type" in server("GET", "/v1/files").json["error"]
     assert server("POST", "/upload/v1/files", PICTURE, {"X-Goog-Upload-Protocol": "raw"}).status == 200
+    begun = server("POST", "/upload/v1/files", b"{}", {"X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start"})
+    path = "/upload/v1/files/" + begun.headers["x-goog-upload-url"].rsplit("/", 1)[1]
+    assert server("POST", path, PICTURE, {"X-Goog-Upload-Command": "upload, finalize"}).json["file"]["sizeBytes"] == str(len(PICTURE))
 
 
 def test_uploads(server):

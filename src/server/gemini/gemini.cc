@@ -48,8 +48,6 @@ Outcome only_uploads(Call&) {
                "POST /v1beta/files: expected POST /upload/v1beta/files, this server keeps files that are uploaded");
 }
 
-constexpr std::string_view kNotHere = "Refused: not what this model does";
-
 const Route kRoutes[] = {
     {.method = "POST",
      .pattern = "/v1beta/models/{model}:generateContent",
@@ -106,9 +104,30 @@ const Route kRoutes[] = {
      .summary = "Goes on with an upload",
      .handle = go_on_with_upload,
      .open = true},
+    {.method = "POST",
+     .pattern = "/upload/v1/files/{upload}",
+     .summary = "Goes on with an upload",
+     .handle = go_on_with_upload,
+     .open = true},
+    {.method = "PUT",
+     .pattern = "/upload/v1/files/{upload}",
+     .summary = "Goes on with an upload",
+     .handle = go_on_with_upload,
+     .open = true},
     {.method = "GET", .pattern = "/v1beta/files", .summary = "The files that were uploaded", .handle = list_files},
     {.method = "GET", .pattern = "/v1beta/files/{name}", .summary = "What is known of a file", .handle = get_file},
     {.method = "DELETE", .pattern = "/v1beta/files/{name}", .summary = "Removes a file", .handle = delete_file},
+    refused_route("POST", "/v1beta/models/{model}:{method}", not_here),
+    refused_route("POST", "/v1/models/{model}:{method}", not_here),
+    refused_route("POST", "/v1beta/files", only_uploads),
+    refused_route("GET", "/v1/cachedContents", not_here),
+    refused_route("POST", "/v1/cachedContents", not_here),
+    refused_route("GET", "/v1/tunedModels", not_here),
+    refused_route("GET", "/v1beta/cachedContents", not_here),
+    refused_route("POST", "/v1beta/cachedContents", not_here),
+    refused_route("GET", "/v1beta/tunedModels", not_here),
+    refused_route("POST", "/v1beta/tunedModels", not_here),
+    refused_route("GET", "/v1beta/batches", not_here),
 };
 
 // OpenAI's API has these too, or may have.
@@ -116,23 +135,10 @@ const Route kClaimed[] = {
     {.method = "GET", .pattern = "/v1/models", .summary = "The model, by its names", .handle = models},
     {.method = "GET", .pattern = "/v1/models/{model}", .summary = "The model", .handle = model},
     {.method = "GET", .pattern = "/v1/files", .summary = "The files that were uploaded", .handle = list_files},
-    {.method = "POST", .pattern = "/v1/files", .summary = kNotHere, .handle = only_uploads},
+    refused_route("POST", "/v1/files", only_uploads),
     {.method = "GET", .pattern = "/v1/files/{name}", .summary = "What is known of a file", .handle = get_file},
     {.method = "DELETE", .pattern = "/v1/files/{name}", .summary = "Removes a file", .handle = delete_file},
-};
-
-const Route kRefused[] = {
-    {"POST", "/v1beta/models/{model}:{method}", kNotHere, not_here},
-    {"POST", "/v1/models/{model}:{method}", kNotHere, not_here},
-    {"POST", "/v1beta/files", kNotHere, only_uploads},
-    {"GET", "/v1/cachedContents", kNotHere, not_here},
-    {"POST", "/v1/cachedContents", kNotHere, not_here},
-    {"GET", "/v1/tunedModels", kNotHere, not_here},
-    {"GET", "/v1beta/cachedContents", kNotHere, not_here},
-    {"POST", "/v1beta/cachedContents", kNotHere, not_here},
-    {"GET", "/v1beta/tunedModels", kNotHere, not_here},
-    {"POST", "/v1beta/tunedModels", kNotHere, not_here},
-    {"GET", "/v1beta/batches", kNotHere, not_here},
+    refused_route("GET", "/v1/batches", not_here),
 };
 
 // The official clients send both.
@@ -184,8 +190,8 @@ const Dialect kDialect{.id = "gemini",
                        .prefix = "/v1beta/",
                        .routes = [] { return std::span<const Route>(kRoutes); },
                        .error = error,
-                       .refused = [] { return std::span<const Route>(kRefused); },
                        .claims = claims,
+                       .claimed_by = "an x-goog-api-key or x-goog-api-client field",
                        .claimed = [] { return std::span<const Route>(kClaimed); }};
 
 Json error_object(const Failure& failure) {

@@ -89,8 +89,6 @@ Outcome not_here(Call& call) {
       501, fmt::format("{}: this server has one model, which answers /api/chat and /api/generate", call.request.path));
 }
 
-constexpr std::string_view kNotHere = "Refused: not what this server does";
-
 const Route kRoutes[] = {
     {.method = "POST",
      .pattern = "/api/chat",
@@ -112,22 +110,19 @@ const Route kRoutes[] = {
      .request_schema = R"({"type": "object", "properties": {"model": {"type": "string"}}, "required": ["model"]})"},
     {.method = "GET", .pattern = "/api/ps", .summary = "The model, as one that is loaded", .handle = ps},
     {.method = "GET", .pattern = "/api/version", .summary = "The version of the program", .handle = version},
-};
-
-const Route kRefused[] = {
-    {"POST", "/api/embed", kNotHere, not_here},    {"POST", "/api/embeddings", kNotHere, not_here},
-    {"POST", "/api/pull", kNotHere, not_here},     {"POST", "/api/push", kNotHere, not_here},
-    {"POST", "/api/create", kNotHere, not_here},   {"POST", "/api/copy", kNotHere, not_here},
-    {"DELETE", "/api/delete", kNotHere, not_here},
+    refused_route("POST", "/api/embed", not_here),
+    refused_route("POST", "/api/embeddings", not_here),
+    refused_route("POST", "/api/pull", not_here),
+    refused_route("POST", "/api/push", not_here),
+    refused_route("POST", "/api/create", not_here),
+    refused_route("POST", "/api/copy", not_here),
+    refused_route("DELETE", "/api/delete", not_here),
 };
 
 }  // namespace
 
-const Dialect kDialect{.id = "ollama",
-                       .prefix = "/api/",
-                       .routes = [] { return std::span<const Route>(kRoutes); },
-                       .error = error,
-                       .refused = [] { return std::span<const Route>(kRefused); }};
+const Dialect kDialect{
+    .id = "ollama", .prefix = "/api/", .routes = [] { return std::span<const Route>(kRoutes); }, .error = error};
 
 net::HttpResponse error(const Failure& failure) { return json_response({{"error", failure.message}}, failure.status); }
 

@@ -30,8 +30,6 @@ Outcome not_here(Call& call) {
       "unsupported_endpoint");
 }
 
-constexpr std::string_view kNotHere = "Refused: not what this model does";
-
 const Route kRoutes[] = {
     {.method = "POST",
      .pattern = "/v1/chat/completions",
@@ -52,22 +50,22 @@ const Route kRoutes[] = {
      .request_schema = kChatSchema},
     {.method = "GET", .pattern = "/v1/models", .summary = "The model, by its names", .handle = models},
     {.method = "GET", .pattern = "/v1/models/{model}", .summary = "The model", .handle = model},
-};
-
-// Not in the description of what is served.
-const Route kRefusedRoutes[] = {
-    {"POST", "/v1/completions", kNotHere, not_here},
-    {"POST", "/v1/embeddings", kNotHere, not_here},
-    {"POST", "/v1/moderations", kNotHere, not_here},
-    {"POST", "/v1/audio/{what}", kNotHere, not_here},
-    {"POST", "/v1/images/{what}", kNotHere, not_here},
-    {"GET", "/v1/files", kNotHere, not_here},
-    {"POST", "/v1/files", kNotHere, not_here},
-    {"POST", "/v1/batches", kNotHere, not_here},
-    {"POST", "/v1/fine_tuning/jobs", kNotHere, not_here},
-    {"GET", "/v1/responses/{id}", kNotHere, not_here},
-    {"DELETE", "/v1/responses/{id}", kNotHere, not_here},
-    {"GET", "/v1/chat/completions/{id}", kNotHere, not_here},
+    refused_route("POST", "/v1/completions", not_here),
+    refused_route("POST", "/v1/embeddings", not_here),
+    refused_route("POST", "/v1/moderations", not_here),
+    refused_route("POST", "/v1/audio/{what}", not_here),
+    refused_route("POST", "/v1/images/{what}", not_here),
+    refused_route("GET", "/v1/files", not_here),
+    refused_route("POST", "/v1/files", not_here),
+    refused_route("GET", "/v1/files/{id}", not_here),
+    refused_route("DELETE", "/v1/files/{id}", not_here),
+    refused_route("GET", "/v1/batches", not_here),
+    refused_route("POST", "/v1/batches", not_here),
+    refused_route("GET", "/v1/batches/{id}", not_here),
+    refused_route("POST", "/v1/fine_tuning/jobs", not_here),
+    refused_route("GET", "/v1/responses/{id}", not_here),
+    refused_route("DELETE", "/v1/responses/{id}", not_here),
+    refused_route("GET", "/v1/chat/completions/{id}", not_here),
 };
 
 std::string_view type_of(int status) {
@@ -77,11 +75,8 @@ std::string_view type_of(int status) {
 
 }  // namespace
 
-const Dialect kDialect{.id = "openai",
-                       .prefix = "/v1/",
-                       .routes = [] { return std::span<const Route>(kRoutes); },
-                       .error = error,
-                       .refused = [] { return std::span<const Route>(kRefusedRoutes); }};
+const Dialect kDialect{
+    .id = "openai", .prefix = "/v1/", .routes = [] { return std::span<const Route>(kRoutes); }, .error = error};
 
 Json error_object(const Failure& failure) {
   std::string code = failure.code;
