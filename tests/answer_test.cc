@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
+#include "text/utf8.h"
 
 namespace onsight {
 namespace {
@@ -42,6 +43,63 @@ TEST(Answer, APromptThatIsTooLongSaysSo) {
   ASSERT_FALSE(reply);
   EXPECT_EQ(reply.error().field, "messages");
   EXPECT_EQ(reply.error().reason, "context_length_exceeded");
+}
+
+// The tiny model's answers are full of bytes that are no UTF-8, and of characters in pieces.
+TEST(Answer, TheTokensThatAreToldJoinToTheText) {
+  const auto engine = load();
+  Request request;
+  request.max_tokens = 60;
+  request.logprobs = 1;
+  const auto check = [&](const std::string& stop) {
+    request.stop = stop.empty() ? std::vector<std::string>() : std::vector{stop};
+    std::string joined, streamed;
+    const auto reply = engine->generate(
+        request, {.on_text = [&](std::string_view piece) { streamed += piece; },
+                  .on_token =
+                      [&](const engine::TokenProbability& token, std::span<const engine::TokenProbability> top) {
+                        EXPECT_FALSE(token.bytes.empty());
+                        EXPECT_EQ(top.size(), 1u);
+                        joined += token.bytes;
+                      }});
+    EXPECT_TRUE(reply);
+    EXPECT_EQ(text::replace_invalid_utf8(joined), reply->text) << stop;
+    EXPECT_EQ(streamed, reply->text);
+    return reply->text;
+  };
+  int cut = 0;
+  for (const char* question : {"Hello", "What is 2 + 14?", "Äöü 你好 🙂", "a", " "}) {
+    request.messages = {said("user", question)};
+    const std::string whole = check("");
+    for (size_t at = 0; at < whole.size(); at += 5) {
+      // No whole character: it can be found nowhere, or in the middle of several tokens.
+      const std::string stop = whole.substr(at, 1 + at % 4);
+      if (text::utf8_sequence(stop) <= 0) continue;
+      cut += check(stop).size() < whole.size();
+    }
+  }
+  EXPECT_GT(cut, 10);
+}
+
+// Where the one space in front is a part of a token, or a token.
+TEST(Answer, TheSpaceInFrontIsNotTold) {
+  const auto engine = Engine::load(Path(ONSIGHT_SOURCE_DIR) / "models/onsight-nano", {.threads = 2}).value();
+  Request request;
+  request.max_tokens = 12;
+  request.logprobs = 2;
+  for (const char* question : {"Hello", "Hi", "What is this?"}) {
+    request.messages = {said("user", question)};
+    std::string joined;
+    const auto reply = engine->generate(
+        request, {.on_token = [&](const engine::TokenProbability& token, auto) { joined += token.bytes; }});
+    ASSERT_TRUE(reply) << reply.error().message;
+    EXPECT_EQ(joined, reply->text);
+    request.stop = {reply->text.substr(0, 1)};
+    const auto none = engine->generate(
+        request, {.on_token = [&](const engine::TokenProbability&, auto) { ADD_FAILURE() << question; }});
+    EXPECT_EQ(none->text, "");
+    request.stop.clear();
+  }
 }
 
 }  // namespace

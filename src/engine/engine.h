@@ -135,8 +135,9 @@ struct TokenProbability {
 // Of one request, in the order in which things happen. Called on the thread that runs the engine; they must not wait.
 struct Callbacks {
   std::function<void(std::string_view)> on_text;  // whole UTF-8 characters, as they become certain
-  // Each token of the answer and, the most probable first, those that might have stood there: Request::logprobs. Before
-  // the on_text that it leads to.
+  // Each token of the text and, the most probable first, those that might have stood there: Request::logprobs. Their
+  // bytes join to the text, but for U+FFFD: what a stop string or the one space in front takes of a token is not told.
+  // A token comes when all of it is certain, before the on_text that tells its end.
   std::function<void(const TokenProbability&, std::span<const TokenProbability>)> on_token;
   std::function<void(Stage, int64_t done, int64_t total)>
       on_progress;  // frames of videos decoded; tiles read; prompt tokens processed

@@ -162,6 +162,30 @@ TEST(TextStream, EndsBeforeTheFirstStopString) {
   EXPECT_EQ(stream.text(), "one\ntwo ENOT ");
 }
 
+TEST(TextStream, KnowsWhichBytesItsTextIsMadeOf) {
+  TextStream stream({"END"});
+  const auto push = [&](std::string_view bytes) {
+    stream.push(bytes);
+    return stream.certain();
+  };
+  EXPECT_EQ(push(" "), 1u);
+  EXPECT_EQ(stream.skipped(), 1u);
+  EXPECT_EQ(push("caf\xc3"), 4u);
+  EXPECT_EQ(push("\xa9"), 6u);
+  EXPECT_EQ(push("\xff!"), 8u);  // U+FFFD is three bytes, of one
+  EXPECT_EQ(push("E"), 8u);
+  EXPECT_EQ(push("n"), 10u);
+  EXPECT_EQ(push("\xe2\x82"), 10u);
+  EXPECT_EQ(push("xEN"), 13u);
+  EXPECT_EQ(push("DD"), 13u);
+  EXPECT_TRUE(stream.stopped());
+  TextStream cut({});
+  cut.push("a\xe2\x82");
+  cut.finish();
+  EXPECT_EQ(cut.certain(), 3u);
+  EXPECT_EQ(cut.skipped(), 0u);
+}
+
 TEST(FeatureCache, EqualPixelsAreOneEntry) {
   media::Image a{2, 1, {1, 2, 3, 4, 5, 6}}, b = a;
   b.rgb[5] = 7;

@@ -303,8 +303,10 @@ void Sequence::take(const Logits& logits) {
     reply_.accepted_tokens += ahead;
     reply_.tokens.push_back(token);
     tokens_.push_back(token);
-    if (request_.logprobs >= 0) tell(logits(row_), token);
-    if (!tokenizer.is_special(token)) emit(stream_.push(tokenizer.token_bytes(token)));
+    if (!tokenizer.is_special(token)) {
+      if (request_.logprobs >= 0 && callbacks_.on_token) weigh(logits(row_), token);
+      emit(stream_.push(tokenizer.token_bytes(token)));
+    }
     if (mask_) mask_->accept(token);
     if (stream_.stopped() || (mask_ && mask_->ended())) return end(FinishReason::kStop);
     if (cancelled()) return end(FinishReason::kCancelled);
@@ -324,8 +326,7 @@ int32_t Sequence::choose(std::span<const float> logits) {
   return sampler_.next(logits, tokens_, allowed);
 }
 
-void Sequence::tell(std::span<const float> logits, int32_t token) {
-  if (!callbacks_.on_token) return;
+void Sequence::weigh(std::span<const float> logits, int32_t token) {
   const float largest = *std::max_element(logits.begin(), logits.end());
   double sum = 0;
   for (const float x : logits) sum += std::exp(static_cast<double>(x) - largest);
@@ -343,17 +344,41 @@ void Sequence::tell(std::span<const float> logits, int32_t token) {
   });
   std::vector<TokenProbability> top;
   for (std::ptrdiff_t i = 0; i < count; ++i) top.push_back(describe(order[static_cast<size_t>(i)]));
-  callbacks_.on_token(describe(token), top);
+  weighed_.push_back({describe(token), std::move(top)});
 }
 
-void Sequence::emit(const std::string& piece) const {
+// What the text has of them; all: no more of it will come.
+void Sequence::tell_certain(bool all) {
+  while (!weighed_.empty()) {
+    auto& [token, top] = weighed_.front();
+    const size_t begin = told_, end = begin + token.bytes.size();
+    if (end > stream_.certain() && !all) return;
+    token.bytes.resize(std::min(end, std::max(begin, stream_.certain())) - begin);
+    if (begin < stream_.skipped()) {
+      // Those that might have stood there would have lost their space too.
+      for (TokenProbability& other : top)
+        if (other.bytes.starts_with(' ')) other.bytes.erase(0, 1);
+      token.bytes.erase(0, stream_.skipped() - begin);
+    }
+    if (!token.bytes.empty()) callbacks_.on_token(token, top);
+    told_ = end;
+    weighed_.pop_front();
+  }
+}
+
+void Sequence::emit(const std::string& piece) {
+  tell_certain(/*all=*/stream_.stopped());
   if (!piece.empty() && callbacks_.on_text) callbacks_.on_text(piece);
 }
 
 void Sequence::end(FinishReason reason) {
   state_ = State::kEnded;
   if (mask_ && reason == FinishReason::kLength && mask_->complete()) reason = FinishReason::kStop;
-  if (!stream_.stopped()) emit(stream_.finish());
+  if (!stream_.stopped()) {
+    const std::string rest = stream_.finish();
+    tell_certain(/*all=*/true);
+    emit(rest);
+  }
   reply_.finish_reason = reason;
   reply_.text = stream_.text();
   reply_.completion_tokens = static_cast<int>(reply_.tokens.size());

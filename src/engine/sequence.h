@@ -13,6 +13,7 @@
 //   sequence->finish();
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -117,8 +118,9 @@ class Sequence {
   Status fill(const Shared& shared, const compute::Pause& pause);
   void take(const Logits& logits);
   int32_t choose(std::span<const float> logits);
-  void tell(std::span<const float> logits, int32_t token);
-  void emit(const std::string& piece) const;
+  void weigh(std::span<const float> logits, int32_t token);
+  void tell_certain(bool all);
+  void emit(const std::string& piece);
   void end(FinishReason reason);
 
   const Network& network_;
@@ -153,6 +155,12 @@ class Sequence {
   std::vector<int32_t> tokens_;  // prompt and answer
   Sampler sampler_;
   TextStream stream_;
+  struct Weighed {
+    TokenProbability token;
+    std::vector<TokenProbability> top;
+  };
+  std::deque<Weighed> weighed_;  // of which not all is certain yet
+  size_t told_ = 0;              // bytes of the stream before them
   std::optional<text::TokenMask> mask_;
   Drafter drafter_;
   std::vector<int32_t> guessed_, pass_;  // pass_: the last token and those of the guessed that run with it

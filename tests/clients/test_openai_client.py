@@ -101,6 +101,19 @@ def test_turns_in_which_nothing_is_said(client):
     assert len({tokens({"content": ""}), tokens({"content": None}), tokens({"content": []}), tokens({})}) == 1
 
 
+def test_logprobs_join_to_the_content(client):
+    for more in ({}, {"stop": ["0"]}, {"stop": ["e"]}):
+        for messages in (MESSAGES, [{"role": "user", "content": "Hello"}]):
+            choice = client.chat.completions.create(model=MODEL, messages=messages, logprobs=True, **more).choices[0]
+            assert b"".join(bytes(t.bytes) for t in choice.logprobs.content).decode() == choice.message.content
+            text, joined = "", b""
+            for chunk in client.chat.completions.create(model=MODEL, messages=messages, logprobs=True, stream=True, **more):
+                text += chunk.choices[0].delta.content or ""
+                if chunk.choices[0].logprobs:
+                    joined += b"".join(bytes(t.bytes) for t in chunk.choices[0].logprobs.content)
+            assert joined.decode() == text == choice.message.content
+
+
 def test_video(client):
     clip = base64.b64encode((RECEIPT.parents[1] / "tests" / "data" / "video" / "b-frames.mp4").read_bytes()).decode()
     part = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64," + clip}}

@@ -60,7 +60,8 @@ Json candidate_object(const engine::TokenProbability& token) {
 
 struct Candidate {
   Json chosen = Json::array(), top = Json::array();  // log probabilities, not yet told
-  double logprobs = 0;                               // their sum
+  double logprobs = 0;                               // the sum of all
+  int count = 0;
 };
 
 std::string_view finish_name(const engine::Reply& reply) {
@@ -84,6 +85,7 @@ class GenerateWriter : public Writer {
     Candidate& candidate = candidates_[static_cast<size_t>(choice)];
     candidate.chosen.push_back(candidate_object(token));
     candidate.logprobs += token.logprob;
+    ++candidate.count;
     if (logprobs_ == 0) return;
     Json others = Json::array();
     for (const engine::TokenProbability& other : top) others.push_back(candidate_object(other));
@@ -147,8 +149,8 @@ class GenerateWriter : public Writer {
 
   void finish(int choice, const engine::Reply& reply, Json& out) const {
     out["finishReason"] = finish_name(reply);
-    if (logprobs_ >= 0 && reply.completion_tokens > 0)
-      out["avgLogprobs"] = candidates_[static_cast<size_t>(choice)].logprobs / reply.completion_tokens;
+    const Candidate& candidate = candidates_[static_cast<size_t>(choice)];
+    if (candidate.count > 0) out["avgLogprobs"] = candidate.logprobs / candidate.count;
   }
 
   static Json usage_of(std::span<const engine::Reply> replies) {
