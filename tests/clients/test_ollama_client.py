@@ -23,6 +23,13 @@ def test_generate(client):
     assert client.generate(model=MODEL, prompt="Read the text.", images=[RECEIPT.read_bytes()]).response == ANSWER
 
 
+def test_logprobs(client):
+    reply = client.chat(model=MODEL, messages=MESSAGES, logprobs=True, top_logprobs=2)
+    assert "".join(t.token for t in reply.logprobs) == ANSWER and all(len(t.top_logprobs) == 2 for t in reply.logprobs)
+    reply = client.generate(model=MODEL, prompt="Hello", logprobs=True)
+    assert "".join(t.token for t in reply.logprobs) == reply.response
+
+
 def test_turns_in_which_nothing_is_said(client):
     turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": ""}, {"role": "user", "content": "Hello"}]
     assert client.chat(model=MODEL, messages=turns, options={"num_predict": 4}).done

@@ -340,6 +340,11 @@ def test_models(serving):
     assert server("POST", "/v1beta/models/gemini-2.0-flash:generateContent", HELLO).json["modelVersion"] == "gemini-2.0-flash"
 
 
+def test_an_answer_is_no_longer_than_the_context(serving):
+    model = serving(script={"context": 1024})("GET", "/v1beta/models/nano").json
+    assert (model["inputTokenLimit"], model["outputTokenLimit"]) == (1024, 1024)
+
+
 def test_first_version(server):
     """Of the paths that OpenAI's API has too, those of a Gemini client are told by its header."""
     google = {"x-goog-api-key": "x"}

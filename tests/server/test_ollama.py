@@ -54,6 +54,20 @@ def test_formats(serve):
         assert server.post("/api/chat", {**HI, "format": form}).status == 400, form
 
 
+def test_logprobs(serve):
+    server = serve(script={"pieces": ["é", "b"]})
+    first = {"token": "é", "logprob": -0.5, "bytes": list("é".encode())}
+    for path, body in (("/api/chat", HI), ("/api/generate", {"model": "nano", "prompt": "Hi"})):
+        whole = server.post(path, {**body, "stream": False, "logprobs": True, "top_logprobs": 2}).json()["logprobs"]
+        assert whole[0] == {**first, "top_logprobs": [first, {"token": "?", "logprob": -1.5, "bytes": [63]}]}
+        assert [t["token"] for t in whole] == ["é", "b"]
+        lines = server.post(path, {**body, "logprobs": True}).lines()
+        assert lines[0]["logprobs"] == [first] and [t["token"] for line in lines for t in line.get("logprobs", [])] == ["é", "b"]
+        assert "logprobs" not in server.post(path, {**body, "stream": False, "top_logprobs": 2}).json()
+        for wrong in ({"logprobs": "yes"}, {"logprobs": True, "top_logprobs": 21}, {"top_logprobs": -1}):
+            assert server.post(path, {**body, **wrong}).status == 400, wrong
+
+
 def test_what_is_refused_says_so_in_ollamas_shape(serve):
     server = serve()
     for body, status in (({**HI, "model": "other"}, 404), ({**HI, "tools": [{"type": "function"}]}, 400), ({**HI, "think": True}, 400),

@@ -14,7 +14,7 @@ Json model_object(const Service& service, const std::string& name) {
           {"displayName", name},
           {"description", fmt::format("{}, answers questions about pictures", info.architecture)},
           {"inputTokenLimit", info.context_length},
-          {"outputTokenLimit", service.options().max_tokens},
+          {"outputTokenLimit", std::min(service.options().max_tokens, info.context_length)},
           {"supportedGenerationMethods", Json::array({"generateContent", "countTokens"})},
           {"temperature", 0},
           {"maxTemperature", 2},

@@ -1,8 +1,10 @@
 // POST /api/chat and /api/generate.
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "net/sse.h"
+#include "server/logprobs.h"
 #include "server/ollama/ollama.h"
 
 namespace onsight::server::ollama {
@@ -18,6 +20,8 @@ const std::string_view kChatSchema = R"({
       "images": {"type": "array", "items": {"type": "string", "contentEncoding": "base64"}}}}},
     "stream": {"type": "boolean", "default": true},
     "format": {"anyOf": [{"const": "json"}, {"type": "object"}]},
+    "logprobs": {"type": "boolean"},
+    "top_logprobs": {"type": "integer", "minimum": 0, "maximum": 20},
     "options": {"type": "object", "properties": {
       "temperature": {"type": "number"}, "seed": {"type": "integer"}, "num_predict": {"type": "integer"},
       "top_k": {"type": "integer"}, "top_p": {"type": "number"}, "min_p": {"type": "number"},
@@ -35,6 +39,8 @@ const std::string_view kGenerateSchema = R"({
     "images": {"type": "array", "items": {"type": "string", "contentEncoding": "base64"}},
     "stream": {"type": "boolean", "default": true},
     "format": {"anyOf": [{"const": "json"}, {"type": "object"}]},
+    "logprobs": {"type": "boolean"},
+    "top_logprobs": {"type": "integer", "minimum": 0, "maximum": 20},
     "options": {"type": "object"}
   }
 })";
@@ -52,6 +58,10 @@ class AnswerWriter : public Writer {
 
   void begin() override {
     if (stream_) exchange_->start_stream(200, net::ndjson_headers());
+  }
+
+  void token(int, const engine::TokenProbability& token, std::span<const engine::TokenProbability> top) override {
+    tokens_.push_back(top.empty() ? logprob_object(token) : logprob_object(token, top));
   }
 
   void text(int, std::string_view piece) override {
@@ -87,12 +97,13 @@ class AnswerWriter : public Writer {
   }
 
  private:
-  Json part(std::string_view text) const {
+  Json part(std::string_view text) {
     Json out = {{"model", model_}, {"created_at", time_text(now_seconds())}};
     if (kind_ == Kind::kChat)
       out["message"] = {{"role", "assistant"}, {"content", text}};
     else
       out["response"] = text;
+    if (!tokens_.empty()) out["logprobs"] = std::exchange(tokens_, Json::array());
     return out;
   }
 
@@ -101,6 +112,7 @@ class AnswerWriter : public Writer {
   const Kind kind_;
   const bool stream_;
   const Clock::time_point begun_ = Clock::now();
+  Json tokens_ = Json::array();  // not yet told
 };
 
 Status read_images(const Service& service, const Fields& fields, engine::Message& message) {
@@ -172,6 +184,14 @@ Status read_format(const Fields& fields, engine::Request& request) {
   return {};
 }
 
+// Without logprobs, top_logprobs says nothing, as in the original.
+Status read_logprobs(const Fields& fields, engine::Request& request) {
+  TRY(const bool wanted, fields.boolean("logprobs", false));
+  TRY(const int64_t top, fields.integer("top_logprobs", 0, 0, 20));
+  if (wanted) request.logprobs = static_cast<int>(top);
+  return {};
+}
+
 Status refuse_others(const Fields& fields, std::string_view model) {
   if (const Json* tools = fields.find("tools"); tools && !tools->empty())
     return bad_input("{} does not support tools", model);
@@ -222,6 +242,7 @@ Outcome answer(Call& call, Kind kind) {
   engine::Request request;
   TRY_STATUS(read_options(call.service, fields, request));
   TRY_STATUS(read_format(fields, request));
+  TRY_STATUS(read_logprobs(fields, request));
   TRY_STATUS(kind == Kind::kChat ? read_messages(call.service, fields, request)
                                  : read_prompt(call.service, fields, request));
   if (request.messages.empty()) {

@@ -1,5 +1,6 @@
 // POST /v1/chat/completions and /v1/estimate.
 #include "net/sse.h"
+#include "server/logprobs.h"
 #include "server/openai/chat_request.h"
 #include "server/openai/openai.h"
 
@@ -51,19 +52,6 @@ const std::string_view kChatSchema = R"({
 })";
 
 namespace {
-
-Json logprob_object(const engine::TokenProbability& token) {
-  Json bytes = Json::array();
-  for (const char c : token.bytes) bytes.push_back(static_cast<unsigned char>(c));
-  return {{"token", token.bytes}, {"logprob", token.logprob}, {"bytes", bytes}};
-}
-
-Json logprob_object(const engine::TokenProbability& token, std::span<const engine::TokenProbability> top) {
-  Json out = logprob_object(token);
-  out["top_logprobs"] = Json::array();
-  for (const engine::TokenProbability& other : top) out["top_logprobs"].push_back(logprob_object(other));
-  return out;
-}
 
 Json usage_object(std::span<const engine::Reply> replies) {
   // Each choice has the same prompt, which is counted once.
