@@ -76,7 +76,7 @@ install: build ## install into PREFIX (/usr/local); DESTDIR is honoured
 	@DESTDIR='$(DESTDIR)' cmake --install build --strip --prefix '$(abspath $(PREFIX))'
 
 deb: setup-ci build ## a Debian package, in build/, tried in an empty Debian 12 where that can be made
-	@scripts/deb.sh check
+	@scripts/deb.sh release check
 
 tarball: setup-ci build ## build/onsight-*.tar.gz, which runs where it is unpacked; tried alone, and in an empty Debian 12 where that can be made
 	@scripts/tarball.sh release check

@@ -46,6 +46,8 @@ ci    | DejaVu fonts              | file:/usr/share/fonts/truetype/dejavu/DejaVu
 ci    | Lato fonts                | file:/usr/share/fonts/truetype/lato/Lato-Regular.ttf | fonts-lato
 ci    | a list of English words   | file:/usr/share/dict/words  | wamerican
 ci    | dpkg-shlibdeps            | cmd:dpkg-shlibdeps          | dpkg-dev
+ci    | file, for packages        | cmd:file                    | file
+ci    | mmdebstrap                | cmd:mmdebstrap              | mmdebstrap
 ci    | ccache                    | cmd:ccache                  | ccache
 ci    | patchelf                  | cmd:patchelf                | patchelf
 ci    | clang 14                  | cmd:clang++-14              | clang-14

@@ -57,8 +57,8 @@ printf '%s: %s bytes, %d libraries\n' "$tar" "$(stat -c %s "$tar")" "$(find "$st
 
 root=$build/tarball-root
 if [ "$(id -u)" != 0 ]; then
-  echo "tarball: not tried alone: that takes root" >&2
-  exit 0
+  echo "$tar: not tried: that takes root" >&2
+  [ "${CI:-}" != true ]; exit
 fi
 emulator=
 if [ "$machine" != "$(uname -m)" ]; then
