@@ -29,7 +29,8 @@ class Live {
   // The newest frame that was not given out, waited for where there is none. Fails when the source has ended, or is
   // silent for long.
   virtual Result<Image> newest(const std::function<bool()>& stop) = 0;
-  // It has ended, whole, with its first frame: an address at which there is one picture at a time, as many cameras have.
+  // It has ended, whole, with its first frame: an address at which there is one picture at a time, as many cameras
+  // have.
   virtual bool was_picture() const = 0;
 };
 

@@ -91,13 +91,13 @@ class AsioServer : public Server, public Host {
   }
 
   void dispatch(HttpRequest request, std::shared_ptr<Exchange> exchange) override {
-    asio::post(request.body.empty() ? bodiless_ : handlers_,
-               [this, request = std::move(request), exchange = std::move(exchange)]() mutable {
-                 try {
-                   site_.handle(std::move(request), std::move(exchange));
-                 } catch (const std::exception&) {  // the exchange, let go, answers 500
-                 }
-               });
+    asio::thread_pool& pool = request.body.empty() ? bodiless_ : handlers_;
+    asio::post(pool, [this, request = std::move(request), exchange = std::move(exchange)]() mutable {
+      try {
+        site_.handle(std::move(request), std::move(exchange));
+      } catch (const std::exception&) {  // the exchange, let go, answers 500
+      }
+    });
   }
 
   void closed(const std::shared_ptr<Connection>& connection) override {

@@ -158,8 +158,12 @@ Result<Prompt> PromptBuilder::build(const std::vector<text::ChatMessage>& messag
   if (const size_t longest = tokenizer_.longest_token(); longest > 0) {
     const auto least = static_cast<int64_t>(text.size() / longest);
     if (least >= config.text.max_position_embeddings)
-      return bad_input("prompt: at least {} tokens, expected fewer than the model's context of {}", least,
-                       config.text.max_position_embeddings);
+      return tl::unexpected(
+          Error{.code = ErrorCode::kBadInput,
+                .message = fmt::format("prompt: at least {} tokens, expected fewer than the model's context of {}",
+                                       least, config.text.max_position_embeddings),
+                .field = "messages",
+                .reason = "context_length_exceeded"});
   }
   prompt.ids = tokenizer_.encode(text, literal);
   // As transformers' apply_chat_template: what the tokenizer puts around a text, unless the template began with it
