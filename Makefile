@@ -56,7 +56,7 @@ aarch64: setup-aarch64 ## the program built for 64-bit Arm; its kernels, goldens
 	@scripts/build.sh aarch64 onsight base_test compute_test cross_test
 	@ctest --preset aarch64 -j $(JOBS)
 
-web: setup-web ## the page that the program serves: types, tests, the committed build, and in a browser
+web: setup setup-web ## the page that the program serves: types, tests, the committed build, and in a browser
 	@scripts/web.sh
 
 format: setup-ci ## rewrite the C++ files with clang-format

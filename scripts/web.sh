@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The page that the program serves: its types, its tests, that web/dist/ is what its sources build, and the page in a browser.
+# The page that the program serves: its types, its tests, that web/dist/ is what its sources build, and the page in a browser, against a
+# mock server and, in short, as the program sends it, with the model that ships.
 # CHROMIUM names the browser where it is not in PATH; ONSIGHT_URL a server to test against instead of the mock.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,6 +28,8 @@ if [ ! -x "$CHROMIUM" ]; then
   exit 1
 fi
 export CHROMIUM
+scripts/build.sh release onsight onsight_scripted
 cd web
 npm ci --no-audit --no-fund --loglevel=error
 npm test
+npm run program

@@ -1,21 +1,29 @@
-// The page in a browser, against the mock server; with ONSIGHT_URL=http://… against that one, without what only the mock can do.
+// The page in a browser, against the mock server; with ONSIGHT_URL=http://… against that one, and with ONSIGHT_BUILD=folder against the
+// programs that are built there, both without what only the mock can do.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
-import { chromium, type Browser, type BrowserContext, type Locator, type Page } from 'playwright-core';
-import { Mock } from './mock';
+import { chromium, type Browser, type BrowserContext, type Locator, type Page, type Response } from 'playwright-core';
+import { longAnswer, Mock } from './mock';
+import { Program } from './program';
 
-const real = process.env['ONSIGHT_URL']?.replace(/\/$/, '');
+const build = process.env['ONSIGHT_BUILD'];
+const given = process.env['ONSIGHT_URL']?.replace(/\/$/, '');
+const real = build ?? given;
 const mockOnly = { skip: real !== undefined && 'only the mock can do this' };
+const slowOnly = { skip: build === undefined && given !== undefined && 'only the mock and a scripted model are slow enough' };
 const shots = process.env['ONSIGHT_SCREENSHOTS'] ?? join('tests', 'screenshots');
 const axeSource = readFileSync(createRequire(join(process.cwd(), 'package.json')).resolve('axe-core/axe.min.js'), 'utf8');
 const example = (name: string): Buffer => readFileSync(join('..', 'examples', name));
 const answerLimit = 120000;
 
 const mock = new Mock(join('dist', 'index.html'));
+// The model that ships, and one that takes its time.
+const shipped = new Program();
+const scripted = new Program();
 let browser: Browser;
 let context: BrowserContext;
 let page: Page;
@@ -36,13 +44,13 @@ function findChromium(): string {
 }
 
 /** A fresh browser profile; everything that leaves the server's origin, and everything that the console calls an error, is a failure. */
-async function open(options: Parameters<Browser['newContext']>[0] = {}): Promise<void> {
+async function open(options: Parameters<Browser['newContext']>[0] = {}, at = base): Promise<Response> {
   await context?.close();
   context = await browser.newContext({ viewport: { width: 1280, height: 840 }, colorScheme: 'light', ...options });
   context.setDefaultTimeout(90000); // a busy machine is slow, and right all the same
   await context.route('**/*', (route) => {
     const url = route.request().url();
-    if (url.startsWith(`${base}/`)) return route.continue();
+    if (url.startsWith(`${at}/`)) return route.continue();
     problems.push(`a request to ${url}`);
     return route.abort();
   });
@@ -52,9 +60,11 @@ async function open(options: Parameters<Browser['newContext']>[0] = {}): Promise
     // The browser itself reports each failed fetch; those are provoked here.
     if (message.type() === 'error' && !/^Failed to load resource/.test(message.text())) problems.push(message.text());
   });
-  await page.goto(`${base}/`);
+  const response = await page.goto(`${at}/`);
   await page.getByLabel('Your question').waitFor();
   await page.locator('.dot.ready, dialog[open]').first().waitFor();
+  assert.ok(response);
+  return response;
 }
 
 const field = (): Locator => page.getByLabel('Your question');
@@ -121,13 +131,23 @@ async function accessible(where: string): Promise<void> {
 }
 
 before(async () => {
-  if (real === undefined) await mock.start(0);
-  base = real ?? mock.url;
+  if (build !== undefined) {
+    await shipped.start(join(build, 'onsight'));
+    // Two seconds before the first word, then ten lines in each, for longer than a test waits.
+    await scripted.start(join(build, 'onsight_scripted'), ['--model', '.'], {
+      ONSIGHT_SCRIPT: JSON.stringify({ pieces: longAnswer.split(/(?<=\n)/), repeat: 20, delay_ms: 100, tiles: 20 }),
+    });
+  } else if (given === undefined) {
+    await mock.start(0);
+  }
+  base = build !== undefined ? shipped.url : given ?? mock.url;
   browser = await chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox', '--headless=new', '--disable-gpu'] });
 });
 after(async () => {
   await browser?.close();
   await mock.stop();
+  shipped.stop();
+  scripted.stop();
 });
 beforeEach(() => {
   mock.troubles.length = 0;
@@ -227,8 +247,8 @@ test('history survives a reload, is renamed, deleted, and comes back', async () 
   await nav.getByText('Your conversations will be listed here.').waitFor();
 });
 
-test('the stop button and Esc end the answer, and the server sees it', mockOnly, async () => {
-  await open();
+test('the stop button and Esc end the answer, and the server sees it', slowOnly, async () => {
+  await open({}, build !== undefined ? scripted.url : base);
   mock.abandoned = 0;
   mock.holdAt = 30;
   await ask('A long answer');
@@ -237,7 +257,7 @@ test('the stop button and Esc end the answer, and the server sees it', mockOnly,
   await answered();
   assert.equal(await lastTurn().locator('.note').innerText(), 'Stopped.');
   assert.doesNotMatch(await prose().innerText(), /Line 60/);
-  await eventually('the server saw nobody leave', () => mock.abandoned === 1);
+  await eventually('the server saw nobody leave', async () => (build !== undefined ? (await scripted.active()) === 0 : mock.abandoned === 1));
   await eventually('the focus is lost', () => field().evaluate((element) => element === document.activeElement));
   mock.holdAt = 0;
   await ask('A long answer again');
@@ -324,6 +344,15 @@ test('files that are no picture, empty or too large get a sentence', async () =>
     document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true }));
   });
   await page.getByText('“huge.jpg” is too large').waitFor();
+});
+
+test('a picture that is broken gets the sentence of the server', async () => {
+  await open();
+  mock.troubles.push({ kind: 'status', status: 400, message: 'messages[0].content[0].image_url.url: not a readable JPEG' });
+  await give('drop', { ...receipt(), bytes: receipt().bytes.subarray(0, 300) });
+  await tray().first().waitFor();
+  await ask('What is the total?');
+  await lastTurn().locator('.warning').getByText(/image_url.url: .*JPEG.*\.$/).waitFor();
 });
 
 test('a HEIC picture that the browser cannot show is sent as it is', mockOnly, async () => {
@@ -692,6 +721,16 @@ test('less motion: nothing moves', mockOnly, async () => {
   await shot('reading');
   mock.holdAt = undefined;
   await answered();
+});
+
+test('the program sends the page as it was built, with a policy for it', { skip: build === undefined && 'of the program alone' }, async () => {
+  const response = await open();
+  assert.ok((await response.body()).equals(readFileSync(join('dist', 'index.html'))), 'the page is not that of dist/: build the program again');
+  const headers = response.headers();
+  assert.equal(headers['x-content-type-options'], 'nosniff');
+  assert.equal(headers['referrer-policy'], 'no-referrer');
+  const policy = headers['content-security-policy'] ?? '';
+  for (const part of ["default-src 'none'", "script-src 'sha256-", "connect-src 'self'", "frame-ancestors 'none'"]) assert.ok(policy.includes(part), policy);
 });
 
 test('the policy stops every request to another place', async () => {

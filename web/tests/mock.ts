@@ -29,7 +29,7 @@ const answers: Record<string, string> = {
   'Which line is the most expensive?': 'Coffee 6.80',
   'Make a list.': 'What the receipt says — **in euros, €**:\n\n1. Bread `2.45`\n2. Milk `1.29`\n3. Coffee `6.80`\n\n```\ntotal = 10.54\n```\n<b>not HTML</b> <img src=x onerror=alert(1)>',
 };
-const long = Array.from({ length: 60 }, (_, i) => `Line ${i + 1} of a long answer.`).join('\n');
+export const longAnswer = Array.from({ length: 60 }, (_, i) => `Line ${i + 1} of a long answer.`).join('\n');
 
 /** A server that speaks OpenAI's API with canned answers, slowly enough to be stopped. It keeps what it was asked. */
 export class Mock {
@@ -113,7 +113,7 @@ export class Mock {
     const parts = typeof last?.content === 'string' ? [{ type: 'text', text: last.content }] : (last?.content ?? []);
     const question = parts.map((part) => part.text ?? '').join('');
     const pictures = asked.messages.flatMap((message) => (typeof message.content === 'string' ? [] : message.content)).filter((part) => part.type === 'image_url');
-    let answer = answers[question] ?? (question.includes('long') ? long : `You asked: ${question}`);
+    let answer = answers[question] ?? (question.includes('long') ? longAnswer : `You asked: ${question}`);
     if (asked.response_format) answer = JSON.stringify({ text: 'Bread, Milk, Coffee', total: 10.54 });
     const tokens = answer.match(/\s?[^\s]+|\s/g) ?? [];
 
