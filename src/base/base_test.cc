@@ -91,6 +91,17 @@ TEST(Json, RefusesBrokenAndDeepDocuments) {
   EXPECT_EQ(parse_json("{", "c.json").error().message, "c.json: expected valid JSON");
   std::string deep = std::string(100000, '[') + std::string(100000, ']');
   EXPECT_FALSE(parse_json(deep, "c.json"));
+  EXPECT_TRUE(parse_json(R"(["[[", "\"[", {"\\": "{"}])", "c.json"));  // brackets of strings do not count
+  EXPECT_TRUE(parse_json(std::string(256, '[') + std::string(256, ']'), "c.json"));
+  EXPECT_EQ(parse_json(std::string(257, '[') + std::string(257, ']'), "c.json").error().message,
+            "c.json: nested deeper than 256 levels");
+}
+
+// A parser that looks at what came before for each of them takes minutes.
+TEST(Json, ManySmallValuesTakeAsLongAsTheirBytes) {
+  std::string list = "[{}";
+  for (int i = 0; i < 400'000; ++i) list += ",{}";
+  EXPECT_EQ(parse_json(list + "]", "c.json").value().size(), 400'001u);
 }
 
 }  // namespace

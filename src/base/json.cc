@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include <cmath>
+#include <vector>
 
 namespace onsight {
 namespace {
@@ -12,6 +13,27 @@ std::string join(const std::string& where, std::string_view key) { return fmt::f
 std::string_view kind(const Json& value) { return value.type_name(); }
 
 }  // namespace
+
+Status check_json_shape(std::string_view text, std::string_view where, size_t max_names) {
+  constexpr size_t kMaxDepth = 256;
+  std::vector<size_t> names;  // of each object that is open; of a list 0
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') in_string = !in_string;
+    if (in_string) {
+      if (c == '\\') ++i;
+    } else if (c == '{' || c == '[') {
+      if (names.size() == kMaxDepth) return bad_input("{}: nested deeper than {} levels", where, kMaxDepth);
+      names.push_back(0);
+    } else if ((c == '}' || c == ']') && !names.empty()) {
+      names.pop_back();
+    } else if (c == ':' && !names.empty() && ++names.back() > max_names) {
+      return bad_input("{}: expected at most {} names in an object, found more", where, max_names);
+    }
+  }
+  return {};
+}
 
 Result<Json> parse_json(std::string_view text, std::string_view where) { return parse_json_as<Json>(text, where); }
 

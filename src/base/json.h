@@ -6,6 +6,7 @@
 //   TRY(double theta, view.at("text_config").number_or("rope_theta", 10000.0));          // with a default
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -18,19 +19,16 @@ namespace onsight {
 
 using Json = nlohmann::json;
 
-// As parse_json, of any of the library's kinds of JSON.
+// Refuses a text with more nesting, or with more names in an object, before it is parsed: a callback of the library's
+// parser could too, but with one it looks through a whole list at the end of each object in it.
+Status check_json_shape(std::string_view text, std::string_view where, size_t max_names);
+
+// As parse_json, of any of the library's kinds of JSON. The kind that keeps the order of names looks through all of an
+// object's for each of them; `max_names` bounds that.
 template <class J>
-Result<J> parse_json_as(std::string_view text, std::string_view where) {
-  constexpr int kMaxDepth = 256;
-  int deepest = 0;
-  J out = J::parse(
-      text.begin(), text.end(),
-      [&](int depth, typename J::parse_event_t, J&) {
-        deepest = deepest < depth ? depth : deepest;
-        return depth <= kMaxDepth;  // deeper values are dropped here and the document is refused below
-      },
-      /*allow_exceptions=*/false);
-  if (deepest > kMaxDepth) return bad_input("{}: nested deeper than {} levels", where, kMaxDepth);
+Result<J> parse_json_as(std::string_view text, std::string_view where, size_t max_names = SIZE_MAX) {
+  TRY_STATUS(check_json_shape(text, where, max_names));
+  J out = J::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (out.is_discarded()) return bad_input("{}: expected valid JSON", where);
   return out;
 }

@@ -9,7 +9,8 @@ namespace onsight::server {
 std::string to_text(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Result<Json> parse_body(std::string_view body) {
-  TRY(Json out, parse_json_as<Json>(body, "the body"));
+  constexpr size_t kMaxNames = 1000;
+  TRY(Json out, parse_json_as<Json>(body, "the body", kMaxNames));
   if (!out.is_object()) return bad_input("the body: expected a JSON object, found {}", out.type_name());
   return out;
 }

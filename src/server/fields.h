@@ -39,7 +39,7 @@ Result<T> of_field(Result<T> result, std::string_view field, std::string_view re
   return result;
 }
 
-// An object; refuses anything else, and nesting deeper than 256 levels.
+// An object; refuses anything else, nesting deeper than 256 levels, and more than 1000 names in one object.
 Result<Json> parse_body(std::string_view body);
 
 class Fields {

@@ -9,6 +9,7 @@
 #include "server/fields.h"
 #include "server/metrics.h"
 #include "server/page.h"
+#include "server/service.h"
 #include "server/site.h"
 
 namespace onsight::server {
@@ -78,6 +79,17 @@ TEST(Fields, BodiesAreObjectsOfBoundedDepth) {
        {std::string(), std::string("[]"), std::string("{"), std::string("{} x"), std::string("{\"a\": \"\xff\"}"),
         "{\"a\":" + std::string(300, '[') + std::string(300, ']') + "}"})
     EXPECT_FALSE(parse_body(bad)) << bad;
+  std::string names = R"("a": [{"b": 0}, {"b": 0}])";
+  for (int i = 1; i < 1000; ++i) names += fmt::format(",\"{}\": 0", i);
+  EXPECT_TRUE(parse_body("{" + names + "}"));
+  EXPECT_EQ(parse_body("{" + names + ", \"b\": 0}").error().message,
+            "the body: expected at most 1000 names in an object, found more");
+}
+
+TEST(Schemas, AreOfBoundedSize) {
+  EXPECT_TRUE(compile_schema({{"description", std::string(200'000, 'x')}}, "schema"));
+  EXPECT_EQ(compile_schema({{"description", std::string(300'000, 'x')}}, "schema").error().message,
+            "schema: expected a schema of at most 262144 bytes, found 300018");
 }
 
 TEST(Metrics, HistogramsAreCumulative) {

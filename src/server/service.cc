@@ -254,7 +254,15 @@ tl::expected<engine::Estimate, Failure> Service::estimate(const engine::Request&
   return *estimate;
 }
 
+Status check_schema_size(const Json& schema, std::string_view where) {
+  constexpr size_t kMaxBytes = 256 << 10;
+  const size_t bytes = to_text(schema).size();
+  if (bytes <= kMaxBytes) return {};
+  return bad_input("{}: expected a schema of at most {} bytes, found {}", where, kMaxBytes, bytes);
+}
+
 Result<std::shared_ptr<const text::JsonSchema>> compile_schema(const Json& schema, std::string_view where) {
+  TRY_STATUS(check_schema_size(schema, where));
   TRY(text::JsonSchema compiled, of_field(text::JsonSchema::compile(to_text(schema), where), where, "invalid_value"));
   return std::make_shared<const text::JsonSchema>(std::move(compiled));
 }

@@ -83,7 +83,7 @@ class Service {
   Result<Video> video(std::string bytes, std::string_view where) const;
   Result<Video> video_of_url(std::string_view url, std::string_view where) const;
   Result<Video> video_of_file(const Path& file, std::string_view where) const;
-  // Videos count as pictures.
+  // Videos count as pictures. Looks at all parts, so it is called where one has come that counts.
   Status check_pictures(const std::vector<engine::Message>& messages) const;
 
   // What an answer may take, of what a request asks for; 0: nothing is asked for.
@@ -109,7 +109,9 @@ class Service {
   std::shared_ptr<std::atomic<int64_t>> pixels_ = std::make_shared<std::atomic<int64_t>>(0);
 };
 
-// A schema that allows every JSON object, and one of a request; `where` is for errors.
+// A schema that allows every JSON object, and one of a request; `where` is for errors. Errors name the place of each
+// value of a schema, and a longer one would have places as long, and as many; compile_schema checks that itself.
+Status check_schema_size(const Json& schema, std::string_view where);
 Result<std::shared_ptr<const text::JsonSchema>> compile_schema(const Json& schema, std::string_view where);
 Result<std::shared_ptr<const text::JsonSchema>> any_object_schema();
 

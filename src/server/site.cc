@@ -79,7 +79,10 @@ class Rules {
   }
 
   static net::HttpResponse finished(const Dialect& dialect, const Failure& failure) {
-    net::HttpResponse response = dialect.error(failure);
+    constexpr size_t kMaxMessage = 1000;
+    Failure shown = failure;  // which may repeat what the request says, however long that is
+    if (shown.message.size() > kMaxMessage) shown.message = shown.message.substr(0, kMaxMessage) + "…";
+    net::HttpResponse response = dialect.error(shown);
     if (failure.retry_after_s > 0) response.headers.add("Retry-After", std::to_string(failure.retry_after_s));
     if (!failure.allow.empty()) response.headers.add("Allow", failure.allow);
     if (failure.status == 401) response.headers.add("WWW-Authenticate", "Bearer");

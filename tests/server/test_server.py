@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 
+import pytest
 from pictures import png
 from serving import ENDLESS, HI, LONG, MANY, data_url, read_nothing, stream_at_once, streams_but_one
 
@@ -367,6 +368,33 @@ def test_the_description_is_true(serve):
             assert reply.status != 200 or kind in operation["responses"]["200"]["content"], (path, kind)
         reply = server.ask("PATCH", concrete)
         assert reply.status == 405 and methods <= set(reply.headers["allow"].split(", ")), path
+
+
+def many(begin, item, end):
+    return begin + item * 200_000 + end
+
+
+@pytest.mark.parametrize("path, body", [
+    ("/v1/chat/completions", many('{"messages": [', "{}," * 3, "{}]}")),
+    ("/v1/chat/completions", "{" + ",".join(f'"a{i}":0' for i in range(200_000)) + "}"),
+    ("/v1/chat/completions",
+     many('{"model": "nano", "messages": [{"role": "user", "content": [', '{"type":"text","text":""},', '{"type":"text","text":"Hi"}]}]}')),
+    ("/v1beta/models/nano:generateContent", many('{"contents": {"parts": [', '{"text":""},', '{"text":"Hi"}]}}')),
+    ("/v1beta/models/nano:generateContent", many('{"' + "a" * 1_000_000 + '": [', "0,", "0]}")),
+    ("/api/chat", many('{"model": "nano", "stream": false, "messages": [', '{"role":"user"},', '{"role":"user"}]}')),
+], ids=["objects", "names", "parts", "Gemini's parts", "a long name", "messages"])
+def test_many_small_things_take_as_long_as_their_bytes(serve, path, body):
+    """Not as what looks through all that came before, for each of them: that takes minutes."""
+    server = serve()
+    connection = server.connect(timeout=300)
+    connection.request("POST", path, body)
+    response = connection.getresponse()
+    assert response.status in (200, 400)
+    assert len(response.read()) < 2000  # what repeats a name does so in part
+    connection.close()
+    with open(f"/proc/{server.process.pid}/stat") as stat:
+        ticks = stat.read().rsplit(")", 1)[1].split()[11:13]
+    assert sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") < 20
 
 
 def test_a_picture_is_decoded_once(serve, picture):

@@ -89,7 +89,7 @@ Result<FileStore::NewFile> read_metadata(std::string_view text) {
   // The original takes JSON with single quotes, and its documentation has examples that send it.
   if (json.find('"') == std::string::npos) std::replace(json.begin(), json.end(), '\'', '"');
   TRY(Json body, parse_body(json));
-  TRY_STATUS(use_camel_case(body, ""));
+  TRY_STATUS(use_camel_case(body));
   const Fields fields(body, "");
   TRY_STATUS(check_names(fields, {"file"}, {}, {}));
   if (!fields.has("file")) return out;

@@ -57,10 +57,12 @@ TEST(Names, CamelCase) {
   EXPECT_EQ(camel_case("topK"), "topK");
   EXPECT_EQ(camel_case("_response_json_schema"), "_responseJsonSchema");
   Json json = Json::parse(R"({"a_b": [{"c_d": 1}], "response_schema": {"properties": {"x_y": {}}}})");
-  ASSERT_TRUE(use_camel_case(json, ""));
+  ASSERT_TRUE(use_camel_case(json));
   EXPECT_EQ(to_text(json), R"({"aB":[{"cD":1}],"responseSchema":{"properties":{"x_y":{}}}})");
   json = Json::parse(R"({"a": {"top_k": 1, "topK": 2}})");
-  EXPECT_EQ(use_camel_case(json, "").error().message, "a.topK: expected it once, found topK beside it");
+  EXPECT_EQ(use_camel_case(json).error().message, "a.topK: expected it once, found topK beside it");
+  json = Json::parse(R"({"a_b": [0, {"c": [[{"top_k": 1, "topK": 2}]]}]})");
+  EXPECT_EQ(use_camel_case(json).error().message, "aB[1].c[0][0].topK: expected it once, found topK beside it");
 }
 
 TEST(UploadBody, Splits) {

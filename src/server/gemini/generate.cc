@@ -195,7 +195,7 @@ class GenerateWriter : public Writer {
 Result<Json> read_body(Call& call) {
   TRY(Json body, parse_body(call.request.body));
   call.request.body.clear();
-  TRY_STATUS(use_camel_case(body, ""));
+  TRY_STATUS(use_camel_case(body));
   return body;
 }
 

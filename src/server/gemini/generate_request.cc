@@ -165,8 +165,9 @@ Outcome read_contents(const Service& service, const Fields& fields, engine::Requ
     for (const Fields& part : parts) {
       auto read = read_part(service, part);
       if (!read) return tl::unexpected<Failure>(read.error());
+      const bool counts = read->kind != Kind::kText;
       request.messages[at].content.push_back(*std::move(read));
-      TRY_STATUS(service.check_pictures(request.messages));
+      if (counts) TRY_STATUS(service.check_pictures(request.messages));
     }
   }
   return {};
@@ -228,6 +229,7 @@ Status read_form(const Fields& config, GenerateRequest& out) {
   Json schema = {{"type", Json::array({"object", "array"})}};
   if (!key.empty()) schema = *config.find(key);
   if (key == "responseSchema") {
+    TRY_STATUS(check_schema_size(schema, config.place(key)));
     TRY(schema, to_json_schema(schema, config.place(key)));
   }
   if (type == "text/x.enum") {

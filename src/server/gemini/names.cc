@@ -1,6 +1,7 @@
 #include "server/gemini/names.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace onsight::server::gemini {
 namespace {
@@ -12,6 +13,30 @@ bool contains(std::initializer_list<std::string_view> names, std::string_view na
 bool asks_for_nothing(const Json& value) {
   if (value.is_null() || value == false || (value.is_structured() && value.empty())) return true;
   return (value.is_number() && value.get<double>() == 0) || (value.is_string() && value.get<std::string>().empty());
+}
+
+// A field that is named both ways.
+struct Twice {
+  std::string place;  // ".a[0].b"
+  std::string written;
+};
+
+// Its place is put together on the way back: written down at each value, long names would be copied for every one.
+std::optional<Twice> rename(Json& json) {
+  if (json.is_array())
+    for (size_t i = 0; i < json.size(); ++i)
+      if (auto twice = rename(json[i])) return Twice{item_of("", i) + twice->place, std::move(twice->written)};
+  if (!json.is_object()) return {};
+  Json out = Json::object();
+  for (auto& [written, value] : json.items()) {
+    const std::string name = camel_case(written);
+    if (out.contains(name)) return Twice{"." + name, written};
+    if (!contains({"responseSchema", "responseJsonSchema", "_responseJsonSchema"}, name))
+      if (auto twice = rename(value)) return Twice{"." + name + twice->place, std::move(twice->written)};
+    out[name] = std::move(value);
+  }
+  json = std::move(out);
+  return {};
 }
 
 }  // namespace
@@ -29,23 +54,10 @@ std::string camel_case(std::string_view name) {
   return out;
 }
 
-Status use_camel_case(Json& json, const std::string& place) {
-  if (json.is_array()) {
-    for (size_t i = 0; i < json.size(); ++i) TRY_STATUS(use_camel_case(json[i], item_of(place, i)));
-    return {};
-  }
-  if (!json.is_object()) return {};
-  Json out = Json::object();
-  for (auto& [written, value] : json.items()) {
-    const std::string name = camel_case(written);
-    const std::string here = place.empty() ? name : fmt::format("{}.{}", place, name);
-    if (out.contains(name)) return bad_input("{}: expected it once, found {} beside it", here, written);
-    if (!contains({"responseSchema", "responseJsonSchema", "_responseJsonSchema"}, name))
-      TRY_STATUS(use_camel_case(value, here));
-    out[name] = std::move(value);
-  }
-  json = std::move(out);
-  return {};
+Status use_camel_case(Json& json) {
+  const auto twice = rename(json);
+  if (!twice) return {};
+  return bad_input("{}: expected it once, found {} beside it", twice->place.substr(1), twice->written);
 }
 
 std::string place_of(const Fields& fields) {

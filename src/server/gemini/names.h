@@ -13,7 +13,7 @@ std::string camel_case(std::string_view name);
 
 // All names in it; but not inside of schemas, where names are the caller's own. Refuses a field that is named both
 // ways.
-Status use_camel_case(Json& json, const std::string& place);
+Status use_camel_case(Json& json);
 
 // Where an object stands, for errors.
 std::string place_of(const Fields& fields);

@@ -49,6 +49,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr size_t kMaxStops = 100;
+
 enum class Kind { kChat, kGenerate };
 
 class AnswerWriter : public Writer {
@@ -159,6 +161,9 @@ Status read_options(const Service& service, const Fields& fields, engine::Reques
   request.max_tokens = service.tokens(predict < 0 ? INT32_MAX : predict);
   if (const Json* stop = options.find("stop")) {
     const Json list = stop->is_array() ? *stop : Json::array({*stop});
+    // Each is looked for at every token.
+    if (list.size() > kMaxStops)
+      return bad_input("options.stop: expected at most {} texts, found {}", kMaxStops, list.size());
     for (const Json& text : list) {
       if (!text.is_string() || text.get_ref<const std::string&>().empty())
         return bad_input("options.stop: expected a text, or a list of them");
@@ -213,9 +218,9 @@ Status read_messages(const Service& service, const Fields& fields, engine::Reque
     if (out.role != "system" && out.role != "user" && out.role != "assistant")
       return bad_input("{}: expected system, user or assistant, found '{}'", message.place("role"), out.role);
     TRY_STATUS(read_images(service, message, out));
+    if (!out.content.empty()) TRY_STATUS(service.check_pictures(request.messages));
     TRY(std::string content, message.string_or("content", ""));
     if (!content.empty()) out.content.push_back({.text = std::move(content)});
-    TRY_STATUS(service.check_pictures(request.messages));
   }
   return {};
 }

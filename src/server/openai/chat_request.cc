@@ -160,8 +160,9 @@ Status read_content(const Service& service, const Fields& message, ReadPart read
     const Fields part((*content)[k], item_of(message.place("content"), k));
     TRY(engine::Part read, read_part(service, part, closeness));
     closeness.pictures = closeness.pictures || read.image;
+    const bool counts = read.kind != engine::Part::Kind::kText;
     parts.push_back(std::move(read));
-    TRY_STATUS(service.check_pictures(request.messages));
+    if (counts) TRY_STATUS(service.check_pictures(request.messages));
   }
   return {};
 }
