@@ -234,3 +234,11 @@ def test_trace_has_the_documented_shapes(onsight, picture, tmp_path):
         assert arrays[f"vision.layers.{i}"].shape[::2] == (tiles, vision["hidden_size"])
     again = onsight("trace", "--model", NANO, "--image", picture, "--out", tmp_path / "u", "x", "--compare", tmp_path / "t")
     assert again.returncode == 0 and f"all {len(arrays)} tensors agree" in again.stdout
+
+
+def test_a_prompt_that_cannot_fit_is_not_taken_apart(onsight):
+    """No token stands for more bytes than the vocabulary's longest."""
+    for prompt, words in (("a" * 100_000, "prompt: at least "), ("a" * 5000, "prompt: 50")):
+        done = onsight("ask", prompt)
+        assert done.returncode == 3 and words in done.stderr and "expected fewer than the model's context of 1024" in done.stderr, done.stderr
+        assert done.stderr.count("\n") == 1 and not done.stdout

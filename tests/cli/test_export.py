@@ -265,6 +265,19 @@ def test_replaces_exports_only(onsight, refused, export, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+def test_the_model_itself_is_not_replaced(onsight, refused, export, tmp_path):
+    """An export is a model, too: neither it nor a folder that holds the model gives way to what is made of it."""
+    folder = export(TILES, tmp_path / "out", "safetensors")
+    before = tensors(folder)
+    (tmp_path / "link").symlink_to(folder)
+    for source, target in ((folder, folder), (f"{folder}/", tmp_path / "link"), (tmp_path / "link", folder)):
+        refused(onsight("export", source, target, "--to", "gguf"), 2, "is or holds the model")
+    refused(onsight("export", ".", ".", "--to", "gguf", cwd=folder), 2, "is or holds the model")
+    assert tensors(folder) == before
+    pair = export(TILES, tmp_path / "pair", "gguf")
+    refused(onsight("export", next(pair.glob("model*.gguf")), pair, "--to", "safetensors"), 2, "is or holds the model")
+
+
 def test_the_working_folder(onsight, refused, tmp_path):
     """Is filled and not exchanged: a shell that stands in it sees the files."""
     before = os.stat(tmp_path).st_ino

@@ -94,7 +94,7 @@ def test_more_frames_than_the_context_holds_are_refused_before_they_are_decoded(
 
 def test_a_part_that_is_not_there(onsight):
     done = onsight("ask", "--video", CLIP, "--start", "1:00")
-    assert done.returncode == 3 and "video: nothing between 60 and 4 s, expected a part of its 4.00 s" in done.stderr
+    assert done.returncode == 3 and f"{CLIP}: nothing between 60 and 4 s, expected a part of its 4.00 s" in done.stderr
 
 
 def test_without_ffmpeg_one_sentence_says_so(onsight, tmp_path):

@@ -167,7 +167,7 @@ def camera():
 def test_an_address_of_one_picture_at_a_time(watch, camera):
     """Is fetched anew for each look, without a word, until it is not there."""
     camera.type, camera.bytes = "image/jpeg", RECEIPT.read_bytes()
-    seen = watch(camera.url, "--every", "300ms", "--json", "--max-tokens", 4)
+    seen = watch(camera.url, "--every", "300ms", "--json", "--ask", "Read the text.", "--max-tokens", 12)
     looks = [seen.row(), seen.row()]
     assert [row["read"] for row in looks] == [True, False]
     camera.type, camera.bytes = "image/png", SCREEN.read_bytes()
@@ -180,7 +180,7 @@ def test_an_address_of_one_picture_at_a_time(watch, camera):
     looks += [seen.row() for _ in range(4)]
     more, errors = seen.end()
     assert camera.seen - len(looks + more) in (0, 1)
-    assert [line.rsplit(", ", 1)[-1] for line in errors.splitlines()] == ["trying again", f"{camera.url}: there again"]
+    assert [line.rsplit(", ", 1)[-1] for line in errors.splitlines()] == ["trying again", f"onsight: {camera.url}: there again"]
 
 
 def test_a_stream_that_drops_is_taken_up_again(watch, camera):
