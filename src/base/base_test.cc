@@ -87,6 +87,14 @@ TEST(Json, ErrorsNameTheKey) {
   EXPECT_FALSE(view.at("a").integer("n", 5, 9));
 }
 
+TEST(Json, ListsOfObjectsKeepThemAll) {
+  std::string text = "[{}";
+  for (int i = 1; i < 200'000; ++i) text += ",{}";
+  EXPECT_EQ(parse_json(text + "]", "t")->size(), 200'000u);
+  for (const std::string& wrong : {text, text + "]]", std::string(), std::string("[1e999]")})
+    EXPECT_EQ(parse_json(wrong, "t").error().message, "t: expected valid JSON");
+}
+
 TEST(Json, RefusesBrokenAndDeepDocuments) {
   EXPECT_EQ(parse_json("{", "c.json").error().message, "c.json: expected valid JSON");
   std::string deep = std::string(100000, '[') + std::string(100000, ']');
