@@ -39,20 +39,42 @@ class Automaton {
   // States with the same view allow and forbid the same for the next ByteGrammar::kSight bytes.
   int32_t view(State state) const { return states_[static_cast<size_t>(state)].view; }
   size_t size() const { return states_.size(); }
+  // What the states are made of: the memory that they take.
+  size_t places() const { return places_; }
 
  private:
   static constexpr State kUnknown = -2;
-  // What is left to do once a called rule has ended; 0 is the bottom.
+  // What is left to do once a called rule has ended; 0 is the bottom. Calls of one rule from several places that come
+  // back to one state share a frame: otherwise rules that begin alike would double the frames at each nesting.
   struct Frame {
     ByteGrammar::State back;
-    int32_t below, depth;
-    int64_t distance;
+    std::vector<int32_t> below;
+    int32_t depth;     // of the deepest below it
+    int64_t distance;  // by the nearest
   };
   struct Place {
     ByteGrammar::State state;
     int32_t frame;
     bool operator==(const Place& other) const = default;
     bool operator<(const Place& other) const { return std::tie(state, frame) < std::tie(other.state, other.frame); }
+  };
+  struct Call {
+    ByteGrammar::State back, begin;
+    int32_t below;
+    int64_t bound;
+    bool operator<(const Call& o) const { return std::tie(back, begin, below) < std::tie(o.back, o.begin, o.below); }
+    bool shares_frame(const Call& o) const { return back == o.back && begin == o.begin; }
+  };
+  // A set that is emptied in no time.
+  class PlaceSet {
+   public:
+    bool insert(Place place);  // whether it was not there
+    void clear();
+
+   private:
+    std::vector<std::pair<Place, uint32_t>> slots_ = std::vector<std::pair<Place, uint32_t>>(64);
+    uint32_t now_ = 1;  // slots with another number are free
+    size_t size_ = 0;
   };
   struct Key {
     bool accepts = false;
@@ -71,7 +93,8 @@ class Automaton {
 
   State step(State state, uint8_t byte);
   void reach(Place from, int64_t bound, Key& out);
-  int32_t push(ByteGrammar::State back, int32_t below);
+  void enter_calls(Key& out);
+  int32_t push(ByteGrammar::State back, const std::vector<int32_t>& below);
   State intern(Key key);
   int64_t distance_of(const Place& place) const {
     return grammar_->distance(place.state) + frames_[static_cast<size_t>(place.frame)].distance;
@@ -81,12 +104,19 @@ class Automaton {
   std::shared_ptr<const ByteGrammar> grammar_;
   size_t classes_;
   std::vector<Frame> frames_;
-  std::map<std::pair<ByteGrammar::State, int32_t>, int32_t> frame_ids_;
+  std::map<std::pair<ByteGrammar::State, int32_t>, int32_t> frame_ids_;  // by what is below: a frame, or ~ of several
+  std::map<std::vector<int32_t>, int32_t> several_ids_;
   std::vector<Info> states_;
   std::unordered_map<Key, State, Hash> state_ids_;
   std::unordered_map<Key, int32_t, Hash> view_ids_;
   std::vector<State> rows_;
-  std::vector<Place> work_, seen_;  // of reach()
+  size_t places_ = 0;
+  // Of the step that is being made:
+  std::vector<Place> work_;
+  PlaceSet seen_;  // under the bound of the last reach()
+  int64_t seen_under_ = 0;
+  std::vector<Call> calls_, entered_;  // those that wait, and those of one round
+  std::vector<int32_t> below_;
 };
 
 }  // namespace onsight::text

@@ -25,7 +25,10 @@ class ByteGrammar {
   using State = int32_t;
   using Rule = int32_t;
   static constexpr int64_t kNever = std::numeric_limits<int64_t>::max() / 4;
-  static constexpr size_t kMaxStates = size_t{1} << 20, kMaxEdges = kMaxStates * 4;
+  static constexpr size_t kMaxStates = size_t{1} << 19, kMaxEdges = kMaxStates * 4;
+
+  // Values that take more bytes at least are not written.
+  static constexpr int64_t kLongest = 1 << 16;
 
   // How far looks_like() looks: tokens of more bytes are not used.
   static constexpr size_t kSight = 32;
@@ -49,8 +52,8 @@ class ByteGrammar {
   bool too_large() const { return too_large_; }
   size_t size() const { return states_.size(); }
 
-  // Counts how far each state is from its rule's end, and forgets edges from which no end can be reached, and those
-  // that take a byte of `missing`. May be called again.
+  // Counts how far each state is from its rule's end, and forgets edges from which no end can be reached or only one
+  // beyond kLongest, and those that take a byte of `missing`. May be called again, with more of these.
   void finish(Rule root, const std::bitset<256>& missing = {});
 
   enum class Kind : uint8_t { kBytes, kSkip, kCall };
@@ -64,11 +67,13 @@ class ByteGrammar {
   State begin(Rule rule) const { return rules_[static_cast<size_t>(rule)].begin; }
   bool ends(State state) const { return states_[static_cast<size_t>(state)].ends; }
   State like(State state) const { return states_[static_cast<size_t>(state)].like; }
-  // The least bytes from here to the end of the rule.
+  // The least bytes of a rule's values, kLongest or not (kNever - 1: that or more); kNever: there are none.
+  int64_t least_bytes(Rule rule) const { return least_bytes_[static_cast<size_t>(rule)]; }
+  // The least bytes from here to the end of the rule; kNever: it cannot be reached.
   int64_t distance(State state) const { return distances_[static_cast<size_t>(state)]; }
   std::span<const Edge> edges(State state) const {
-    return std::span(live_).subspan(first_[static_cast<size_t>(state)],
-                                    first_[static_cast<size_t>(state) + 1] - first_[static_cast<size_t>(state)]);
+    return std::span(edges_).subspan(first_[static_cast<size_t>(state)],
+                                     first_[static_cast<size_t>(state) + 1] - first_[static_cast<size_t>(state)]);
   }
   // Bytes of one class stand on the same edges everywhere.
   int byte_classes() const { return byte_classes_; }
@@ -81,12 +86,13 @@ class ByteGrammar {
   };
   void add_edge(const Edge& edge);
   void measure(const std::bitset<256>& missing);
+  void sort_edges();
 
   std::vector<StateInfo> states_;
   std::vector<NewRule> rules_;
-  std::vector<Edge> edges_, live_;
-  std::vector<size_t> first_;
-  std::vector<int64_t> distances_;
+  std::vector<Edge> edges_;
+  std::vector<uint32_t> first_;  // of each state's edges
+  std::vector<int64_t> distances_, least_bytes_;
   std::array<int, 256> class_of_{};
   int byte_classes_ = 0;
   Rule root_ = 0;

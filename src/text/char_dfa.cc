@@ -11,14 +11,18 @@ namespace {
 
 constexpr uint32_t kLast = 0x10ffff;
 
-void add_all_but(CharDfa::State& state, int32_t to, std::vector<uint32_t> excluded) {
-  std::sort(excluded.begin(), excluded.end());
+// Each state's steps on a code and what they cost to keep and to write.
+constexpr uint64_t kStepsPerEdge = 20, kStepsPerState = 60;
+
+// Edges to the children, and to `other` for all other codes.
+void add_edges(CharDfa::State& state, const std::map<uint32_t, int32_t>& children, int32_t other) {
   uint32_t first = 0;
-  for (const uint32_t code : excluded) {
-    if (code > first) state.edges.push_back({first, code - 1, to});
+  for (const auto& [code, to] : children) {
+    if (code > first) state.edges.push_back({first, code - 1, other});
+    state.edges.push_back({code, code, to});
     first = code + 1;
   }
-  if (first <= kLast) state.edges.push_back({first, kLast, to});
+  if (first <= kLast) state.edges.push_back({first, kLast, other});
 }
 
 struct ByteRangeOf {
@@ -95,9 +99,9 @@ bool CharDfa::matches(std::string_view utf8) const {
   for (const char* p = utf8.data(); p < utf8.data() + utf8.size();) {
     const uint32_t code = next_code_point(p);
     const auto& edges = states[static_cast<size_t>(state)].edges;
-    const auto edge =
-        std::find_if(edges.begin(), edges.end(), [code](const Edge& e) { return e.first <= code && code <= e.last; });
-    if (edge == edges.end()) return false;
+    const auto edge = std::lower_bound(edges.begin(), edges.end(), code,
+                                       [](const Edge& e, uint32_t wanted) { return e.last < wanted; });
+    if (edge == edges.end() || code < edge->first) return false;
     state = edge->to;
   }
   return states[static_cast<size_t>(state)].accepts;
@@ -117,13 +121,13 @@ CharDfa texts_of_length(uint64_t min, std::optional<uint64_t> max) {
   return out;
 }
 
-CharDfa texts_other_than(const std::vector<std::string>& names) {
+std::optional<CharDfa> texts_other_than(const std::vector<std::string>& names, WorkBudget& work) {
   CharDfa out;
   out.states.resize(2);  // the start, and "differs already"
   out.states[0].accepts = out.states[1].accepts = true;
-  add_all_but(out.states[1], 1, {});
   std::vector<std::map<uint32_t, int32_t>> children(2);
   for (const std::string& name : names) {
+    if (!work.spend(name.size() * (kStepsPerState + 3 * kStepsPerEdge))) return std::nullopt;
     int32_t at = 0;
     for (const char* p = name.data(); p < name.data() + name.size();) {
       const auto [entry, is_new] =
@@ -135,19 +139,11 @@ CharDfa texts_other_than(const std::vector<std::string>& names) {
     }
     out.states[static_cast<size_t>(at)].accepts = false;
   }
-  for (size_t i = 0; i < out.states.size(); ++i) {
-    if (i == 1) continue;
-    std::vector<uint32_t> codes;
-    for (const auto& [code, to] : children[i]) {
-      out.states[i].edges.push_back({code, code, to});
-      codes.push_back(code);
-    }
-    add_all_but(out.states[i], 1, codes);
-  }
+  for (size_t i = 0; i < out.states.size(); ++i) add_edges(out.states[i], children[i], 1);
   return out;
 }
 
-std::optional<CharDfa> intersect(const CharDfa& a, const CharDfa& b) {
+std::optional<CharDfa> intersect(const CharDfa& a, const CharDfa& b, WorkBudget& work) {
   CharDfa out;
   std::map<std::pair<int32_t, int32_t>, int32_t> ids;
   std::vector<std::pair<int32_t, int32_t>> pairs;
@@ -160,7 +156,7 @@ std::optional<CharDfa> intersect(const CharDfa& a, const CharDfa& b) {
   // What one of the two looks like, the pair looks like beside the same other.
   std::map<std::pair<int32_t, int32_t>, int32_t> like_a, like_b;
   for (size_t i = 0; i < pairs.size(); ++i) {
-    if (pairs.size() > CharDfa::kMaxStates) return std::nullopt;
+    if (pairs.size() > CharDfa::kMaxStates || !work.spend(kStepsPerState)) return std::nullopt;
     const CharDfa::State &x = a.states[static_cast<size_t>(pairs[i].first)],
                          &y = b.states[static_cast<size_t>(pairs[i].second)];
     CharDfa::State state;
@@ -168,10 +164,15 @@ std::optional<CharDfa> intersect(const CharDfa& a, const CharDfa& b) {
     const auto id = static_cast<int32_t>(i);
     if (x.like >= 0) state.like = like_a.try_emplace({x.like, pairs[i].second}, id).first->second;
     if (x.like < 0 && y.like >= 0) state.like = like_b.try_emplace({pairs[i].first, y.like}, id).first->second;
-    for (const CharDfa::Edge& p : x.edges)
-      for (const CharDfa::Edge& q : y.edges)
-        if (p.first <= q.last && q.first <= p.last)
-          state.edges.push_back({std::max(p.first, q.first), std::min(p.last, q.last), id_of(p.to, q.to)});
+    for (auto p = x.edges.begin(), q = y.edges.begin(); p != x.edges.end() && q != y.edges.end();) {
+      if (p->first <= q->last && q->first <= p->last)
+        state.edges.push_back({std::max(p->first, q->first), std::min(p->last, q->last), id_of(p->to, q->to)});
+      if (p->last < q->last)
+        ++p;
+      else
+        ++q;
+    }
+    work.spend(kStepsPerEdge * (x.edges.size() + y.edges.size()));
     out.states.push_back(std::move(state));
   }
   return out;

@@ -1,6 +1,6 @@
 // CharDfa: a set of texts, as a deterministic automaton over code points. What patterns, lengths and formats come to.
 //
-//   std::optional<CharDfa> both = intersect(texts_of_length(1, 20), pattern);
+//   std::optional<CharDfa> both = intersect(texts_of_length(1, 20), pattern, work);
 //   bool fits = both->matches("Total");
 //   add_string_bytes(grammar, from, *both, to);   // as they stand between the quotes of a JSON string
 #pragma once
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "text/byte_grammar.h"
+#include "text/work_budget.h"
 
 namespace onsight::text {
 
@@ -22,7 +23,7 @@ struct CharDfa {
     int32_t to;
   };
   struct State {
-    std::vector<Edge> edges;  // none overlaps another
+    std::vector<Edge> edges;  // sorted; none overlaps another
     bool accepts = false;
     int32_t like = -1;  // ByteGrammar::looks_like(); -1: itself
   };
@@ -33,10 +34,10 @@ struct CharDfa {
 
 // Texts of min to max code points; no max: of any length. `max` is at most kMaxStates - 1.
 CharDfa texts_of_length(uint64_t min, std::optional<uint64_t> max);
-// Texts that are none of `names`.
-CharDfa texts_other_than(const std::vector<std::string>& names);
-// Texts that are in both; nothing if that takes more than kMaxStates states.
-std::optional<CharDfa> intersect(const CharDfa& a, const CharDfa& b);
+// Texts that are none of `names`; nothing if there are too many of them for the budget.
+std::optional<CharDfa> texts_other_than(const std::vector<std::string>& names, WorkBudget& work);
+// Texts that are in both; nothing if that takes more than kMaxStates states or the budget.
+std::optional<CharDfa> intersect(const CharDfa& a, const CharDfa& b, WorkBudget& work);
 
 // Each text has one spelling: raw UTF-8 where JSON allows it, and \" \\ \b \f \n \r \t. Texts with other control
 // characters are left out.

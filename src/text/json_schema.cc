@@ -6,8 +6,9 @@
 namespace onsight::text {
 
 Result<JsonSchema> JsonSchema::compile(std::string_view json, std::string_view where) {
-  TRY(SchemaDocument document, SchemaDocument::open(json, where));
-  TRY(std::shared_ptr<const ByteGrammar> grammar, compile_schema(document));
+  WorkBudget work;
+  TRY(SchemaDocument document, SchemaDocument::open(json, where, work));
+  TRY(std::shared_ptr<const ByteGrammar> grammar, compile_schema(document, work));
   return JsonSchema(std::move(grammar));
 }
 

@@ -17,7 +17,8 @@ namespace onsight::text {
 
 class JsonSchema {
  public:
-  // `where` names the source in errors. Refuses what no value satisfies too.
+  // `where` names the source in errors. Refuses what no value satisfies too, and what takes too long to compile: about
+  // a second or 100 MB are enough for any schema.
   static Result<JsonSchema> compile(std::string_view json, std::string_view where);
 
   // Whether `bytes` are a value as the grammar writes it: no whitespace but one space behind , and :, and one at the

@@ -9,7 +9,9 @@
 namespace onsight::text {
 namespace {
 
-constexpr size_t kMaxNfaStates = 20'000, kMaxDfaStates = 4'000, kMaxWork = 20'000'000;
+constexpr size_t kMaxBytes = 20'000;
+constexpr uint64_t kStepsPerPlace = 10, kStepsPerState = 200;
+constexpr size_t kMaxNfaStates = 20'000, kMaxDfaStates = 4'000;
 
 // Thompson's construction; ^ and $ are edges that may be taken at the text's begin and end only.
 struct Nfa {
@@ -17,7 +19,7 @@ struct Nfa {
   struct Edge {
     Kind kind;
     int to;
-    CodeSet set;
+    const CodeSet* set;  // of the tree
   };
   std::vector<std::vector<Edge>> states;
 
@@ -25,8 +27,8 @@ struct Nfa {
     states.emplace_back();
     return static_cast<int>(states.size()) - 1;
   }
-  void edge(int from, Kind kind, int to, CodeSet set = {}) {
-    states[static_cast<size_t>(from)].push_back({kind, to, std::move(set)});
+  void edge(int from, Kind kind, int to, const CodeSet* set = nullptr) {
+    states[static_cast<size_t>(from)].push_back({kind, to, set});
   }
   bool full() const { return states.size() > kMaxNfaStates; }
 
@@ -36,7 +38,7 @@ struct Nfa {
     const int to = add();
     switch (node.kind) {
       case PatternNode::Kind::kSet:
-        edge(from, Kind::kSet, to, node.set);
+        edge(from, Kind::kSet, to, &node.set);
         break;
       case PatternNode::Kind::kBegin:
         edge(from, Kind::kBegin, to);
@@ -85,44 +87,44 @@ struct Nfa {
   }
 };
 
-// Nothing if it takes too many states.
-std::optional<CharDfa> determinise(const Nfa& nfa, int start, int match) {
+// Nothing if it takes too many states or too much work.
+std::optional<CharDfa> determinise(const Nfa& nfa, int start, int match, WorkBudget& work) {
   CharDfa out;
   std::map<Nfa::Places, int32_t> ids;
-  std::vector<Nfa::Places> all;
-  size_t work = 0;
+  std::vector<const Nfa::Places*> all;
   const auto id_of = [&](Nfa::Places places, bool at_begin) {
     nfa.close(places, at_begin, false);
-    work += nfa.states.size();
+    work.spend(nfa.states.size() / 4 + kStepsPerPlace * places.size());
     const auto [entry, is_new] = ids.try_emplace(places, static_cast<int32_t>(all.size()));
     if (!is_new) return entry->second;
-    all.push_back(places);
+    all.push_back(&entry->first);
     nfa.close(places, at_begin, true);
     out.states.emplace_back().accepts = std::binary_search(places.begin(), places.end(), match);
     return entry->second;
   };
   id_of({start}, true);
   for (size_t i = 0; i < all.size(); ++i) {
-    if (all.size() > kMaxDfaStates || work > kMaxWork) return std::nullopt;
+    if (all.size() > kMaxDfaStates || !work.spend(kStepsPerState)) return std::nullopt;
     std::vector<const Nfa::Edge*> edges;
     std::set<uint32_t> borders;
-    for (const int place : all[i])
+    for (const int place : *all[i])
       for (const Nfa::Edge& e : nfa.states[static_cast<size_t>(place)]) {
         if (e.kind != Nfa::Kind::kSet) continue;
         edges.push_back(&e);
-        for (const CodeRange range : e.set.ranges()) borders.insert({range.first, range.last + 1});
+        for (const CodeRange range : e.set->ranges()) borders.insert({range.first, range.last + 1});
+        work.spend(kStepsPerPlace * e.set->ranges().size());
       }
     std::map<std::vector<int>, int32_t> known;
-    for (auto border = borders.begin(); border != borders.end(); ++border) {
+    for (auto border = borders.begin(); border != borders.end() && !work.exhausted(); ++border) {
       const uint32_t first = *border;
       Nfa::Places next;
       for (const Nfa::Edge* e : edges) {
-        const auto& ranges = e->set.ranges();
+        const auto& ranges = e->set->ranges();
         auto range = std::upper_bound(ranges.begin(), ranges.end(), first,
                                       [](uint32_t code, CodeRange r) { return code < r.first; });
         if (range != ranges.begin() && first <= (--range)->last) next.push_back(e->to);
       }
-      work += edges.size();
+      work.spend(2 * edges.size());
       if (next.empty()) continue;
       std::sort(next.begin(), next.end());
       next.erase(std::unique(next.begin(), next.end()), next.end());
@@ -130,17 +132,20 @@ std::optional<CharDfa> determinise(const Nfa& nfa, int start, int match) {
       const int32_t to = found != known.end() ? found->second : known[next] = id_of(next, false);
       const uint32_t last = *std::next(border) - 1;  // every range that is open ends at a border
       auto& into = out.states[i].edges;
-      if (!into.empty() && into.back().to == to && into.back().last + 1 == first)
+      if (!into.empty() && into.back().to == to && into.back().last + 1 == first) {
         into.back().last = last;
-      else
+      } else {
+        work.spend(sizeof(CharDfa::Edge));
         into.push_back({first, last, to});
+      }
     }
   }
   return out;
 }
 
 CharDfa compiled(std::string_view pattern) {
-  auto out = compile_pattern(pattern);
+  WorkBudget work;
+  auto out = compile_pattern(pattern, work);
   ONSIGHT_CHECK(out);
   return *std::move(out);
 }
@@ -149,23 +154,26 @@ CharDfa dates(std::string_view rest) {
   const std::string days =
       "\\d{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)";
   const std::string leap = "(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29";
+  WorkBudget work;
   // There is no year 0.
   return *intersect(compiled(fmt::format("^(?:{}|{}){}$", days, leap, rest)),
-                    compiled("^(?:[1-9]\\d{3}|0[1-9]\\d\\d|00[1-9]\\d|000[1-9])-"));
+                    compiled("^(?:[1-9]\\d{3}|0[1-9]\\d\\d|00[1-9]\\d|000[1-9])-"), work);
 }
 
 }  // namespace
 
-Result<CharDfa> compile_pattern(std::string_view pattern) {
+Result<CharDfa> compile_pattern(std::string_view pattern, WorkBudget& work) {
+  if (pattern.size() > kMaxBytes) return bad_input("{} bytes, expected at most {}", pattern.size(), kMaxBytes);
+  work.spend(kStepsPerState * pattern.size());
   TRY(PatternNode tree, parse_pattern(pattern));
   Nfa nfa;
   const CodeSet any = CodeSet().complement();
   const int start = nfa.add();
-  nfa.edge(start, Nfa::Kind::kSet, start, any);
+  nfa.edge(start, Nfa::Kind::kSet, start, &any);
   const int match = nfa.write(tree, start);
-  nfa.edge(match, Nfa::Kind::kSet, match, any);
+  nfa.edge(match, Nfa::Kind::kSet, match, &any);
   if (!nfa.full())
-    if (auto out = determinise(nfa, start, match)) return *std::move(out);
+    if (auto out = determinise(nfa, start, match, work)) return *std::move(out);
   return bad_input("'{}' takes too many states, expected a simpler expression", pattern);
 }
 

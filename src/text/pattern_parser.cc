@@ -1,6 +1,7 @@
 #include "text/pattern_parser.h"
 
 #include <optional>
+#include <set>
 
 #include "text/unicode.h"
 #include "text/utf8.h"
@@ -17,20 +18,19 @@ using PatternKind = PatternNode::Kind;
 struct Bounds {
   CodeSet sure, possible;
   Bounds complement() const { return {possible.complement(), sure.complement()}; }
-  void add(const Bounds& other) {
-    sure = sure.with(other.sure);
-    possible = possible.with(other.possible);
-  }
 };
 
 Bounds exactly(uint32_t first, uint32_t last) { return {CodeSet({{first, last}}), CodeSet({{first, last}})}; }
 
-Bounds digits() {
-  std::vector<CodeRange> all;
-  const uint8_t* classes = char_classes();
-  for (uint32_t code = 0; code <= CodeSet::kLast; ++code)
-    if (classes[code] & kNumber) all.push_back({code, code});
-  return {CodeSet({{'0', '9'}}), CodeSet(std::move(all))};
+const Bounds& digits() {
+  static const Bounds kDigits = [] {
+    std::vector<CodeRange> all;
+    const uint8_t* classes = char_classes();
+    for (uint32_t code = 0; code <= CodeSet::kLast; ++code)
+      if (classes[code] & kNumber) all.push_back({code, code});
+    return Bounds{CodeSet({{'0', '9'}}), CodeSet(std::move(all))};
+  }();
+  return kDigits;
 }
 
 Bounds words() {
@@ -160,7 +160,8 @@ class PatternParser {
 
   Result<PatternNode> char_class() {
     const bool negated = take('^');
-    Bounds all;
+    std::vector<CodeRange> sure, possible;
+    std::set<char> escapes;  // that stand for many; each counts once
     while (!at(']')) {
       if (p_ >= end_) return refuse("a [ without a ]");
       TRY(Bounds one, character(/*in_class=*/true));
@@ -174,9 +175,12 @@ class PatternParser {
           return refuse("a range from more to less");
         one = exactly(one.sure.ranges()[0].first, last.sure.ranges()[0].first);
       }
-      all.add(one);
+      if (one.sure.ranges().size() > 1 && !escapes.insert(p_[-1]).second) continue;
+      sure.insert(sure.end(), one.sure.ranges().begin(), one.sure.ranges().end());
+      possible.insert(possible.end(), one.possible.ranges().begin(), one.possible.ranges().end());
     }
     ++p_;
+    const Bounds all{CodeSet(std::move(sure)), CodeSet(std::move(possible))};
     return set_node(negated ? all.complement().sure : all.sure);
   }
 

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <numeric>
+#include <set>
 #include <tuple>
 
 #include "text/number_grammar.h"
-#include "text/pattern.h"
+#include "text/schema_value.h"
 #include "text/value_grammar.h"
 
 namespace onsight::text {
@@ -18,6 +20,7 @@ using State = ByteGrammar::State;
 constexpr int kAnyDepth = 4;          // how deep a value nests of which the schema says nothing
 constexpr size_t kMaxBranches = 256;  // of anyOf and oneOf, multiplied
 constexpr size_t kMaxRules = 20'000;
+constexpr uint64_t kStepsPerRule = 500, kStepsPerName = 300, kStepsPerText = 100;
 constexpr uint64_t kMaxLength = 20'000;  // longer strings and lists are not written, whatever the schema allows
 
 // `alone`: its $ref, allOf, anyOf and oneOf have become terms of their own.
@@ -29,12 +32,7 @@ struct Term {
 };
 // Schemas that all hold of one value; each stands once.
 using Terms = std::vector<Term>;
-
-void add_term(Terms& terms, Term term) {
-  for (const Term& known : terms)
-    if (known.schema == term.schema && (known.alone || !term.alone)) return;  // alone: its parts stand beside it
-  terms.push_back(term);
-}
+constexpr uint64_t kStepsPerTerm = 2 * sizeof(Term);  // kept as a key and in a task
 
 enum Type : unsigned {
   kNull = 1,
@@ -79,7 +77,8 @@ unsigned type_meant_by(std::string_view keyword) {
 
 class Compiler {
  public:
-  explicit Compiler(const SchemaDocument& document) : document_(document) {}
+  Compiler(const SchemaDocument& document, WorkBudget& work)
+      : document_(document), work_(work), checker_(document, work) {}
 
   Result<std::shared_ptr<const ByteGrammar>> compile() {
     const ByteGrammar::NewRule root = grammar_->add_rule();
@@ -92,17 +91,23 @@ class Compiler {
       const Task task = std::move(queue_.front());
       queue_.pop_front();
       TRY_STATUS(write(task));
+      if (work_.exhausted()) return document_.too_much_work(task.terms.front().schema);
       if (grammar_->too_large() || rules_.size() > kMaxRules)
         return bad_input("{}: too large, its grammar takes over {} states", document_.place(task.terms.front().schema),
                          std::min(grammar_->size(), ByteGrammar::kMaxStates));
     }
     grammar_->finish(root.rule);
     for (const Apart& apart : apart_)
-      if (grammar_->distance(grammar_->begin(apart.both)) < ByteGrammar::kNever)
+      if (grammar_->least_bytes(apart.both) < ByteGrammar::kNever)
         return bad_input("{}/oneOf: schemas {} and {} are not known to exclude each other, expected anyOf",
                          document_.place(apart.schema), apart.first, apart.second);
-    if (grammar_->distance(root.begin) >= ByteGrammar::kNever)
+    const int64_t least = grammar_->least_bytes(root.rule);
+    if (least >= ByteGrammar::kNever)
       return bad_input("{}: no value that could be written satisfies it", document_.place(document_.root()));
+    if (least > ByteGrammar::kLongest)
+      return bad_input("{}: the shortest value that satisfies it takes {}{} bytes, expected at most {}",
+                       document_.place(document_.root()), least == ByteGrammar::kNever - 1 ? "over " : "", least,
+                       ByteGrammar::kLongest);
     return std::shared_ptr<const ByteGrammar>(std::move(grammar_));
   }
 
@@ -118,6 +123,12 @@ class Compiler {
     Rule both;
   };
 
+  void add_term(Terms& terms, Term term) {
+    for (const Term& known : terms)
+      if (known.schema == term.schema && (known.alone || !term.alone)) return;  // alone: its parts stand beside it
+    if (work_.spend(1 + terms.size() / 4)) terms.push_back(term);
+  }
+
   // The rule of values that satisfy all of `terms`; where they say nothing, of any that nests up to `depth`.
   Rule rule_of(const Terms& terms, int depth) {
     Terms key;
@@ -126,6 +137,7 @@ class Compiler {
       if (SchemaDocument::constrains(term.schema)) add_term(key, term);
     }
     if (key.empty()) return any(depth);
+    if (!work_.spend(kStepsPerRule + kStepsPerTerm * key.size())) return never();
     const auto [entry, is_new] = rules_.try_emplace(key, 0);
     if (is_new) {
       const ByteGrammar::NewRule rule = grammar_->add_rule();
@@ -151,7 +163,7 @@ class Compiler {
     std::optional<Rule> inner;
     if (depth > 0) inner = any(depth - 1);
     add_array(*grammar_, rule.begin, {{}, inner}, rule.end);
-    add_object(*grammar_, rule.begin, {{}, inner}, rule.end);
+    add_object(*grammar_, rule.begin, {{}, inner}, rule.end, work_);
     return rule.rule;
   }
 
@@ -177,9 +189,12 @@ class Compiler {
       if (SchemaDocument::find(schema, "$ref")) add_term(terms, {document_.target(schema), false});
       for (const Schema part : SchemaDocument::list(schema, "allOf")) add_term(terms, {part, false});
       const auto any = SchemaDocument::list(schema, "anyOf"), one = SchemaDocument::list(schema, "oneOf");
+      work_.spend(any.size() + one.size());
       if (any.empty() && one.empty()) continue;
+      if (std::max(any.size(), one.size()) > kMaxBranches) return too_many_branches(schema);
       for (size_t a = 0; a < one.size(); ++a)
         for (size_t b = a + 1; b < one.size(); ++b) {
+          if (!work_.spend(kStepsPerTerm * terms.size())) return document_.too_much_work(schema);
           Terms both = terms;
           add_term(both, {one[a], false});
           add_term(both, {one[b], false});
@@ -187,6 +202,7 @@ class Compiler {
         }
       for (size_t a = 0; a < std::max<size_t>(1, any.size()); ++a)
         for (size_t b = 0; b < std::max<size_t>(1, one.size()); ++b) {
+          if (!work_.spend(kStepsPerTerm * terms.size())) return document_.too_much_work(schema);
           Terms branch = terms;
           if (!any.empty()) add_term(branch, {any[a], false});
           if (!one.empty()) add_term(branch, {one[b], false});
@@ -201,21 +217,28 @@ class Compiler {
       impossible = impossible || (term.schema->is_boolean() && !term.schema->get<bool>());
     }
     if (!impossible && std::find(out.begin(), out.end(), kept) == out.end()) out.push_back(std::move(kept));
-    if (++choices_ > kMaxBranches)
-      return bad_input("{}: over {} branches of anyOf and oneOf, expected fewer", document_.place(terms[0].schema),
-                       kMaxBranches);
+    if (++choices_ > kMaxBranches) return too_many_branches(terms[0].schema);
     return {};
+  }
+
+  tl::unexpected<Error> too_many_branches(Schema schema) const {
+    return bad_input("{}: over {} branches of anyOf and oneOf, expected fewer", document_.place(schema), kMaxBranches);
   }
 
   Status write_alone(const ByteGrammar::NewRule& rule, const Terms& terms) {
     for (const Term& term : terms) {
-      const Schema one = SchemaDocument::find(term.schema, "const");
-      const auto values = one ? std::vector<Schema>{one} : SchemaDocument::list(term.schema, "enum");
-      if (values.empty()) continue;
-      for (const Schema value : values)
-        if (std::all_of(terms.begin(), terms.end(),
-                        [&](const Term& t) { return satisfies(document_, t.schema, *value, t.alone); }))
-          add_literal(rule, value->dump());
+      const Schema one = SchemaDocument::find(term.schema, "const"), list = SchemaDocument::find(term.schema, "enum");
+      if (!one && !list) continue;
+      std::vector<std::string> texts;
+      const auto add = [&](const OrderedJson& value) {
+        for (const Term& t : terms)
+          if (!checker_.satisfies(t.schema, value, t.alone)) return;
+        texts.push_back(value.dump());
+        work_.spend(kStepsPerText + texts.back().size());
+      };
+      if (one) add(*one);
+      for (size_t i = 0; !one && i < list->size() && !work_.exhausted(); ++i) add((*list)[i]);
+      add_choice(*grammar_, rule.begin, std::move(texts), rule.end);
       return {};
     }
     const unsigned types = types_of(terms);
@@ -226,16 +249,17 @@ class Compiler {
     }
     if (types & kInteger) TRY_STATUS(write_number(rule, terms, !(types & kFraction)));
     if (types & kString) TRY_STATUS(write_string(rule, terms));
-    if (types & kArray) write_array(rule, terms);
+    if (types & kArray) TRY_STATUS(write_array(rule, terms));
     if (types & kObject) write_object(rule, terms);
     return {};
   }
 
   // Where no schema names a type, the types are those that its keywords speak of.
-  static unsigned types_of(const Terms& terms) {
+  unsigned types_of(const Terms& terms) {
     unsigned types = kAll, meant = 0;
     bool named = false;
     for (const Term& term : terms) {
+      work_.spend(10 * term.schema->size());
       for (const auto& [keyword, value] : term.schema->items()) meant |= type_meant_by(keyword);
       const Schema type = SchemaDocument::find(term.schema, "type");
       if (!type) continue;
@@ -254,7 +278,7 @@ class Compiler {
 
   static void narrow(std::optional<NumberRange::Bound>& bound, Schema value, bool open, int sign) {
     if (!value) return;
-    NumberRange::Bound own{parse_decimal(value->dump()), open};
+    NumberRange::Bound own{exact_decimal(*value), open};
     const int order = bound ? sign * compare(own.value, bound->value) : 1;
     if (order > 0)
       bound = std::move(own);
@@ -287,59 +311,62 @@ class Compiler {
   Status write_string(const ByteGrammar::NewRule& rule, const Terms& terms) {
     uint64_t min = 0;
     std::optional<uint64_t> max;
-    std::vector<CharDfa> sets;
+    std::vector<const CharDfa*> sets;
     for (const Term& term : terms) {
       const auto find = [&](std::string_view keyword) { return SchemaDocument::find(term.schema, keyword); };
       if (const Schema own = find("minLength")) min = std::max(min, own->get<uint64_t>());
       if (const Schema own = find("maxLength"))
         max = std::min({max.value_or(kMaxLength), own->get<uint64_t>(), kMaxLength});
-      if (const Schema own = find("pattern")) {
-        TRY(CharDfa set, compile_pattern(own->get_ref<const std::string&>()));
-        sets.push_back(std::move(set));
-      }
-      if (const Schema own = find("format")) sets.push_back(*texts_of_format(own->get_ref<const std::string&>()));
+      if (find("pattern")) sets.push_back(&document_.pattern(term.schema));
+      if (find("format")) sets.push_back(&SchemaDocument::format(term.schema));
     }
     if (min > kMaxLength)
       return bad_input("{}: minLength {} is not supported, expected at most {}", document_.place(terms[0].schema), min,
                        kMaxLength);
     if (max && *max < min) return {};
-    if (sets.empty() || min > 0 || max) sets.push_back(texts_of_length(min, max));
-    CharDfa texts = std::move(sets.back());
-    sets.pop_back();
-    for (const CharDfa& set : sets) {
-      std::optional<CharDfa> both = intersect(texts, set);
-      if (!both)
+    std::optional<CharDfa> texts;
+    if (sets.empty() || min > 0 || max) texts = texts_of_length(min, max);
+    for (const CharDfa* set : sets) {
+      texts = texts ? intersect(*texts, *set, work_) : *set;
+      if (work_.exhausted()) return document_.too_much_work(terms[0].schema);
+      if (!texts)
         return bad_input("{}: pattern and length take too many states together, expected simpler ones",
                          document_.place(terms[0].schema));
-      texts = *std::move(both);
     }
-    add_string(*grammar_, rule.begin, texts, rule.end);
+    add_string(*grammar_, rule.begin, *texts, rule.end);
     return {};
   }
 
-  void write_array(const ByteGrammar::NewRule& rule, const Terms& terms) {
+  Status write_array(const ByteGrammar::NewRule& rule, const Terms& terms) {
     ArrayForm form;
     size_t named = 0;
+    std::vector<std::vector<Schema>> first;  // of each term
     for (const Term& term : terms) {
       if (const Schema own = SchemaDocument::find(term.schema, "minItems"))
         form.min = std::max(form.min, own->get<uint64_t>());
       if (const Schema own = SchemaDocument::find(term.schema, "maxItems"))
         form.max = std::min(form.max.value_or(own->get<uint64_t>()), own->get<uint64_t>());
-      named = std::max(named, SchemaDocument::first_items(term.schema).size());
+      first.push_back(SchemaDocument::first_items(term.schema));
+      named = std::max(named, first.back().size());
+      work_.spend(sizeof(Schema) * first.back().size());
     }
-    if (form.max) form.max = std::min(*form.max, std::max(form.min, kMaxLength));
+    if (form.min > kMaxLength)
+      return bad_input("{}: minItems {} is not supported, expected at most {}", document_.place(terms[0].schema),
+                       form.min, kMaxLength);
+    if (form.max) form.max = std::min(*form.max, kMaxLength);
     const auto item = [&](size_t i) {
       Terms out;
-      for (const Term& term : terms) {
-        const std::vector<Schema> first = SchemaDocument::first_items(term.schema);
-        const Schema own = i < first.size() ? first[i] : SchemaDocument::rest_of_items(term.schema);
+      work_.spend(terms.size());
+      for (size_t t = 0; t < terms.size(); ++t) {
+        const Schema own = i < first[t].size() ? first[t][i] : SchemaDocument::rest_of_items(terms[t].schema);
         if (own) add_term(out, {own, false});
       }
       return rule_of(out, kAnyDepth);
     };
-    for (size_t i = 0; i < named; ++i) form.first.push_back(item(i));
+    for (size_t i = 0; i < named && !work_.exhausted(); ++i) form.first.push_back(item(i));
     form.rest = item(named);
     add_array(*grammar_, rule.begin, form, rule.end);
+    return {};
   }
 
   void write_object(const ByteGrammar::NewRule& rule, const Terms& terms) {
@@ -348,6 +375,7 @@ class Compiler {
     Terms others;
     bool open = false;
     const auto name_it = [&](const std::string& name) {
+      work_.spend(kStepsPerName + name.size());
       if (known.insert(name).second) names.push_back(name);
     };
     for (const Term& term : terms) {
@@ -365,6 +393,7 @@ class Compiler {
       }
     ObjectForm form;
     for (const std::string& name : names) {
+      if (!work_.spend(20 * terms.size())) return;
       Terms value;
       for (const Term& term : terms) {
         const Schema properties = SchemaDocument::find(term.schema, "properties");
@@ -376,10 +405,12 @@ class Compiler {
     }
     // Names that nobody mentions are written where the schema speaks of them, or of no name at all.
     if (open || names.empty()) form.others = rule_of(others, kAnyDepth);
-    add_object(*grammar_, rule.begin, form, rule.end);
+    add_object(*grammar_, rule.begin, form, rule.end, work_);
   }
 
   const SchemaDocument& document_;
+  WorkBudget& work_;
+  ValueChecker checker_;
   std::unique_ptr<ByteGrammar> grammar_ = std::make_unique<ByteGrammar>();
   std::map<Terms, Rule> rules_;
   std::map<int, Rule> any_;
@@ -391,8 +422,8 @@ class Compiler {
 
 }  // namespace
 
-Result<std::shared_ptr<const ByteGrammar>> compile_schema(const SchemaDocument& document) {
-  return Compiler(document).compile();
+Result<std::shared_ptr<const ByteGrammar>> compile_schema(const SchemaDocument& document, WorkBudget& work) {
+  return Compiler(document, work).compile();
 }
 
 }  // namespace onsight::text

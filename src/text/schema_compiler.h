@@ -1,7 +1,8 @@
 // From a checked schema to a grammar.
 //
-//   TRY(SchemaDocument document, SchemaDocument::open(json, where));
-//   TRY(std::shared_ptr<const ByteGrammar> grammar, compile_schema(document));
+//   WorkBudget work;
+//   TRY(SchemaDocument document, SchemaDocument::open(json, where, work));
+//   TRY(std::shared_ptr<const ByteGrammar> grammar, compile_schema(document, work));
 #pragma once
 
 #include <memory>
@@ -11,6 +12,6 @@
 
 namespace onsight::text {
 
-Result<std::shared_ptr<const ByteGrammar>> compile_schema(const SchemaDocument& document);
+Result<std::shared_ptr<const ByteGrammar>> compile_schema(const SchemaDocument& document, WorkBudget& work);
 
 }  // namespace onsight::text

@@ -2,9 +2,10 @@
 
 #include <cctype>
 #include <cmath>
+#include <map>
+#include <set>
 
 #include "base/json.h"
-#include "text/number_grammar.h"
 #include "text/pattern.h"
 
 namespace onsight::text {
@@ -83,6 +84,8 @@ const std::map<std::string_view, Form>& forms() {
   return kForms;
 }
 
+constexpr uint64_t kStepsPerSchema = 200;  // what is kept of each
+
 bool is_annotation(std::string_view keyword) {
   const auto form = forms().find(keyword);
   return (form != forms().end() && form->second == Form::kAnnotation) || keyword.starts_with("x-");
@@ -106,19 +109,38 @@ std::string escaped(std::string_view key) {
 
 }  // namespace
 
-Result<SchemaDocument> SchemaDocument::open(std::string_view json, std::string_view where) {
-  TRY_STATUS(parse_json(json, where).map([](const Json&) {}));  // its errors, and its bound on nesting
-  SchemaDocument out{std::string(where)};
-  out.root_ = std::make_unique<OrderedJson>(OrderedJson::parse(json.begin(), json.end(), nullptr, false));
-  TRY_STATUS(out.check(out.root(), "", 0));
-  std::map<Schema, int> colours;
-  for (const auto& [schema, pointer] : out.pointers_) TRY_STATUS(out.check_cycles(schema, colours));
+Result<SchemaDocument> SchemaDocument::open(std::string_view json, std::string_view where, WorkBudget& work) {
+  if (json.size() > kMaxBytes) return bad_input("{}: {} bytes, expected at most {}", where, json.size(), kMaxBytes);
+  SchemaDocument out(where, work);
+  TRY(OrderedJson root, parse_json_as<OrderedJson>(json, where));
+  out.root_ = std::make_unique<OrderedJson>(std::move(root));
+  TRY_STATUS(out.check(out.root(), {}, 0));
+  std::unordered_map<Schema, int> heights;
+  for (const Schema schema : out.reached_) TRY_STATUS(out.check_cycles(schema, heights, 0));
   return out;
 }
 
 std::string SchemaDocument::place(Schema schema) const {
-  const auto pointer = pointers_.find(schema);
-  return fmt::format("{}#{}", where_, pointer == pointers_.end() ? "" : pointer->second);
+  std::vector<const Spot*> way;
+  for (auto spot = spots_.find(schema); spot != spots_.end(); spot = spots_.find(spot->second.parent))
+    way.push_back(&spot->second);
+  std::string out = where_ + "#";
+  for (; !way.empty(); way.pop_back()) {
+    const Spot& spot = *way.back();
+    if (!spot.reference.empty()) out += spot.reference.substr(1);
+    if (!spot.keyword.empty()) out += "/" + escaped(spot.keyword);
+    if (spot.name.data()) out += "/" + escaped(spot.name);
+    if (spot.index >= 0) out += fmt::format("/{}", spot.index);
+  }
+  return out;
+}
+
+std::string SchemaDocument::place(Schema schema, std::string_view keyword) const {
+  return place(schema) + "/" + escaped(keyword);
+}
+
+tl::unexpected<Error> SchemaDocument::too_much_work(Schema schema) const {
+  return bad_input("{}: takes over {} steps to compile, expected a simpler schema", place(schema), WorkBudget::kSteps);
 }
 
 Schema SchemaDocument::find(Schema schema, std::string_view keyword) {
@@ -144,6 +166,10 @@ std::vector<Schema> SchemaDocument::first_items(Schema schema) {
   return list(schema, items && items->is_array() ? "items" : "prefixItems");
 }
 
+const CharDfa& SchemaDocument::format(Schema schema) {
+  return *texts_of_format(find(schema, "format")->get_ref<const std::string&>());
+}
+
 bool SchemaDocument::constrains(Schema schema) {
   if (!schema->is_object()) return !schema->get<bool>();
   for (const auto& [keyword, value] : schema->items())
@@ -151,31 +177,31 @@ bool SchemaDocument::constrains(Schema schema) {
   return false;
 }
 
-Status SchemaDocument::check(Schema schema, const std::string& pointer, int depth) {
-  if (!pointers_.try_emplace(schema, pointer).second) return {};
-  if (depth > kMaxDepth) return bad_input("{}#{}: deeper than {} schemas", where_, pointer, kMaxDepth);
+Status SchemaDocument::check(Schema schema, const Spot& spot, int depth) {
+  if (!spots_.try_emplace(schema, spot).second) return {};
+  reached_.push_back(schema);
+  if (!work_->spend(kStepsPerSchema + schema->size())) return too_much_work(schema);
+  if (depth > kMaxDepth) return bad_input("{}: deeper than {} schemas", place(schema), kMaxDepth);
   if (schema->is_boolean()) return {};
-  if (!schema->is_object())
-    return bad_input("{}#{}: expected a schema, found {}", where_, pointer, schema->type_name());
+  if (!schema->is_object()) return bad_input("{}: expected a schema, found {}", place(schema), schema->type_name());
   for (const auto& [keyword, value] : schema->items())
-    if (!is_annotation(keyword) || (keyword == "$id" && !pointer.empty()))
-      TRY_STATUS(check_keyword(schema, keyword, value, pointer, depth));
+    if (!is_annotation(keyword) || (keyword == "$id" && schema != root()))
+      TRY_STATUS(check_keyword(schema, keyword, value, depth));
   return {};
 }
 
-Status SchemaDocument::check_keyword(Schema schema, const std::string& keyword, const OrderedJson& value,
-                                     const std::string& pointer, int depth) {
-  const std::string at = fmt::format("{}/{}", pointer, escaped(keyword));
+Status SchemaDocument::check_keyword(Schema schema, const std::string& keyword, const OrderedJson& value, int depth) {
   const auto wrong = [&](std::string_view expected) {
-    return bad_input("{}#{}: expected {}, found {}", where_, at, expected,
+    return bad_input("{}: expected {}, found {}", place(schema, keyword), expected,
                      value.is_structured() ? value.type_name() : value.dump());
   };
   const auto form = forms().find(keyword);
   // A nested $id would change where the references below it begin.
   if (form == forms().end() || keyword == "$id")
-    return bad_input("{}#{}: the keyword '{}' is not supported", where_, pointer, keyword);
+    return bad_input("{}: the keyword '{}' is not supported", place(schema), keyword);
   const auto check_all = [&]() -> Status {
-    for (size_t i = 0; i < value.size(); ++i) TRY_STATUS(check(&value[i], fmt::format("{}/{}", at, i), depth + 1));
+    for (size_t i = 0; i < value.size(); ++i)
+      TRY_STATUS(check(&value[i], {schema, keyword, {}, static_cast<int64_t>(i)}, depth + 1));
     return {};
   };
   switch (form->second) {
@@ -185,14 +211,13 @@ Status SchemaDocument::check_keyword(Schema schema, const std::string& keyword, 
       if (value.is_array()) return check_all();
       [[fallthrough]];
     case Form::kSchema:
-      return check(&value, at, depth + 1);
+      return check(&value, {schema, keyword}, depth + 1);
     case Form::kSchemas:
       if (!value.is_array() || value.empty()) return wrong("a list of schemas");
       return check_all();
     case Form::kSchemaMap:
       if (!value.is_object()) return wrong("an object of schemas");
-      for (const auto& [key, item] : value.items())
-        TRY_STATUS(check(&item, fmt::format("{}/{}", at, escaped(key)), depth + 1));
+      for (const auto& [key, item] : value.items()) TRY_STATUS(check(&item, {schema, keyword, key}, depth + 1));
       break;
     case Form::kCount:
       if (!is_count(value)) return wrong("a whole number, not negative");
@@ -221,43 +246,45 @@ Status SchemaDocument::check_keyword(Schema schema, const std::string& keyword, 
       break;
     case Form::kPattern: {
       if (!value.is_string()) return wrong("a regular expression");
-      auto pattern = compile_pattern(value.get_ref<const std::string&>());
-      if (!pattern) return bad_input("{}#{}: {}", where_, at, pattern.error().message);
+      auto pattern = compile_pattern(value.get_ref<const std::string&>(), *work_);
+      if (work_->exhausted()) return too_much_work(schema);
+      if (!pattern) return bad_input("{}: {}", place(schema, keyword), pattern.error().message);
+      patterns_.emplace(schema, *std::move(pattern));
       break;
     }
     case Form::kFormat:
       if (!value.is_string() || !texts_of_format(value.get_ref<const std::string&>()))
-        return bad_input("{}#{}: format {} is not supported, expected date, time, date-time or uuid", where_, at,
-                         value.dump());
+        return bad_input("{}: format {} is not supported, expected date, time, date-time or uuid",
+                         place(schema, keyword), value.dump());
       break;
     case Form::kMultiple:
       if (!is_count(value) || value.get<double>() < 1 || value.get<double>() > NumberRange::kMaxMultiple)
-        return bad_input("{}#{}: {} is not supported, expected a whole number from 1 to {}", where_, at, value.dump(),
-                         NumberRange::kMaxMultiple);
+        return bad_input("{}: {} is not supported, expected a whole number from 1 to {}", place(schema, keyword),
+                         value.dump(), NumberRange::kMaxMultiple);
       break;
     case Form::kRef: {
       if (!value.is_string()) return wrong("a reference");
-      TRY(Schema target, resolve(value.get_ref<const std::string&>(), at));
-      targets_[schema] = target;
       const std::string& ref = value.get_ref<const std::string&>();
-      return check(target, ref.substr(1), depth + 1);
+      TRY(Schema target, resolve(schema, ref));
+      targets_[schema] = target;
+      return check(target, {.reference = ref}, depth + 1);
     }
     case Form::kTrivial:
-      return check_trivial(schema, keyword, value, pointer);
+      return check_trivial(schema, keyword, value);
   }
   return {};
 }
 
 // Keywords that the grammar cannot express, where they ask for nothing that it does not give anyway.
-Status SchemaDocument::check_trivial(Schema schema, const std::string& keyword, const OrderedJson& value,
-                                     const std::string& pointer) const {
+Status SchemaDocument::check_trivial(Schema schema, const std::string& keyword, const OrderedJson& value) const {
   bool trivial = value == true || (value.is_object() && value.empty());
   if (keyword == "uniqueItems") {
     const Schema most = find(schema, "maxItems");
     trivial = value == false || (value == true && most && is_count(*most) && most->get<double>() <= 1);
   } else if (keyword == "minProperties") {
-    std::set<OrderedJson> names;
-    for (const Schema name : list(schema, "required")) names.insert(*name);
+    std::set<std::string_view> names;
+    for (const Schema name : list(schema, "required"))
+      if (name->is_string()) names.insert(name->get_ref<const std::string&>());
     trivial = is_count(value) && value.get<double>() <= static_cast<double>(names.size());
   } else if (keyword == "maxProperties") {
     const Schema more = find(schema, "additionalProperties");
@@ -265,12 +292,13 @@ Status SchemaDocument::check_trivial(Schema schema, const std::string& keyword, 
               value.get<double>() >= static_cast<double>(list(schema, "properties").size());
   }
   if (trivial) return {};
-  return bad_input("{}#{}: the keyword '{}' is not supported with this value", where_, pointer, keyword);
+  return bad_input("{}: the keyword '{}' is not supported with this value", place(schema), keyword);
 }
 
-Result<Schema> SchemaDocument::resolve(const std::string& ref, const std::string& pointer) const {
+Result<Schema> SchemaDocument::resolve(Schema schema, const std::string& ref) const {
   if (ref != "#" && !ref.starts_with("#/"))
-    return bad_input("{}#{}: '{}' is not supported, expected a place in this document (#/...)", where_, pointer, ref);
+    return bad_input("{}: '{}' is not supported, expected a place in this document (#/...)", place(schema, "$ref"),
+                     ref);
   Schema at = root();
   size_t begin = std::min<size_t>(2, ref.size());
   while (ref.size() > 1 && begin <= ref.size()) {
@@ -291,23 +319,35 @@ Result<Schema> SchemaDocument::resolve(const std::string& ref, const std::string
     const bool index =
         at->is_array() && !key.empty() && key.size() < 7 && key.find_first_not_of("0123456789") == std::string::npos;
     const Schema next = index ? (std::stoul(key) < at->size() ? &(*at)[std::stoul(key)] : nullptr) : find(at, key);
-    if (!next) return bad_input("{}#{}: '{}' leads nowhere", where_, pointer, ref);
+    if (!next) return bad_input("{}: '{}' leads nowhere", place(schema, "$ref"), ref);
     at = next;
   }
   return at;
 }
 
-// A schema that stands for itself without a value between says nothing that could be checked.
-Status SchemaDocument::check_cycles(Schema schema, std::map<Schema, int>& colours) const {
-  int& colour = colours[schema];
-  if (colour == 2) return {};
-  if (colour == 1) return bad_input("{}: refers to itself without a value between", place(schema));
-  colour = 1;
-  if (targets_.contains(schema)) TRY_STATUS(check_cycles(target(schema), colours));
+// A schema that stands for itself without a value between says nothing that could be checked. `heights` counts how many
+// stand for one another below each; -1: being looked at.
+Status SchemaDocument::check_cycles(Schema schema, std::unordered_map<Schema, int>& heights, int depth) const {
+  const auto [entry, is_new] = heights.try_emplace(schema, -1);
+  if (!is_new && entry->second < 0) return bad_input("{}: refers to itself without a value between", place(schema));
+  if (depth + std::max(entry->second, 0) > kMaxDepth)
+    return bad_input("{}: over {} schemas stand for one another, expected fewer", place(schema), kMaxDepth);
+  if (!is_new) return {};
+  int height = 0;
+  const auto look = [&](Schema part) -> Status {
+    TRY_STATUS(check_cycles(part, heights, depth + 1));
+    height = std::max(height, heights.at(part) + 1);
+    return {};
+  };
+  if (targets_.contains(schema)) TRY_STATUS(look(target(schema)));
   for (const char* keyword : {"allOf", "anyOf", "oneOf"})
-    for (const Schema part : list(schema, keyword)) TRY_STATUS(check_cycles(part, colours));
-  colours[schema] = 2;
+    for (const Schema part : list(schema, keyword)) TRY_STATUS(look(part));
+  heights[schema] = height;
   return {};
+}
+
+Decimal exact_decimal(const OrderedJson& number) {
+  return parse_decimal(number.dump());
 }
 
 }  // namespace onsight::text

@@ -1,34 +1,39 @@
 // SchemaDocument: a JSON schema whose reachable parts hold supported keywords only, with their places.
 //
-//   TRY(SchemaDocument document, SchemaDocument::open(json, "schema.json"));
+//   WorkBudget work;
+//   TRY(SchemaDocument document, SchemaDocument::open(json, "schema.json", work));
 //   document.place(document.root());   // "schema.json#"
 #pragma once
 
-#include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
-#include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
+#include "text/char_dfa.h"
+#include "text/number_grammar.h"
+#include "text/ordered_json.h"
+#include "text/work_budget.h"
 
 namespace onsight::text {
 
-// Keeps the order of properties.
-using OrderedJson = nlohmann::ordered_json;
 using Schema = const OrderedJson*;
 
 class SchemaDocument {
  public:
   static constexpr int kMaxDepth = 500;
+  static constexpr size_t kMaxBytes = size_t{1} << 20;
 
-  static Result<SchemaDocument> open(std::string_view json, std::string_view where);
+  static Result<SchemaDocument> open(std::string_view json, std::string_view where, WorkBudget& work);
 
   Schema root() const { return root_.get(); }
   // Where a $ref leads; it is known to lead somewhere.
   Schema target(Schema schema) const { return targets_.at(schema); }
+  // What its "pattern" and its "format" say; it is known to have them.
+  const CharDfa& pattern(Schema schema) const { return patterns_.at(schema); }
+  static const CharDfa& format(Schema schema);
   // A keyword's schemas; empty if it is not there.
   static std::vector<Schema> list(Schema schema, std::string_view keyword);
   static Schema find(Schema schema, std::string_view keyword);  // null if not there
@@ -39,24 +44,35 @@ class SchemaDocument {
   static bool constrains(Schema schema);
 
   std::string place(Schema schema) const;  // "schema.json#/properties/total"
+  // That the work of a compilation was spent while it was at `schema`.
+  tl::unexpected<Error> too_much_work(Schema schema) const;
 
  private:
-  explicit SchemaDocument(std::string where) : where_(std::move(where)) {}
-  Status check(Schema schema, const std::string& pointer, int depth);
-  Status check_keyword(Schema schema, const std::string& keyword, const OrderedJson& value, const std::string& pointer,
-                       int depth);
-  Status check_trivial(Schema schema, const std::string& keyword, const OrderedJson& value,
-                       const std::string& pointer) const;
-  Result<Schema> resolve(const std::string& ref, const std::string& pointer) const;
-  Status check_cycles(Schema schema, std::map<Schema, int>& colours) const;
+  // How a schema was reached: as `keyword` of another, and `name` or `index` in that; or by a reference.
+  struct Spot {
+    Schema parent = nullptr;
+    std::string_view keyword = {};
+    std::string_view name = {};
+    int64_t index = -1;
+    std::string_view reference = {};  // "#/..."
+  };
+  SchemaDocument(std::string_view where, WorkBudget& work) : where_(where), work_(&work) {}
+  Status check(Schema schema, const Spot& spot, int depth);
+  Status check_keyword(Schema schema, const std::string& keyword, const OrderedJson& value, int depth);
+  Status check_trivial(Schema schema, const std::string& keyword, const OrderedJson& value) const;
+  Result<Schema> resolve(Schema schema, const std::string& ref) const;
+  Status check_cycles(Schema schema, std::unordered_map<Schema, int>& heights, int depth) const;
+  std::string place(Schema schema, std::string_view keyword) const;
 
   std::string where_;
+  WorkBudget* work_;  // while it is opened
   std::unique_ptr<OrderedJson> root_;
-  std::map<Schema, std::string> pointers_;
-  std::map<Schema, Schema> targets_;
+  std::vector<Schema> reached_;
+  std::unordered_map<Schema, Spot> spots_;
+  std::unordered_map<Schema, Schema> targets_;
+  std::unordered_map<Schema, CharDfa> patterns_;
 };
 
-// Whether a value satisfies a schema; `alone`: without what $ref, allOf, anyOf and oneOf say.
-bool satisfies(const SchemaDocument& document, Schema schema, const OrderedJson& value, bool alone);
+Decimal exact_decimal(const OrderedJson& number);
 
 }  // namespace onsight::text

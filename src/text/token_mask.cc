@@ -44,6 +44,7 @@ void TokenMask::forget() {
   for (const char c : written_) state_ = automaton_.next(state_, static_cast<uint8_t>(c));
   closing(state_);
   most_states_ = automaton_.size() + kKeptStates;
+  most_places_ = automaton_.places() + kKeptPlaces;
 }
 
 template <class Use>
@@ -98,7 +99,7 @@ const TokenMask::Mask& TokenMask::mask_of_view() {
 }
 
 std::span<const uint64_t> TokenMask::allowed(int64_t left) {
-  if (automaton_.size() > most_states_ || masks_.size() > kKeptMasks) forget();
+  if (automaton_.size() > most_states_ || automaton_.places() > most_places_ || masks_.size() > kKeptMasks) forget();
   narrow_.resize(static_cast<size_t>(trie_->vocabulary_size()) / 64 + 1);
   const Mask& mask = mask_of_view();
   // Each byte can be written as a token of its own.
@@ -118,6 +119,7 @@ int64_t TokenMask::closing(Automaton::State state) {
     return static_cast<size_t>(s) < closing_.size() ? closing_[static_cast<size_t>(s)] : -1;
   };
   if (known(state) >= 0) return known(state);
+  if (automaton_.distance(state) > ByteGrammar::kLongest) return automaton_.distance(state);  // as single bytes
   std::vector<Automaton::State> way = {state};
   std::vector<uint8_t> bytes;
   size_t unknown = 1;  // the states of the way to compute; behind them as much as a token may reach

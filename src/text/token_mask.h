@@ -43,7 +43,7 @@ class TokenMask {
     std::vector<uint64_t> bits;
     int64_t growth = 0;  // how much farther the end may be behind an allowed token than before it
   };
-  static constexpr size_t kKeptStates = 50'000, kKeptMasks = 4'000;
+  static constexpr size_t kKeptStates = 50'000, kKeptPlaces = 2'000'000, kKeptMasks = 4'000;
 
   TokenMask(std::shared_ptr<const ByteGrammar> grammar, std::shared_ptr<const TokenTrie> trie);
   void forget();
@@ -60,7 +60,7 @@ class TokenMask {
   std::shared_ptr<const TokenTrie> trie_;
   Automaton automaton_;
   Automaton::State state_;
-  size_t most_states_ = kKeptStates;
+  size_t most_states_ = kKeptStates, most_places_ = kKeptPlaces;
   std::string written_;
   std::unordered_map<int32_t, Mask> masks_;  // by view
   std::vector<uint64_t> narrow_;             // the mask near the end of the budget

@@ -22,6 +22,21 @@ void add_string(ByteGrammar& grammar, ByteGrammar::State from, const CharDfa& te
   grammar.byte(close, '"', to);
 }
 
+void add_choice(ByteGrammar& grammar, ByteGrammar::State from, std::vector<std::string> texts, ByteGrammar::State to) {
+  std::sort(texts.begin(), texts.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
+  std::vector<ByteGrammar::State> way = {from};  // behind each byte of the last text
+  std::string_view last;
+  for (const std::string& text : texts) {
+    const size_t shared =
+        static_cast<size_t>(std::mismatch(text.begin(), text.end(), last.begin(), last.end()).first - text.begin());
+    way.resize(shared + 1);
+    for (size_t i = shared; i < text.size(); ++i) way.push_back(grammar.literal(way.back(), text.substr(i, 1)));
+    grammar.skip(way.back(), to);
+    last = text;
+  }
+}
+
 void add_array(ByteGrammar& grammar, ByteGrammar::State from, const ArrayForm& form, ByteGrammar::State to) {
   ByteGrammar::State before = grammar.literal(from, "[");  // where an item or the end may stand
   uint64_t max = form.max.value_or(~uint64_t{0});
@@ -43,7 +58,8 @@ void add_array(ByteGrammar& grammar, ByteGrammar::State from, const ArrayForm& f
   }
 }
 
-void add_object(ByteGrammar& grammar, ByteGrammar::State from, const ObjectForm& form, ByteGrammar::State to) {
+void add_object(ByteGrammar& grammar, ByteGrammar::State from, const ObjectForm& form, ByteGrammar::State to,
+                WorkBudget& work) {
   // Two ways through the properties: until one has been written, and then with a comma before each.
   ByteGrammar::State none = grammar.literal(from, "{"), some = grammar.add_state();
   const auto value = [&](ByteGrammar::State key, ByteGrammar::Rule rule, ByteGrammar::State behind) {
@@ -68,7 +84,9 @@ void add_object(ByteGrammar& grammar, ByteGrammar::State from, const ObjectForm&
     const ByteGrammar::State key = grammar.add_state(), behind = grammar.add_state();
     grammar.skip(none, key);
     grammar.skip(with_space(grammar, some, ','), key);
-    add_string(grammar, key, texts_other_than(names), behind);
+    const auto texts = texts_other_than(names, work);
+    if (!texts) return;
+    add_string(grammar, key, *texts, behind);
     value(behind, *form.others, some);
   }
   grammar.byte(none, '}', to);

@@ -85,6 +85,20 @@ def test_refused_before_anything_runs(ask, refused, onsight, tmp_path):
     refused(onsight("ask", "--json-schema", "", "x"), 2, "--json-schema")
 
 
+def test_what_would_take_too_long_is_refused(ask, refused):
+    def fan(depth):
+        parts = {f"a{i}": {"type": "array", "prefixItems": [{"$ref": f"#/$defs/a{i + 1}"}] * 4, "minItems": 4} for i in range(depth)}
+        return {"$ref": "#/$defs/a0", "$defs": {**parts, f"a{depth}": {"type": "integer"}}}
+
+    validate(ask(fan(2)).stdout, fan(2))
+    refused(ask(fan(6)), 3, "shortest value", "tokens")
+    for depth in (9, 12, 40):
+        refused(ask(fan(depth)), 3, "answer.schema.json#", "shortest value", "expected at most 65536")
+    refused(ask({"allOf": [{"minLength": 1}] * 40_000}), 3, "answer.schema.json#", "steps to compile")
+    names = [f"x{i}" for i in range(10_000)]
+    assert validate(ask({"enum": names}).stdout, {"enum": names}) in names
+
+
 def random_schema(r, depth=3, references=()):
     """A schema that is supported, and that some value of few tokens satisfies."""
     kinds = ["null", "boolean", "integer", "number", "string", "enum", "const", "pattern", "format"]
