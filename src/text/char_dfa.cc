@@ -12,7 +12,7 @@ namespace {
 constexpr uint32_t kLast = 0x10ffff;
 
 // Each state's steps on a code and what they cost to keep and to write.
-constexpr uint64_t kStepsPerEdge = 20, kStepsPerState = 60;
+constexpr uint64_t kStepsPerDfaEdge = 20, kStepsPerDfaState = 60;
 
 // Edges to the children, and to `other` for all other codes.
 void add_edges(CharDfa::State& state, const std::map<uint32_t, int32_t>& children, int32_t other) {
@@ -127,7 +127,7 @@ std::optional<CharDfa> texts_other_than(const std::vector<std::string>& names, W
   out.states[0].accepts = out.states[1].accepts = true;
   std::vector<std::map<uint32_t, int32_t>> children(2);
   for (const std::string& name : names) {
-    if (!work.spend(name.size() * (kStepsPerState + 3 * kStepsPerEdge))) return std::nullopt;
+    if (!work.spend(name.size() * (kStepsPerDfaState + 3 * kStepsPerDfaEdge))) return std::nullopt;
     int32_t at = 0;
     for (const char* p = name.data(); p < name.data() + name.size();) {
       const auto [entry, is_new] =
@@ -156,7 +156,7 @@ std::optional<CharDfa> intersect(const CharDfa& a, const CharDfa& b, WorkBudget&
   // What one of the two looks like, the pair looks like beside the same other.
   std::map<std::pair<int32_t, int32_t>, int32_t> like_a, like_b;
   for (size_t i = 0; i < pairs.size(); ++i) {
-    if (pairs.size() > CharDfa::kMaxStates || !work.spend(kStepsPerState)) return std::nullopt;
+    if (pairs.size() > CharDfa::kMaxStates || !work.spend(kStepsPerDfaState)) return std::nullopt;
     const CharDfa::State &x = a.states[static_cast<size_t>(pairs[i].first)],
                          &y = b.states[static_cast<size_t>(pairs[i].second)];
     CharDfa::State state;
@@ -172,7 +172,7 @@ std::optional<CharDfa> intersect(const CharDfa& a, const CharDfa& b, WorkBudget&
       else
         ++q;
     }
-    work.spend(kStepsPerEdge * (x.edges.size() + y.edges.size()));
+    work.spend(kStepsPerDfaEdge * (x.edges.size() + y.edges.size()));
     out.states.push_back(std::move(state));
   }
   return out;

@@ -218,6 +218,33 @@ TEST(JsonSchema, EnumAndConst) {
          {R"({"enum": ["a", "abc", "abd", "a", ""]})", {"\"\"", "\"a\"", "\"abc\"", "\"abd\""}, {"\"ab\"", "\"b\""}}});
 }
 
+// Beyond 2^53 doubles stand for several whole numbers: the one that is meant must be written.
+TEST(JsonSchema, LargeNumbersKeepTheirDigits) {
+  check({{R"({"const": 9007199254740993})", {"9007199254740993"}, {"9007199254740992"}},
+         {R"({"enum": [9223372036854775807, -9223372036854775807]})",
+          {"9223372036854775807", "-9223372036854775807"},
+          {"9223372036854775808"}},
+         {R"({"enum": [9007199254740992, 9007199254740993], "multipleOf": 3})",
+          {"9007199254740993"},
+          {"9007199254740992"}},
+         {R"({"enum": [9007199254740992, 9007199254740993], "exclusiveMinimum": 9007199254740992})",
+          {"9007199254740993"},
+          {"9007199254740992"}},
+         {R"({"allOf": [{"const": 5.0}, {"enum": [5, 6]}]})", {"5.0"}, {"6"}},
+         {R"({"type": "integer", "minimum": 500000000000000064.0})", {"500000000000000064"}, {"500000000000000063"}},
+         {R"({"type": "integer", "maximum": 12345678901234567890123})", {"5"}, {}},
+         {R"({"type": "integer", "exclusiveMaximum": 9007199254740992})", {"5"}, {}}});
+  const std::vector<std::pair<const char*, std::vector<const char*>>> cases = {
+      {R"({"const": 12345678901234567890123})", {"s#/const:", "2^63"}},
+      {R"({"const": 9223372036854775808})", {"s#/const:", "2^63"}},
+      {R"({"properties": {"a": {"enum": [1, [{"b": -1e19}]]}}})", {"s#/properties/a/enum:", "2^63"}},
+      {R"({"const": 9007199254740993, "enum": [9007199254740992.0]})", {"no value"}},
+      {R"({"type": "integer", "exclusiveMinimum": 9007199254740992})", {"exclusive", "16 digits"}}};
+  for (const auto& [schema, words] : cases)
+    for (const char* word : words)
+      EXPECT_NE(schema_refusal(schema).find(word), std::string::npos) << schema << ": " << schema_refusal(schema);
+}
+
 TEST(JsonSchema, Arrays) {
   check({{R"({"items": {"type": "integer"}})", {"[]", "[1]", "[1,2]", "[1, 2,3]"}, {"[\"a\"]", "[1.5]", "[1"}},
          {R"({"items": {"type": "integer"}, "minItems": 2, "maxItems": 3})",

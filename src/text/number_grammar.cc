@@ -159,6 +159,10 @@ Status add_number_bytes(ByteGrammar& grammar, ByteGrammar::State from, const Num
     if (farther) high = Bound{{false, farther->value.whole, farther->value.part}, farther->open};
     if (low.value.whole.size() > kMostDigits)
       return bad_input("a magnitude of {} digits, expected at most {}", low.value.whole.size(), kMostDigits);
+    for (const Bound& bound : {low, high.value_or(low)})
+      if (bound.open && bound.value.whole.size() > kDigits && bound.value.whole.size() <= low.value.whole.size())
+        return bad_input("an exclusive bound of {} digits, expected at most {}, since doubles tell no neighbours of it",
+                         bound.value.whole.size(), kDigits);
     MagnitudeWriter(grammar, std::move(low), std::move(high), range, to).write(begin);
     return {};
   };

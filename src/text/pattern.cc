@@ -9,8 +9,8 @@
 namespace onsight::text {
 namespace {
 
-constexpr size_t kMaxBytes = 20'000;
-constexpr uint64_t kStepsPerPlace = 10, kStepsPerState = 200;
+constexpr size_t kMaxPatternBytes = 20'000;
+constexpr uint64_t kStepsPerNfaPlace = 10, kStepsPerSubset = 200;
 constexpr size_t kMaxNfaStates = 20'000, kMaxDfaStates = 4'000;
 
 // Thompson's construction; ^ and $ are edges that may be taken at the text's begin and end only.
@@ -94,7 +94,7 @@ std::optional<CharDfa> determinise(const Nfa& nfa, int start, int match, WorkBud
   std::vector<const Nfa::Places*> all;
   const auto id_of = [&](Nfa::Places places, bool at_begin) {
     nfa.close(places, at_begin, false);
-    work.spend(nfa.states.size() / 4 + kStepsPerPlace * places.size());
+    work.spend(nfa.states.size() / 4 + kStepsPerNfaPlace * places.size());
     const auto [entry, is_new] = ids.try_emplace(places, static_cast<int32_t>(all.size()));
     if (!is_new) return entry->second;
     all.push_back(&entry->first);
@@ -104,7 +104,7 @@ std::optional<CharDfa> determinise(const Nfa& nfa, int start, int match, WorkBud
   };
   id_of({start}, true);
   for (size_t i = 0; i < all.size(); ++i) {
-    if (all.size() > kMaxDfaStates || !work.spend(kStepsPerState)) return std::nullopt;
+    if (all.size() > kMaxDfaStates || !work.spend(kStepsPerSubset)) return std::nullopt;
     std::vector<const Nfa::Edge*> edges;
     std::set<uint32_t> borders;
     for (const int place : *all[i])
@@ -112,7 +112,7 @@ std::optional<CharDfa> determinise(const Nfa& nfa, int start, int match, WorkBud
         if (e.kind != Nfa::Kind::kSet) continue;
         edges.push_back(&e);
         for (const CodeRange range : e.set->ranges()) borders.insert({range.first, range.last + 1});
-        work.spend(kStepsPerPlace * e.set->ranges().size());
+        work.spend(kStepsPerNfaPlace * e.set->ranges().size());
       }
     std::map<std::vector<int>, int32_t> known;
     for (auto border = borders.begin(); border != borders.end() && !work.exhausted(); ++border) {
@@ -163,8 +163,9 @@ CharDfa dates(std::string_view rest) {
 }  // namespace
 
 Result<CharDfa> compile_pattern(std::string_view pattern, WorkBudget& work) {
-  if (pattern.size() > kMaxBytes) return bad_input("{} bytes, expected at most {}", pattern.size(), kMaxBytes);
-  work.spend(kStepsPerState * pattern.size());
+  if (pattern.size() > kMaxPatternBytes)
+    return bad_input("{} bytes, expected at most {}", pattern.size(), kMaxPatternBytes);
+  work.spend(kStepsPerSubset * pattern.size());
   TRY(PatternNode tree, parse_pattern(pattern));
   Nfa nfa;
   const CodeSet any = CodeSet().complement();

@@ -135,6 +135,14 @@ TEST(SchemaBudget, WhateverASchemaSays) {
                                   })["$defs"]}}
            .dump(),
        ""},
+      {SchemaJson{{"const", {1}},
+                  {"items", {{"$ref", "#/$defs/a0"}}},
+                  {"$defs", chain(20, {{"type", "integer"}},
+                                  [](const SchemaJson& next) {
+                                    return SchemaJson{{"allOf", std::vector<SchemaJson>(4, next)}};
+                                  })["$defs"]}}
+           .dump(),
+       "steps"},
       {long_chain.dump(), "stand for one another"},
       {deep.dump(), "steps"},
       {subsets.dump(), "steps"},

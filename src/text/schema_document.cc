@@ -2,6 +2,7 @@
 
 #include <cctype>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -241,9 +242,9 @@ Status SchemaDocument::check_keyword(Schema schema, const std::string& keyword, 
     }
     case Form::kEnum:
       if (!value.is_array() || value.empty()) return wrong("a list of values");
-      break;
+      return check_digits(schema, keyword, value);
     case Form::kConst:
-      break;
+      return check_digits(schema, keyword, value);
     case Form::kPattern: {
       if (!value.is_string()) return wrong("a regular expression");
       auto pattern = compile_pattern(value.get_ref<const std::string&>(), *work_);
@@ -293,6 +294,21 @@ Status SchemaDocument::check_trivial(Schema schema, const std::string& keyword, 
   }
   if (trivial) return {};
   return bad_input("{}: the keyword '{}' is not supported with this value", place(schema), keyword);
+}
+
+// Of a number beyond 64 bits the digits are not known: it became a double, which validators that compute exactly would
+// not take for the same.
+Status SchemaDocument::check_digits(Schema schema, std::string_view keyword, const OrderedJson& value) const {
+  if (value.is_structured()) {
+    for (const OrderedJson& item : value) TRY_STATUS(check_digits(schema, keyword, item));
+    return {};
+  }
+  const bool fits = value.is_number_float()      ? std::abs(value.get<double>()) < 0x1p63
+                    : value.is_number_unsigned() ? value.get<uint64_t>() >> 63 == 0
+                    : value.is_number_integer()  ? value.get<int64_t>() != std::numeric_limits<int64_t>::min()
+                                                 : true;
+  if (fits) return {};
+  return bad_input("{}: {} is not supported, expected magnitudes below 2^63", place(schema, keyword), value.dump());
 }
 
 Result<Schema> SchemaDocument::resolve(Schema schema, const std::string& ref) const {
@@ -347,6 +363,9 @@ Status SchemaDocument::check_cycles(Schema schema, std::unordered_map<Schema, in
 }
 
 Decimal exact_decimal(const OrderedJson& number) {
+  // From 2^53 on a double is a whole number.
+  if (number.is_number_float() && std::abs(number.get<double>()) >= 0x1p53)
+    return parse_decimal(fmt::format("{:.0f}", number.get<double>()));
   return parse_decimal(number.dump());
 }
 

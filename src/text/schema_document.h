@@ -60,6 +60,7 @@ class SchemaDocument {
   Status check(Schema schema, const Spot& spot, int depth);
   Status check_keyword(Schema schema, const std::string& keyword, const OrderedJson& value, int depth);
   Status check_trivial(Schema schema, const std::string& keyword, const OrderedJson& value) const;
+  Status check_digits(Schema schema, std::string_view keyword, const OrderedJson& value) const;
   Result<Schema> resolve(Schema schema, const std::string& ref) const;
   Status check_cycles(Schema schema, std::unordered_map<Schema, int>& heights, int depth) const;
   std::string place(Schema schema, std::string_view keyword) const;
@@ -73,6 +74,8 @@ class SchemaDocument {
   std::unordered_map<Schema, CharDfa> patterns_;
 };
 
+// The number that validators find where `number` stands: those that compute exactly see digits that a double's shortest
+// spelling leaves out.
 Decimal exact_decimal(const OrderedJson& number);
 
 }  // namespace onsight::text

@@ -7,7 +7,7 @@ namespace onsight::text {
 namespace {
 
 constexpr int kMaxChecks = 1000;  // within one another
-constexpr uint64_t kStepsPerCheck = 20, kStepsPerListed = 100;
+constexpr uint64_t kStepsPerCheck = 60, kStepsPerListed = 100;
 
 bool is_of_type(const OrderedJson& value, const std::string& type) {
   if (type == "integer") return value.is_number() && value.get<double>() == std::floor(value.get<double>());

@@ -85,6 +85,14 @@ def test_refused_before_anything_runs(ask, refused, onsight, tmp_path):
     refused(onsight("ask", "--json-schema", "", "x"), 2, "--json-schema")
 
 
+def test_large_numbers_validate_or_are_refused(ask, refused):
+    for schema in ({"const": 2**53 + 1}, {"enum": [-(2**63) + 1]}, {"const": [1e15, 0.1]}, {"type": "integer", "minimum": 10**17 + 1},
+                   {"type": "integer", "minimum": 5e17, "maximum": 2**80}):  # fmt: skip
+        validate(ask(schema, "--max-tokens", 90).stdout, schema)
+    for number in ("12345678901234567890123", "-9223372036854775808", "1e300"):
+        refused(ask('{"const": %s}' % number), 3, "answer.schema.json#/const", "2^63")
+
+
 def test_what_would_take_too_long_is_refused(ask, refused):
     def fan(depth):
         parts = {f"a{i}": {"type": "array", "prefixItems": [{"$ref": f"#/$defs/a{i + 1}"}] * 4, "minItems": 4} for i in range(depth)}
