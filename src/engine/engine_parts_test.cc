@@ -49,6 +49,8 @@ TEST(Sampler, DrawsWithTheRightFrequencies) {
   EXPECT_EQ(counts({.temperature = 1, .top_p = 1e-6f})[0], 20000);
   EXPECT_EQ(counts({.temperature = 1, .seed = 5}), all);  // the same seed, the same draws
   EXPECT_EQ(counts({.temperature = 1e-40f})[0], 20000);
+  const std::vector<float> none(3, std::nanf(""));
+  EXPECT_EQ(Sampler({.temperature = 1, .top_k = 2, .top_p = 0.5f}).next(none, {}), 0);
 }
 
 TEST(Sampler, GreedyOfAnyLength) {

@@ -143,6 +143,7 @@ void Sampler::truncate() {
         }
       if (least <= min_p || (options_.top_k > 0 ? candidates_.size() >= k : mass >= options_.top_p * all)) break;
     }
+    if (candidates_.empty()) return;  // logits that are no numbers
     if (candidates_.size() > k) {
       std::nth_element(candidates_.begin(), at(k - 1), candidates_.end(), better);
       const Candidate kth{candidates_[k - 1].weight, kAnyToken};  // ties with it stay, as in the reference
