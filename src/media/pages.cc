@@ -16,12 +16,12 @@ namespace onsight::media {
 namespace {
 
 // Read and not mapped: a file that becomes shorter meanwhile is an error, and no signal.
-class OpenFile {
+class PagedFile {
  public:
-  explicit OpenFile(const Path& path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
-  ~OpenFile() {
+  explicit PagedFile(const Path& path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
+  PagedFile(const PagedFile&) = delete;
+  PagedFile& operator=(const PagedFile&) = delete;
+  ~PagedFile() {
     if (fd_ >= 0) ::close(fd_);
   }
   bool is_open() const { return fd_ >= 0; }
@@ -69,7 +69,7 @@ Result<Image> decode(const TiffBytes& file, std::string_view name, int number, c
 }  // namespace
 
 Result<int> count_pages(const Path& file) {
-  const OpenFile open(file);
+  const PagedFile open(file);
   if (!open.is_open()) return 1;
   return count(open.bytes(), file.string());
 }
@@ -77,7 +77,7 @@ Result<int> count_pages(const Path& file) {
 Result<int> count_pages(std::string_view bytes, std::string_view name) { return count(tiff_in_memory(bytes), name); }
 
 Result<Image> decode_page(const Path& file, int number, const DecodeLimits& limits) {
-  const OpenFile open(file);
+  const PagedFile open(file);
   if (!open.is_open()) return bad_input("{}: cannot be opened ({})", file.string(), std::strerror(errno));
   return decode(open.bytes(), fmt::format("{}, page {}", file.string(), number), number, limits);
 }
