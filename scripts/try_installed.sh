@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Asks an installed program what build/onsight says:  scripts/try_installed.sh ROOT COMMAND...   COMMAND starts it in ROOT, with root's rights; its last
-# word is the program's path there. Its manual page and completions must be what it prints, and a program that uses the C library must get that answer too.
+# word is the program's path there. Of one in a prefix's bin/ the manual page and the completions must be what it prints, and a program that uses the C
+# library must get that answer too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$1 folder=$(dirname "${!#}")
@@ -22,20 +23,24 @@ cp examples/receipt.jpg "$root/"
 question=(ask --image /receipt.jpg "Read the text.")
 answer=$(build/onsight "${question[@]/#\//examples/}")
 expect "the receipt's text" "$answer" "$(inside "$@" "${question[@]}")"
-prefix=$(dirname "$folder")
-while read -r file options; do
-  cmp -s "$root$prefix/share/$file" <(inside "$@" $options) || { echo "$root: expected $prefix/share/$file to be what onsight $options prints" >&2; exit 1; }
-done <<'END'
+try_beside() { # what a prefix has beside its program
+  local prefix file options flags
+  prefix=$(dirname "$folder")
+  while read -r file options; do
+    cmp -s "$root$prefix/share/$file" <(inside "$@" $options) || { echo "$root: expected $prefix/share/$file to be what onsight $options prints" >&2; exit 1; }
+  done <<'END'
 man/man1/onsight.1 --man
 bash-completion/completions/onsight --completions bash
 zsh/site-functions/_onsight --completions zsh
 fish/vendor_completions.d/onsight.fish --completions fish
 END
-if [ $# = 1 ]; then  # no emulator, and this machine's compiler serves
-  flags=$(PKG_CONFIG_LIBDIR="$root$prefix/lib/pkgconfig" pkg-config --cflags --libs onsight)
-  cc -std=c99 examples/c/ask.c $flags -Wl,-rpath,"$prefix/lib" -o "$root/ask"
-  expect "the receipt's text, from the C library" "$answer" "$(inside /ask /receipt.jpg "Read the text." 2>/dev/null)"
-fi
+  if [ $# = 1 ]; then  # no emulator, and this machine's compiler serves
+    flags=$(PKG_CONFIG_LIBDIR="$root$prefix/lib/pkgconfig" pkg-config --cflags --libs onsight)
+    cc -std=c99 examples/c/ask.c $flags -Wl,-rpath,"$prefix/lib" -o "$root/ask"
+    expect "the receipt's text, from the C library" "$answer" "$(inside /ask /receipt.jpg "Read the text." 2>/dev/null)"
+  fi
+}
+if [ "${folder##*/}" = bin ]; then try_beside "$@"; fi  # the Python package has neither
 for kind in heic avif; do
   if [ $# != 1 ]; then break; fi  # an emulator would take half a minute for each
   picture $kind >"$root/picture.$kind"
