@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for FUZZ_SECONDS (30) seconds, from the seeds in fuzz/seeds/TARGET/ (pictures and videos: tests/data/) and what earlier
+# Runs every fuzz target for FUZZ_SECONDS (30) seconds, from the seeds in fuzz/seeds/TARGET/ (pictures and videos: also tests/data/) and what earlier
 # runs found, with the words of fuzz/TARGET.dict where there is one. FUZZ_SEED fixes the way they take; without it each run takes another.
 # An input that crashes, leaks, hangs or allocates without bound is kept in build-asan/crashes/ and fails the run.
 set -euo pipefail

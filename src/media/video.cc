@@ -124,6 +124,8 @@ Status FileVideo::read(std::span<const int64_t> wanted, const std::function<bool
   int64_t counted = -1;            // the frame that came last, where only counting finds one
   std::optional<int64_t> reached;  // its time, where it has one
   bool may_jump = places_.known, jumped = false;
+  std::optional<int64_t>
+      led_to;               // where the last jump was to lead: a wrong index may lead far before it, again and again
   std::ptrdiff_t back = 0;  // points before the nearest where decoding can begin
   while (next < wanted.size()) {
     const std::optional<int64_t> target = place_of(wanted[next]);
@@ -132,9 +134,10 @@ Status FileVideo::read(std::span<const int64_t> wanted, const std::function<bool
       const std::ptrdiff_t key = std::max<std::ptrdiff_t>(0, place(places_.keys, *target) - back);
       const int64_t from = places_.keys[static_cast<size_t>(key)];
       const std::ptrdiff_t ahead = place(places_.times, from) - (reached ? place(places_.times, *reached) : -1);
-      if (ahead > kWorthJumping) {
+      if (ahead > kWorthJumping && led_to != from) {
         may_jump = demuxer->seek(from);
         jumped = true;
+        led_to = from;
         decoder->forget();
       }
     }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <random>
 
 #include "base/json.h"
@@ -135,6 +136,19 @@ TEST(Video, BadFilesGetOneSentence) {
 TEST(Video, AListOfOtherFilesIsNotOpened) {
   for (const char* text : {"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n", "ffconcat version 1.0\nfile walk.webm\n"})
     EXPECT_NE(Video::open(text, "list").error().message.find("list: not a video"), std::string::npos);
+}
+
+TEST(Video, AnIndexThatLeadsFarBeforeEnds) {
+  // Its jumps lead to a frame from which jumping looked worth while, once more.
+  const auto video = Video::open(Path(ONSIGHT_SOURCE_DIR) / "fuzz/seeds/video_fuzz/index-leads-far-before.mkv").value();
+  std::vector<int64_t> wanted(static_cast<size_t>(video->facts().frames));
+  std::iota(wanted.begin(), wanted.end(), 0);
+  EXPECT_FALSE(frames_of(*video, wanted).empty());
+  for (const int64_t one : wanted) {
+    int frames = 0;
+    const Status read = video->read({&one, 1}, [&](size_t, const Image&) { return ++frames > 0; });
+    EXPECT_EQ(read.has_value(), frames == 1) << one;  // what it holds of them
+  }
 }
 
 TEST(Video, CutShortItGivesWhatIsThere) {
