@@ -112,6 +112,26 @@ TEST(Video, FramesThatAreNotThereAreLeftOut) {
   EXPECT_EQ(frames_of(*video, {4, 5, 6, 100}).size(), 2u);
 }
 
+TEST(Video, PicturesAreFrames) {
+  const auto bytes = [](const char* name) { return read_file(Path(ONSIGHT_SOURCE_DIR) / "examples" / name).value(); };
+  const std::string receipt = bytes("receipt.jpg");
+  const Image shown = decode_image(receipt, "receipt.jpg").value();
+  const auto video = Video::of_pictures({receipt, receipt, bytes("screenshot.png"), "no picture"}, 2, "list").value();
+  EXPECT_EQ(video->facts().frames, 4);
+  EXPECT_EQ(video->facts().width, shown.width);
+  EXPECT_DOUBLE_EQ(video->facts().duration, 2);
+  EXPECT_DOUBLE_EQ(video->time_of(3), 1.5);
+  EXPECT_EQ(video->frame_at(0.7), 1);
+  EXPECT_EQ(frames_of(*video, {0, 1, 4}).at(1).rgb, shown.rgb);
+  const auto error_of_frame = [&](int64_t frame) {
+    return video->read({&frame, 1}, [](size_t, const Image&) { return true; }).error().message;
+  };
+  EXPECT_NE(error_of_frame(2).find("list: frame 2 has"), std::string::npos);
+  EXPECT_NE(error_of_frame(3).find("list: frame 3: "), std::string::npos);
+  EXPECT_FALSE(Video::of_pictures({}, 2, "list").has_value());
+  EXPECT_FALSE(Video::of_pictures({receipt}, 2, "list", {.max_pixels = 100}).has_value());
+}
+
 TEST(Video, TheSinkEndsIt) {
   const auto video = Video::open(kFolder / "walk.webm").value();
   int seen = 0;

@@ -194,6 +194,12 @@ Result<Video> Service::video_of_url(std::string_view url, std::string_view where
   return of_field(video(std::move(bytes), where), where, "invalid_value");
 }
 
+Result<Video> Service::video_of_pictures(std::vector<std::string> pictures, double fps, std::string_view where) const {
+  return of_field(media::Video::of_pictures(std::move(pictures), fps, std::string(where),
+                                            {.max_pixels = options_.max_image_pixels}),
+                  where, "invalid_value");
+}
+
 Result<Video> Service::video_of_file(const Path& file, std::string_view where) const {
   return media::Video::open(file, {.max_pixels = options_.max_image_pixels}, std::string(where));
 }

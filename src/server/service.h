@@ -82,6 +82,7 @@ class Service {
   // The same of videos. `bytes` and files are not read before an answer needs their frames.
   Result<Video> video(std::string bytes, std::string_view where) const;
   Result<Video> video_of_url(std::string_view url, std::string_view where) const;
+  Result<Video> video_of_pictures(std::vector<std::string> pictures, double fps, std::string_view where) const;
   Result<Video> video_of_file(const Path& file, std::string_view where) const;
   // Videos count as pictures. Looks at all parts, so it is called where one has come that counts.
   Status check_pictures(const std::vector<engine::Message>& messages) const;

@@ -9,6 +9,8 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "video"
 CLIP = (FOLDER / "b-frames.mp4").read_bytes()
 URL = "data:video/mp4;base64," + base64.b64encode(CLIP).decode()
+RECEIPT = (FOLDER.parents[2] / "examples" / "receipt.jpg").read_bytes()
+RECEIPT_SIZE = "320x230"
 SHOWN = "<64x48, 48 at 12/s>"
 
 
@@ -40,6 +42,42 @@ def test_openai(server):
     assert server.seen() == [SHOWN, "What moves?"]
     assert chat(server, video(), mm_processor_kwargs={"fps": 2, "num_frames": 8}).status == 200
     assert server.seen() == ["<64x48, 48 at 12/s, fps 2, most 8>"]
+
+
+def pictures(count):
+    """Frames as vLLM takes them one by one."""
+    return video("data:video/jpeg;base64," + ",".join([base64.b64encode(RECEIPT).decode()] * count))
+
+
+@pytest.mark.parametrize(
+    "loader, processor, shown",
+    [
+        (None, None, "5 at 1/s, fps inf, however many"),
+        ({"fps": 2}, None, "5 at 2/s, fps inf, however many"),
+        ({"num_frames": 3}, None, "3 at 1/s, fps inf, however many"),
+        ({"num_frames": -1, "fps": 0.5}, {"do_sample_frames": False}, "5 at 0.5/s, fps inf, however many"),
+        (None, {"do_sample_frames": True}, "5 at 1/s"),
+        ({"fps": 4}, {"num_frames": 2, "fps": 1}, "5 at 4/s, fps 1, most 2"),
+    ],
+)
+def test_frames_that_come_as_pictures(server, loader, processor, shown):
+    assert chat(server, pictures(5), media_io_kwargs={"video": loader}, mm_processor_kwargs=processor).status == 200
+    assert server.seen() == [f"<{RECEIPT_SIZE}, {shown}>"]
+
+
+@pytest.mark.parametrize(
+    "url, message",
+    [
+        ("data:video/jpeg;base64,", "messages[0].content[0].video_url.url: frame 0: "),
+        ("data:video/jpeg;base64,AAAA", "messages[0].content[0].video_url.url: frame 0: "),
+        (pictures(1)["video_url"]["url"] + ",?", "messages[0].content[0].video_url.url: frame 1: "),
+    ],
+    ids=["nothing", "no picture", "no base64"],
+)
+def test_pictures_that_are_none(server, url, message):
+    refused = chat(server, video(url))
+    assert refused.status == 400 and message in refused.json()["error"]["message"]
+    assert refused.json()["error"]["param"] == "messages[0].content[0].video_url.url"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "net/base64.h"
+#include "net/http.h"
 #include "server/openai/frame_choice.h"
 
 namespace onsight::server::openai {
@@ -56,16 +58,42 @@ bool contains(std::span<const std::string_view> names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// As vLLM takes it: {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,…"}}.
-Result<engine::Part> read_video(const Service& service, const Fields& part) {
-  TRY(const Fields object, part.object("video_url"));
-  TRY(const std::string url, object.string("url"));
-  TRY(Video video, service.video_of_url(url, object.place("url")));
-  return engine::Part{.kind = engine::Part::Kind::kVideo,
-                      .clip = {.video = std::move(video), .kept = std::make_shared<media::KeptFrames>()}};
+constexpr std::string_view kPictureList = "data:video/jpeg;base64,";
+
+// The pictures of "data:video/jpeg;base64,PICTURE,PICTURE,…", at most so many.
+Result<std::vector<std::string>> read_pictures(std::string_view list, int64_t most, const std::string& where) {
+  std::vector<std::string> out;
+  for (bool more = true; more && std::ssize(out) < most;) {
+    const size_t end = list.find(',');
+    TRY(std::string bytes,
+        of_field(net::base64_decode(list.substr(0, end), fmt::format("{}: frame {}", where, out.size())), where,
+                 "invalid_value"));
+    out.push_back(std::move(bytes));
+    more = end != std::string_view::npos;
+    list.remove_prefix(more ? end + 1 : list.size());
+  }
+  return out;
 }
 
-Result<engine::Part> read_chat_part(const Service& service, const Fields& part, Closeness& closeness) {
+// As vLLM takes it: {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,…"}}, or a list of pictures.
+Result<engine::Part> read_video(const Service& service, const Fields& part, const FrameChoice& choice) {
+  TRY(const Fields object, part.object("video_url"));
+  TRY(const std::string url, object.string("url"));
+  const std::string where = object.place("url");
+  engine::Part out = {.kind = engine::Part::Kind::kVideo, .clip = {.kept = std::make_shared<media::KeptFrames>()}};
+  if (net::equal_ignoring_case(std::string_view(url).substr(0, kPictureList.size()), kPictureList)) {
+    TRY(auto pictures, read_pictures(std::string_view(url).substr(kPictureList.size()), choice.most_pictures, where));
+    TRY(out.clip.video, service.video_of_pictures(std::move(pictures), choice.picture_fps, where));
+    out.clip.options = choice.pictures;
+  } else {
+    TRY(out.clip.video, service.video_of_url(url, where));
+    out.clip.options = choice.file;
+  }
+  return out;
+}
+
+Result<engine::Part> read_chat_part(const Service& service, const Fields& part, Closeness& closeness,
+                                    const FrameChoice& frames) {
   TRY(const std::string type, part.string("type"));
   if (type == "text") {
     TRY(std::string text, part.string("text"));
@@ -75,7 +103,7 @@ Result<engine::Part> read_chat_part(const Service& service, const Fields& part, 
     TRY(std::string text, part.string("refusal"));
     return engine::Part{.text = std::move(text)};
   }
-  if (type == "video_url") return read_video(service, part);
+  if (type == "video_url") return read_video(service, part, frames);
   if (type != "image_url")
     return bad_field(part.place("type"), "invalid_value", "expected text, image_url or video_url, found '{}'", type);
   const Json* image = part.find("image_url");
@@ -89,7 +117,11 @@ Result<engine::Part> read_chat_part(const Service& service, const Fields& part, 
   return read_image(service, url, object.place("url"));
 }
 
-Status read_messages(const Service& service, const Fields& fields, engine::Request& request) {
+Status read_messages(const Service& service, const Fields& fields, const FrameChoice& frames,
+                     engine::Request& request) {
+  const auto read_part = [&](const Service& on, const Fields& part, Closeness& closeness) {
+    return read_chat_part(on, part, closeness, frames);
+  };
   TRY(const Json* messages, fields.array("messages"));
   if (messages->empty()) return bad_field("messages", "empty_array", "expected at least one");
   Closeness closeness;
@@ -103,7 +135,7 @@ Status read_messages(const Service& service, const Fields& fields, engine::Reque
       return bad_field(message.place("tool_calls"), "unsupported_parameter",
                        "expected none, this model calls no tools");
     if (out.role == "assistant" && !message.has("content")) continue;
-    TRY_STATUS(read_content(service, message, read_chat_part, closeness, request));
+    TRY_STATUS(read_content(service, message, read_part, closeness, request));
   }
   closeness.apply(request);
   return {};
@@ -147,7 +179,7 @@ void Closeness::apply(engine::Request& request) const {
   if (pictures && all_low) request.picture.max_tiles = 1;
 }
 
-Status read_content(const Service& service, const Fields& message, ReadPart read_part, Closeness& closeness,
+Status read_content(const Service& service, const Fields& message, const ReadPart& read_part, Closeness& closeness,
                     engine::Request& request) {
   std::vector<engine::Part>& parts = request.messages.back().content;
   const Json* content = message.find("content");
@@ -256,10 +288,8 @@ Result<ChatRequest> read_chat(const Service& service, const Json& body) {
     const Json nothing = Json::object();
     TRY_STATUS(read_form(format, Fields(inner ? *inner : nothing, "response_format.json_schema"), request));
   }
-  TRY_STATUS(read_messages(service, fields, request));
-  TRY(const media::ClipOptions frames, read_frame_choice(fields));
-  for (engine::Message& message : request.messages)
-    for (engine::Part& part : message.content) part.clip.options = frames;
+  TRY(const FrameChoice frames, read_frame_choice(fields));
+  TRY_STATUS(read_messages(service, fields, frames, request));
   TRY(const int64_t tiles, fields.integer("max_tiles", request.picture.max_tiles, 1, 10'000));
   request.picture.max_tiles = static_cast<int>(tiles);
   return out;

@@ -1,6 +1,7 @@
 // The body of a chat completion, read and checked. The room's own.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -29,8 +30,8 @@ struct Closeness {
   void apply(engine::Request& request) const;
 };
 // The content of a message, a text or parts, into the request's last message.
-using ReadPart = Result<engine::Part> (*)(const Service& service, const Fields& part, Closeness& closeness);
-Status read_content(const Service& service, const Fields& message, ReadPart read_part, Closeness& closeness,
+using ReadPart = std::function<Result<engine::Part>(const Service& service, const Fields& part, Closeness& closeness)>;
+Status read_content(const Service& service, const Fields& message, const ReadPart& read_part, Closeness& closeness,
                     engine::Request& request);
 Result<engine::Part> read_image(const Service& service, const std::string& url, std::string_view where);
 Result<std::string> read_role(const Fields& message);

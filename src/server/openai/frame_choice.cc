@@ -76,17 +76,25 @@ T smaller(T a, T b) {
 
 }  // namespace
 
-Result<media::ClipOptions> read_frame_choice(const Fields& request) {
+Result<FrameChoice> read_frame_choice(const Fields& request) {
   TRY(const std::optional<media::ClipOptions> loader, read_loader(request));
   TRY(const Processor processor, read_processor(request));
-  if (!processor.samples)
-    return loader.value_or(media::ClipOptions{.fps = media::kEveryFrame, .max_frames = media::kHoweverMany});
-  if (!loader || !processor.choice) return loader.value_or(processor.choice.value_or(media::ClipOptions{}));
-  // The processor chooses of what the loader lets through.
-  const double loader_fps = loader->fps == media::kEveryFrame ? 0 : loader->fps;
-  const int64_t loader_most = loader->max_frames == media::kHoweverMany ? 0 : loader->max_frames;
-  return media::ClipOptions{.fps = smaller(loader_fps, processor.choice->fps),
-                            .max_frames = smaller(loader_most, processor.choice->max_frames)};
+  constexpr media::ClipOptions kAll = {.fps = media::kEveryFrame, .max_frames = media::kHoweverMany};
+  FrameChoice out = {.file = loader.value_or(processor.choice.value_or(media::ClipOptions{})),
+                     .pictures = processor.samples ? processor.choice.value_or(kAll) : kAll};
+  if (loader) {
+    if (loader->fps > 0 && loader->fps != media::kEveryFrame) out.picture_fps = loader->fps;
+    if (loader->max_frames > 0) out.most_pictures = loader->max_frames;
+  }
+  if (!processor.samples) {
+    out.file = loader.value_or(kAll);
+  } else if (loader && processor.choice) {  // the processor chooses of what the loader lets through
+    const double loader_fps = loader->fps == media::kEveryFrame ? 0 : loader->fps;
+    const int64_t loader_most = loader->max_frames == media::kHoweverMany ? 0 : loader->max_frames;
+    out.file = {.fps = smaller(loader_fps, processor.choice->fps),
+                .max_frames = smaller(loader_most, processor.choice->max_frames)};
+  }
+  return out;
 }
 
 }  // namespace onsight::server::openai

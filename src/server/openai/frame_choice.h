@@ -9,7 +9,14 @@
 
 namespace onsight::server::openai {
 
-// Without either: as the model's checkpoint says.
-Result<media::ClipOptions> read_frame_choice(const Fields& request);
+struct FrameChoice {
+  media::ClipOptions file;  // of a video's file; without either field: as the model's checkpoint says
+  // Of a list of pictures, which somebody has chosen already: so many of them, from the first on, at this rate, and of
+  // these, without the processor's word, all.
+  int64_t most_pictures = media::kHoweverMany;
+  double picture_fps = 1;
+  media::ClipOptions pictures;
+};
+Result<FrameChoice> read_frame_choice(const Fields& request);
 
 }  // namespace onsight::server::openai
