@@ -26,6 +26,7 @@ using nlohmann::ordered_json;
 // Answers that are written at the same time: more than one, because a pass for a few tokens costs hardly more than one
 // for one, and few, because each holds a picture.
 constexpr size_t kAtOnce = 4;
+constexpr int64_t kPageFeatureBytes = int64_t{16} << 20;  // pages are hardly ever equal, but their margins
 
 struct Task {
   std::string_view verb, prompt;
@@ -101,6 +102,7 @@ class AskAboutMany : public Verb {
     if (!pages_.empty()) {
       engine::EngineOptions engine_options = options_.engine_options();
       engine_options.limits.active = kAtOnce;
+      engine_options.limits.feature_bytes = kPageFeatureBytes;
       TRY(std::unique_ptr<engine::Engine> engine, context.services.load(folder, engine_options));
       TRY_STATUS(ask_all(context, *engine, static_cast<int64_t>(all)));
     }

@@ -20,6 +20,8 @@ using nlohmann::ordered_json;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kCommandTime{60'000};
+constexpr int64_t kLookFeatureBytes = int64_t{64}
+                                      << 20;  // of the last picture or two, of which parts may stay as they are
 
 // "2s", "500ms", "1m", "1.5"
 Result<milliseconds> parse_interval(const std::string& text) {
@@ -74,7 +76,9 @@ class Watch : public Verb {
     TRY_STATUS(expect_source(*source_));
     TRY(const Path folder, find_model(options_.model));
     TRY(options_.request.schema, load_schema(options_));
-    TRY(std::unique_ptr<engine::Engine> engine, context.services.load(folder, options_.engine_options()));
+    engine::EngineOptions engine_options = options_.engine_options();
+    engine_options.limits.feature_bytes = kLookFeatureBytes;
+    TRY(std::unique_ptr<engine::Engine> engine, context.services.load(folder, engine_options));
     interrupted() = false;
     const CatchInterrupts catching(Interrupts::kFlagOnce);
     watch.stop = [] { return interrupted().load(); };

@@ -39,6 +39,7 @@ struct Limits {
   int active = 32;           // requests whose answers are written at the same time
   int queued = 256;          // that wait
   int64_t memory_bytes = 0;  // of keys, values and features; 0: half of what is free when the model has been loaded
+  int64_t feature_bytes = int64_t{256} << 20;  // of tiles that were read, for requests about the same pixels
 };
 
 struct EngineOptions {

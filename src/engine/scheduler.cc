@@ -9,7 +9,6 @@
 namespace onsight::engine {
 namespace {
 
-constexpr int64_t kFeatureCacheBytes = int64_t{256} << 20;
 constexpr int64_t kTellingRows = 64;  // of a prompt: fewer say little about speed
 
 }  // namespace
@@ -51,7 +50,7 @@ size_t FairQueue::size() const {
 }
 
 Scheduler::Scheduler(Network& network, const Limits& limits)
-    : network_(network), limits_(limits), features_(kFeatureCacheBytes) {
+    : network_(network), limits_(limits), features_(limits.feature_bytes) {
   if (limits_.memory_bytes <= 0) limits_.memory_bytes = available_memory_bytes() / 2;
   limits_.active = std::max(1, limits_.active);
   activity_.memory_limit_bytes = limits_.memory_bytes;

@@ -300,6 +300,24 @@ def test_few_pages_of_a_tiff_are_in_memory(scripted, model, tmp_path):
     assert (done.returncode, done.stderr) == (0, "") and sorted(row["page"] for row in rows(out)) == list(range(1, 61))
 
 
+def test_memory_does_not_grow_with_the_pages(onsight, tmp_path):
+    def peak(pages):
+        folder = tmp_path / str(pages)
+        folder.mkdir()
+        for i in range(pages):
+            (folder / f"{i}.png").write_bytes(png(640, 480, (i % 256, i // 256, 90)))
+        process = onsight.start("read", "--max-tokens", "1", "--out", tmp_path / f"{pages}.jsonl", folder)
+        process.stdout.close()
+        process.stderr.close()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0 and len(rows(tmp_path / f"{pages}.jsonl")) == pages
+        return used.ru_maxrss / 1024
+
+    few, many = peak(50), peak(120)
+    assert many < few + 12, (few, many)
+
+
 def test_describe_takes_the_first_page(scripted, model, scan, tmp_path):
     out, log = tmp_path / "out.jsonl", tmp_path / "log"
     assert scripted("describe", "--model", model, scan, "--out", out, script={"log": str(log)}).returncode == 0
