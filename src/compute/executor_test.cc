@@ -200,6 +200,59 @@ TEST_P(ExecutorTest, SequencesOfOneBatchDoNotMix) {
   }
 }
 
+TEST_P(ExecutorTest, ForksThatSharePagesGetTheBitsThatEachGetsAlone) {
+  for (DType kv : {DType::kF32, DType::kF16}) {
+    const int heads = 6, kv_heads = 2, head_dim = 10, shared = 2 * kKvPage + 20, forks = 70, tokens = 2;
+    const auto run = [&](std::span<KvCache* const> caches, int first, int count, uint32_t seed) {
+      const auto sequences = static_cast<int>(caches.size()), rows = sequences * count;
+      std::vector<int32_t> positions, of;
+      for (int i = 0; i < rows; ++i) {
+        positions.push_back(first + i % count);
+        of.push_back(i / count);
+      }
+      std::vector<float> q, k, v;
+      for (int s = 0; s < sequences; ++s)  // each its own, whoever is beside it
+        for (const auto& [x, width] : {std::pair{&q, heads}, {&k, kv_heads}, {&v, kv_heads}}) {
+          const auto own = random_floats(int64_t{count} * width * head_dim, seed + static_cast<uint32_t>(3 * s));
+          x->insert(x->end(), own.begin(), own.end());
+        }
+      Graph g;
+      const Value in = g.input("q", DType::kF32, {rows, heads * head_dim});
+      const Value key = g.input("k", DType::kF32, {rows, kv_heads * head_dim});
+      const Value value = g.input("v", DType::kF32, {rows, kv_heads * head_dim});
+      g.output("y", g.cached_attention(in, key, value, heads, kv_heads, 0));
+      Bindings b;
+      b.inputs = {{"q", view(q, {rows, heads * head_dim})},
+                  {"k", view(k, {rows, kv_heads * head_dim})},
+                  {"v", view(v, {rows, kv_heads * head_dim})}};
+      b.positions = positions;
+      b.sequences = of;
+      b.caches = caches;
+      for (KvCache* cache : caches) cache->reserve(first + count);
+      EXPECT_TRUE(executor_.run(g, b));
+      const auto y = executor_.output("y").f32();
+      return std::vector<float>(y.begin(), y.end());
+    };
+    KvCache beginning({1, kv_heads, head_dim, kv});
+    KvCache* const only[] = {&beginning};
+    run(only, 0, shared, 1);
+    std::vector<KvCache> together(forks, beginning), alone = together;
+    std::vector<KvCache*> all;
+    for (KvCache& cache : together) all.push_back(&cache);
+    const int width = tokens * heads * head_dim;
+    for (int step = 0; step < 3; ++step) {
+      const int first = shared + step * tokens;
+      const std::vector<float> got = run(all, first, tokens, 100);
+      for (size_t f = 0; f < forks; ++f) {
+        KvCache* const one[] = {&alone[f]};
+        const std::vector<float> expected = run(one, first, tokens, 100 + static_cast<uint32_t>(3 * f));
+        for (size_t i = 0; i < static_cast<size_t>(width); ++i)
+          ASSERT_EQ(got[f * static_cast<size_t>(width) + i], expected[i]) << f << " " << i;
+      }
+    }
+  }
+}
+
 TEST_P(ExecutorTest, ObserverCanEndARun) {
   Graph g;
   Value x = g.input("x", DType::kF32, {1, 4});

@@ -4,6 +4,9 @@ import hashlib
 import http.server
 import json
 import os
+import pty
+import re
+import resource
 import shutil
 import signal
 import threading
@@ -347,3 +350,46 @@ def test_templates_come_beside_the_default_one_which_counts(onsight, hub, home, 
     assert answers[0].returncode == 0 and answers[1].stdout == answers[0].stdout, answers[1].stderr
     # They leave with the model.
     assert onsight("rm", ID, env=hub.variables(home)).returncode == 0 and not folder_of(home).exists()
+
+
+def test_how_it_runs_in_the_memory_that_there_is(onsight, hub, home, pull):
+    expect_whole(pull(), home, hub)
+
+    def advice(most_megabytes=None):
+        """What a terminal shows after the model has come, with so much memory to be had."""
+
+        def limit():
+            if most_megabytes:
+                resource.setrlimit(resource.RLIMIT_AS, (most_megabytes << 20, most_megabytes << 20))
+
+        master, slave = pty.openpty()
+        process = onsight.start("pull", ID, env=hub.variables(home), stderr=slave, preexec_fn=limit)
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(master, 4096)
+            except OSError:  # the program has left
+                break
+        os.close(master)
+        assert process.wait(20) == 0, shown
+        return shown.decode().replace("\r", "")
+
+    roomy = advice()
+    needed, free = re.search(r"It takes up to ([\d.]+ \wB) of memory, and ([\d.]+ \wB) are free\.\n", roomy).groups()
+    assert roomy.endswith(f"  onsight ask --model {ID} --image photo.jpg\n") and "4 bits" not in roomy
+    assert needed in onsight("inspect", ID, env=hub.variables(home)).stdout
+    # What the program needs for itself depends on the machine: the least that it runs in is little.
+    tight = next(text for text in map(try_advice(advice), range(100, 4000, 20)) if text)
+    assert f"It takes up to {needed} of memory, and " in tight and free not in tight
+    assert re.search(rf"In 4 bits it takes [\d.]+ \wB.*:\n  onsight convert {re.escape(ID)} Vision-1\.0-q4\.onsight --quant q4\n$", tight)
+
+
+def try_advice(advice):
+    def run(megabytes):
+        try:
+            return advice(megabytes)
+        except AssertionError:
+            return None
+
+    return run
