@@ -2,7 +2,7 @@
 """What quantisation costs in faithfulness: onsight in codes against onsight in floats.
 
     bench/fidelity.py picture --model FOLDER [--image PICTURE] [--name NAME] [-- "--quant q8" "--quant q4" ...]
-    bench/fidelity.py nano [--model FOLDER] [--pictures 20] [--asked 200]
+    bench/fidelity.py nano [--model FOLDER] [--pictures 80] [--asked 200]
 
 picture: relative error of the image features, and the mean Kullback-Leibler divergence of the next-token distributions over the positions of
 the prompt, on one picture. nano: the same of the model that ships, over --pictures held-out ones of each kind (reading, scene, gauge) and the
@@ -208,7 +208,7 @@ def main():
     nano.set_defaults(measure=shipped)
     nano.add_argument("--model", default=str(ROOT / "models" / "onsight-nano"))
     nano.add_argument("--name", default="nano")
-    nano.add_argument("--pictures", type=int, default=20, help="traced, of each kind")
+    nano.add_argument("--pictures", type=int, default=80, help="traced, of each kind")
     nano.add_argument("--asked", type=int, default=200, help="of each set; 0: none")
     for verb in (one, nano):
         verb.add_argument("--onsight", default=str(ROOT / "build" / "onsight"))

@@ -172,13 +172,12 @@ def shipped_table(results):
 
 
 def serve_table(results):
-    one = results["decoding"][0]["tokens_per_s"]
     how = "" if results.get("draft", True) else ", without drafting"
     if results.get("temperature"):
         how += f", temperature {results['temperature']:g}"
     line = f"{results['model']}, {results['image']}{how}; {results['machine']['cpu']}, {count(results['machine']['cores'], 'core')}.\n\n"
-    rows = [[row["streams"], f"{row['tokens_per_s']:.0f}", f"{row['tokens_per_s'] / one:.1f} ×"] for row in results["decoding"]]
-    text = line + table(["streams past their pictures", "tokens/s, all together", "of one"], rows)
+    rows = [[row["streams"], f"{row['tokens_per_s']:.0f}", f"{min(row['rounds']):.0f} – {max(row['rounds']):.0f}", f"{row['of_one']:.1f} ×"] for row in results["decoding"]]
+    text = line + table(["streams past their pictures", f"tokens/s, all together, median of {len(results['decoding'][0]['rounds'])}", "least – most", "of one"], rows)
     beside, many, guess = results["beside"], results["open"], results["estimate"]
     first = many["first_token_s"]
     # Guesses that come true make it less, and cannot be foreseen.
@@ -204,6 +203,24 @@ def ray_table(results):
     return line + table(["", "pictures/s", "of one process", "first answers after"], rows)
 
 
+def long_table(results):
+    video, pages, watch = results["video"], results["pages"], results["watch"]
+    line = f"{results['machine']['cpu']}, {count(results['machine']['cores'], 'core')}.\n\n"
+    rows = [[f"{part['seconds']:,} s" if part is video else "10 s", f"{part['frames']:,}" if part is video else "240", gigabytes(seen["bytes"]), f"{seen['prompt_tokens']:,}",
+             seconds(seen["frames_ms"]), seconds(seen["first_token_ms"]), gigabytes(seen["peak_memory_bytes"])]
+            for part, seen in ((None, video["short"]), (video, video["long"]))]  # fmt: skip
+    text = line + table([f"video, {video['model']}", "frames", "file", "prompt tokens", "its frames taken after", "first token after", "memory"], rows)
+    text += f"\nDecoding the longer one in order, as the reference does: {video['in_order_s']:.0f} s, reckoned from its first two minutes.\n"
+    memory = pages["memory"]
+    tenth = next(m for n, m in memory if 10 * n >= pages["pages"])
+    text += (f"\n`onsight read` of a folder of {pages['pages']:,} pages with {pages['model']}: {pages['seconds']:.0f} s; memory {tenth / 1e6:.0f} MB after a tenth of them, "
+             f"{max(m for _, m in memory) / 1e6:.0f} MB at most.\n")  # fmt: skip
+    seen, every = watch["as_shipped"], watch["every_look"]
+    text += (f"\n`onsight watch` of {watch['minutes']} minutes of a noisy camera that shows {watch['pictures']} pictures in turn, a look every two seconds: {seen['read']} of {seen['looks']} "
+             f"looks were read, in {seen['seconds']:.1f} s together; with `--min-change 0` {every['read']}, in {every['seconds']:.1f} s.\n")  # fmt: skip
+    return text
+
+
 def filled(page, folder):
     def fill(match):
         begin, name, end = match.groups()
@@ -211,7 +228,7 @@ def filled(page, folder):
         if not file.exists():
             return begin + EMPTY + end
         results = json.loads(file.read_text())
-        kinds = {"peers": peers_table, "fidelity": fidelity_table, "serve": serve_table, "ray": ray_table}
+        kinds = {"peers": peers_table, "fidelity": fidelity_table, "serve": serve_table, "ray": ray_table, "long": long_table}
         text = kinds.get(name.split("-")[0], bench_table)(results)
         if file.with_suffix(".svg").exists():
             text += f"\n![{name}](../bench/results/{name}.svg)\n"

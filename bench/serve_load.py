@@ -4,7 +4,7 @@
     bench/serve_load.py NAME MODEL [--image FILE] [--streams 1,2,4,8,16] [--open 200] [--no-draft | --temperature T]      writes bench/results/serve-NAME.json and .svg
 
 1. Decoding: N clients ask about the same picture, one after the other, so that it has been read when all of them write; tokens a second of all
-   together, while all N are writing, against those of one. Greedy answers of random weights repeat themselves, so that a lone one is guessed ahead
+   together, while all N are writing, against those of one; the median of --rounds rounds. Greedy answers of random weights repeat themselves, so that a lone one is guessed ahead
    and gains by it; sampled ones (--temperature 1) do not, as most text.
 2. A picture is read while four answers are written: the longest that any of them waited for its next token.
 3. Open streams: --open clients at once, each with one of a few pictures and a question of its own; all must get their whole answer. Time to the
@@ -100,6 +100,13 @@ async def decoding(client, picture, streams, tokens, temperature):
     written = sum(sum(begin < t <= end for t in one) for one in times)
     return {"streams": streams, "tokens_per_s": written / (end - begin) if end > begin else 0.0, "whole": sum(a["whole"] for a in answers),
             "first_s": max(a["first"] for a in answers)}  # fmt: skip
+
+
+def median_of(rounds, alone):
+    """Of the rounds of one number of streams; how often as fast as one stream, round by round: the machine's speed goes up and down within minutes."""
+    speeds = [r["tokens_per_s"] for r in rounds]
+    return {"streams": rounds[0]["streams"], "tokens_per_s": statistics.median(speeds), "rounds": speeds, "of_one": statistics.median(s / a["tokens_per_s"] for s, a in zip(speeds, alone)),
+            "whole": min(r["whole"] for r in rounds), "first_s": max(r["first_s"] for r in rounds)}  # fmt: skip
 
 
 async def reading_beside(client, pictures, streams, tokens):
@@ -220,6 +227,7 @@ def main():
     parser.add_argument("--image", type=Path, default=ROOT / "examples/receipt.jpg")
     parser.add_argument("--streams", default="1,2,4,8,16,32")
     parser.add_argument("--tokens", type=int, default=96)
+    parser.add_argument("--rounds", type=int, default=3, help="of all numbers of streams; the median counts")
     parser.add_argument("--open", type=int, default=200)
     parser.add_argument("--open-tokens", type=int, default=24)
     parser.add_argument("--open-pictures", type=int, default=4)
@@ -236,7 +244,8 @@ def main():
         async def measure():
             results = {"model": Path(args.model).name, "image": str(args.image.name), "draft": not args.no_draft, "temperature": args.temperature, "estimate": await estimating(client, pictures[0])}
             await client.ask(request("First.", pictures[1], max_tokens=4))
-            results["decoding"] = [await decoding(client, pictures[1], int(n), args.tokens, args.temperature) for n in args.streams.split(",")]
+            rounds = [[await decoding(client, pictures[1], int(n), args.tokens, args.temperature) for n in args.streams.split(",")] for _ in range(args.rounds)]
+            results["decoding"] = [median_of(same, [r[0] for r in rounds]) for same in zip(*rounds)]
             results["beside"] = await reading_beside(client, pictures[2:3], 4, 400)
             results["open"] = await open_streams(client, pictures[3:], args.open, args.open_tokens)
             return results
