@@ -53,8 +53,8 @@ class Video {
   static Result<std::shared_ptr<const Video>> open(const Path& path, const VideoLimits& limits = {},
                                                    std::string name = {});
   static Result<std::shared_ptr<const Video>> open(std::string bytes, std::string name, const VideoLimits& limits = {});
-  // Pictures of one size, whose bytes these are, as the frames of a video, so many a second. Decoded when they are read,
-  // but for the first.
+  // Pictures of one size, whose bytes these are, as the frames of a video, so many a second. Decoded when they are
+  // read, but for the first.
   static Result<std::shared_ptr<const Video>> of_pictures(std::vector<std::string> pictures, double fps,
                                                           std::string name, const VideoLimits& limits = {});
   virtual ~Video() = default;
