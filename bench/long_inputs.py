@@ -24,6 +24,8 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw
 
+import common
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 BINARY = os.environ.get("ONSIGHT_BINARY", str(ROOT / "build/onsight"))
@@ -138,20 +140,12 @@ def measure_watch(model, folder, minutes):
 
 
 def plot(results, target):
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams["svg.hashsalt"] = "onsight"
-    fig, axis = plt.subplots(figsize=(6, 3))
+    figure, axis = common.axes()
     memory = results["pages"]["memory"]
     axis.plot([n for n, _ in memory], [m / 1e6 for _, m in memory], color="#2563eb")
     axis.set(xlabel="pages read", ylabel="memory, MB", xlim=(0, None), ylim=(0, None))
     axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
-    fig.tight_layout()
-    fig.savefig(target, metadata={"Date": None})
+    common.save(figure, target)
 
 
 def main():
@@ -167,8 +161,7 @@ def main():
         folder = Path(name)
         results = {"video": measure_video(args.video_model, folder, args.hours), "pages": measure_pages(args.model, folder, args.pages),
                    "watch": measure_watch(args.model, folder, args.minutes)}  # fmt: skip
-    results["machine"] = {"cpu": next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown"),
-                          "cores": len(os.sched_getaffinity(0))}  # fmt: skip
+    results["machine"] = common.machine()
     target = RESULTS / f"long-{args.name}.json"
     target.write_text(json.dumps(results, indent=1) + "\n")
     plot(results, target.with_suffix(".svg"))

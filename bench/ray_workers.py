@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+import common
 import onsight
 import ray
 from onsight.ray import Worker, ask
@@ -62,20 +63,12 @@ def with_ray(files, model, workers, threads):
 
 
 def plot(results, target):
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams["svg.hashsalt"] = "onsight"
-    fig, axis = plt.subplots(figsize=(6, 2.6))
+    figure, axis = common.axes(size=(6, 2.6))
     rows = results["rows"]
     axis.barh([name_of(row) for row in rows], [row["pictures_per_s"] for row in rows], color=["#64748b"] + ["#2563eb"] * (len(rows) - 1))
     axis.invert_yaxis()
     axis.set(xlabel="pictures a second")
-    axis.spines[["top", "right"]].set_visible(False)
-    fig.tight_layout()
-    fig.savefig(target, metadata={"Date": None})
+    common.save(figure, target)
 
 
 def name_of(row):
@@ -97,8 +90,7 @@ def main():
         ray.data.DataContext.get_current().enable_progress_bars = False
         rows += [with_ray(files, args.model, 1, cores), with_ray(files, args.model, cores, 1)]
         ray.shutdown()
-    cpu = next(line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    results = {"machine": {"cpu": cpu, "cores": cores}, "model": Path(args.model).name if args.model else "onsight-nano", "pictures": args.pictures,
+    results = {"machine": common.machine(), "model": Path(args.model).name if args.model else "onsight-nano", "pictures": args.pictures,
                "ray": ray.__version__, "rows": rows}  # fmt: skip
     args.results.mkdir(parents=True, exist_ok=True)
     (args.results / "ray.json").write_text(json.dumps(results, indent=1) + "\n")

@@ -24,6 +24,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import common
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 MODEL = "load"  # a name that the server is told to answer to
@@ -198,13 +200,7 @@ class Server:
 
 
 def plot(results, target):
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams["svg.hashsalt"] = "onsight"
-    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
+    figure, (left, right) = common.axes(2, size=(9, 3.4))
     rows = results["decoding"]
     left.plot([r["streams"] for r in rows], [r["tokens_per_s"] for r in rows], marker="o", color="#2563eb")
     left.plot([r["streams"] for r in rows], [rows[0]["tokens_per_s"]] * len(rows), linestyle=":", color="#64748b", label="one stream")
@@ -215,9 +211,7 @@ def plot(results, target):
     right.set(xlabel="seconds to the first token", ylabel=f"% of {len(first)} open streams", ylim=(0, 100), xlim=(0, None))
     for axis in (left, right):
         axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    fig.tight_layout()
-    fig.savefig(target, metadata={"Date": None})
+    common.save(figure, target)
 
 
 def main():
@@ -254,8 +248,7 @@ def main():
         results["peak_memory_bytes"] = server.peak_memory_bytes()
         results["tokens_each"] = args.open_tokens
         results["pictures"] = args.open_pictures
-    results["machine"] = {"cpu": next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown"),
-                          "cores": len(os.sched_getaffinity(0))}  # fmt: skip
+    results["machine"] = common.machine()
     target = RESULTS / f"serve-{args.name}.json"
     target.write_text(json.dumps(results, indent=1) + "\n")
     plot(results, target.with_suffix(".svg"))
