@@ -20,8 +20,7 @@ using nlohmann::ordered_json;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kCommandTime{60'000};
-constexpr int64_t kLookFeatureBytes = int64_t{64}
-                                      << 20;  // of the last picture or two, of which parts may stay as they are
+constexpr int64_t kLookFeatureBytes = int64_t{64} << 20;  // of the last picture or two, of which parts may stay
 
 // "2s", "500ms", "1m", "1.5"
 Result<milliseconds> parse_interval(const std::string& text) {

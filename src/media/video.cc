@@ -124,9 +124,8 @@ Status FileVideo::read(std::span<const int64_t> wanted, const std::function<bool
   int64_t counted = -1;            // the frame that came last, where only counting finds one
   std::optional<int64_t> reached;  // its time, where it has one
   bool may_jump = places_.known, jumped = false;
-  std::optional<int64_t>
-      led_to;               // where the last jump was to lead: a wrong index may lead far before it, again and again
-  std::ptrdiff_t back = 0;  // points before the nearest where decoding can begin
+  std::optional<int64_t> led_to;  // by the last jump, if the index tells the truth
+  std::ptrdiff_t back = 0;        // points before the nearest where decoding can begin
   while (next < wanted.size()) {
     const std::optional<int64_t> target = place_of(wanted[next]);
     if (places_.known && !target) break;  // the container promised more frames than it holds
