@@ -29,9 +29,10 @@ class Convert : public Verb {
         "a checkpoint folder, a GGUF file with its mmproj beside it, TEXT.gguf,MMPROJ.gguf, or the name of "
         "an installed model");
     options.argument("DST", target_, "the file to write, NAME.onsight; one that is there is replaced");
-    options.choice("--quant", "FORMAT", names, text_,
-                   "the text model's weights: q8; q4 (its last layer q8); none or f16, as they come (bf16 stays bf16, "
-                   "others become f32); f32; auto (q8 from 100 million parameters on, else none; default)");
+    options.choice(
+        "--quant", "FORMAT", names, text_,
+        "the text model's weights: q8; q4 (its last layer, v and o q8); none or f16, as they come (bf16 stays bf16, "
+        "others become f32); f32; auto (q8 from 100 million parameters on, else none; default)");
     options.choice("--vision-quant", "FORMAT", names, vision_,
                    "the same for the vision tower (default: as --quant, but q8 for q4)");
     options.flag("--calibrate", calibrate_,

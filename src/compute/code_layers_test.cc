@@ -99,6 +99,64 @@ TEST(CodeLayers, AreNearTheFloatLayer) {
   }
 }
 
+TEST(CodeLayers, TenBitsLeaveAQuarterOfTheRoundingOfTheWeights) {
+  for (const KernelTable* table : available_kernels())
+    for (int64_t rows : {1, 8, 50}) {
+      Case c(rows, 130, 70);
+      c.fine = true;
+      const std::vector<float> exact = c.run(WeightFormat::kF32, kScalarKernels);
+      EXPECT_LE(distance(c.run(WeightFormat::kQ10, *table), exact),
+                0.3 * distance(c.run(WeightFormat::kQ8, *table), exact))
+          << table->name << " " << rows;
+    }
+}
+
+// The rows themselves are multiplied with 8 bits.
+TEST(CodeLayers, TenBitsServeWhatAGroupOfRowsShares) {
+  for (const KernelTable* table : available_kernels()) {
+    const Case c(96, 128, 64, /*shared=*/30.0f);
+    const std::vector<float> exact = c.run(WeightFormat::kF32, kScalarKernels);
+    EXPECT_LE(distance(c.run(WeightFormat::kQ10, *table, 32), exact),
+              0.3 * distance(c.run(WeightFormat::kQ8, *table, 32), exact))
+        << table->name;
+  }
+}
+
+// A layer whose inputs the op before it has turned is the layer that it was.
+TEST(CodeLayers, RotationCancelsOut) {
+  const int64_t rows = 9, width = 128, outputs = 40;
+  std::vector<float> w(outputs * width), gate(rows * width), up(rows * width);
+  std::mt19937 engine(3);
+  std::normal_distribution<float> normal;
+  for (std::vector<float>* v : {&w, &gate, &up})
+    for (float& f : *v) f = normal(engine);
+  for (int64_t r = 0; r < rows; ++r) gate[r * width + 7] = 60;  // an outlier, which costs all others range
+  const auto tensor = [](const std::vector<float>& v, Shape s) {
+    return Tensor{DType::kF32, s, reinterpret_cast<const std::byte*>(v.data())};
+  };
+  for (const KernelTable* table : available_kernels()) {
+    const auto run = [&](WeightFormat format, bool rotated) {
+      Linear layer;
+      layer.weight = PackedMatrix::pack(tensor(w, {outputs, width}), format, {.rotated = rotated});
+      Graph g;
+      const Value a = g.input("a", DType::kF32, {rows, width}), b = g.input("b", DType::kF32, {rows, width});
+      g.output("y", g.linear(g.swiglu(a, b, layer.weight.rotated()), layer));
+      ThreadPool pool(2);
+      Executor executor(pool, *table);
+      Bindings bindings;
+      bindings.inputs["a"] = tensor(gate, {rows, width});
+      bindings.inputs["b"] = tensor(up, {rows, width});
+      EXPECT_TRUE(executor.run(g, bindings));
+      const auto out = executor.output("y").f32();
+      return std::vector<float>(out.begin(), out.end());
+    };
+    const std::vector<float> exact = run(WeightFormat::kF32, true);
+    EXPECT_EQ(exact, run(WeightFormat::kF32, false));  // floats are never turned
+    EXPECT_LE(distance(run(WeightFormat::kQ8, true), exact), 0.7 * distance(run(WeightFormat::kQ8, false), exact))
+        << table->name;
+  }
+}
+
 TEST(CodeLayers, WhatAGroupOfRowsSharesCostsNoPrecision) {
   for (const KernelTable* table : available_kernels()) {
     const Case c(96, 128, 64, /*shared=*/30.0f);
@@ -128,9 +186,11 @@ TEST(CodeLayers, ARowOfFewHasTheBitsOfARowAlone) {
                                 {WeightFormat::kBF16, false},
                                 {kQ8, false},
                                 {kQ8, true},
+                                {WeightFormat::kQ10, false},
+                                {WeightFormat::kQ10, true},
                                 {kQ4, false},
                                 {kQ4, true}})
-      for (int64_t rows = 2; rows <= (format == kQ8 ? 32 : kExactRows); ++rows) {
+      for (int64_t rows = 2; rows <= (format == kQ8 || format == WeightFormat::kQ10 ? 32 : kExactRows); ++rows) {
         Case c(rows, 131, 70);
         c.fine = fine;
         std::vector<float> among = c.run(format, *table);
@@ -159,7 +219,7 @@ TEST(CodeLayers, FloatsBoundHowManyRowsAreExactTogether) {
 
 TEST(CodeLayers, TheSameOnAnyNumberOfThreads) {
   const Case c(70, 128, 200);
-  for (WeightFormat format : {WeightFormat::kQ8, WeightFormat::kQ4})
+  for (WeightFormat format : {WeightFormat::kQ8, WeightFormat::kQ10, WeightFormat::kQ4})
     EXPECT_EQ(c.run(format, *available_kernels().back(), 0, 1), c.run(format, *available_kernels().back(), 0, 3));
 }
 

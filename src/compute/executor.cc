@@ -142,8 +142,10 @@ void Executor::execute(Run& run, const Op& op) {
       return each_row(
           [&](int64_t r) { kernels_.add(x + r * width, run.f32(op.in[1]) + r * width, width, y + r * width); });
     case OpKind::kSwiglu:
-      return each_row(
-          [&](int64_t r) { kernels_.swiglu(x + r * width, run.f32(op.in[1]) + r * width, width, y + r * width); });
+      return each_row([&](int64_t r) {
+        kernels_.swiglu(x + r * width, run.f32(op.in[1]) + r * width, width, y + r * width);
+        if (op.rotated) kernels_.rotate(y + r * width, width);
+      });
     case OpKind::kRope: {
       const int64_t half = op.head_dim / 2;
       const float* angles = run.angles(op, rows);

@@ -80,7 +80,7 @@ class Executor {
   void float_task(const LinearTask& task);
   void code_task(const LinearTask& task, int thread);
   void group_task(const LinearTask& task, int thread);
-  void quantise(const LinearCall& call, int64_t width, bool in_groups);
+  void quantise(const LinearCall& call, int64_t width, bool in_groups, bool fine);
   // The mean of some rows of each group. It is rounded twice, the second time what the first has left.
   struct Centres {
     int64_t groups = 0, row_bytes = 0;
@@ -121,6 +121,8 @@ class Executor {
   };
   // 4-bit panels are widened into the thread's scratch memory, their sums into `sums` [kPanel].
   PanelCodes panel_codes(const PackedMatrix& w, int64_t p, int thread, int32_t* sums);
+  // The fine codes of a q10 panel, likewise; their scales into `scales` [kPanel].
+  PanelCodes fine_codes(const PackedMatrix& w, int64_t p, int thread, float* scales);
   struct PanelOutput {
     float* y;
     int64_t y_stride;

@@ -157,6 +157,7 @@ void Executor::linears(std::span<const LinearCall> calls) {
   int64_t all_panels = 0;
   for (const LinearCall& call : calls) all_panels += call.op->linear->weight.panels();
   bool in_codes = false, in_groups = false, others = false;
+  const bool fine = std::any_of(calls.begin(), calls.end(), [](const LinearCall& c) { return c.op->linear->fine; });
   for (const LinearCall& call : calls) {
     const PackedMatrix& w = call.op->linear->weight;
     const bool grouped = w.format() == WeightFormat::kQ4 && rows <= kGroupedRows;
@@ -170,7 +171,7 @@ void Executor::linears(std::span<const LinearCall> calls) {
     const int64_t panel_block = row_blocks == 1
                                     ? even_block(all_panels, pool_.threads())
                                     : std::clamp<int64_t>(row_blocks * panels / (4 * pool_.threads()), 1, kMostPanels);
-    const bool centred = call.group && w.in_codes() && !call.op->linear->fine;
+    const bool centred = call.group && w.in_codes() && !fine;
     const int64_t run_of_rows = centred ? call.group : rows;  // a block has one centre
     for (int64_t row = 0; row < rows; row += std::min(row_block, run_of_rows - row % run_of_rows))
       for (int64_t p = 0; p < panels; p += panel_block)
@@ -189,7 +190,7 @@ void Executor::linears(std::span<const LinearCall> calls) {
   // Layers in different formats may share an input: those that need it in the other kind of codes wait for their turn.
   for (const bool grouped : {false, true}) {
     if (grouped ? !in_groups : !others) continue;
-    if (grouped || in_codes) quantise(calls[0], calls[0].op->linear->weight.inputs(), grouped);
+    if (grouped || in_codes) quantise(calls[0], calls[0].op->linear->weight.inputs(), grouped, fine && !grouped);
     std::vector<LinearTask> part;
     const auto is_mine = [&](const LinearTask& task) { return task.in_groups == grouped; };
     if (in_groups && others) std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(part), is_mine);
@@ -231,6 +232,15 @@ Executor::PanelCodes Executor::panel_codes(const PackedMatrix& w, int64_t p, int
   return {wide, w.scales(p), sums};
 }
 
+Executor::PanelCodes Executor::fine_codes(const PackedMatrix& w, int64_t p, int thread, float* scales) {
+  const int64_t quads = filled(w.inputs(), kQuad) / kQuad;
+  auto* wide = reinterpret_cast<int8_t*>(
+      grow(scratch_[static_cast<size_t>(thread)], static_cast<size_t>(quads * kQuad * kPanel)));
+  kernels_.integer->widen_fine(w.fine_panel(p), quads, wide);
+  for (int j = 0; j < kPanel; ++j) scales[j] = w.scales(p)[j] * kFineScale;
+  return {wide, scales, w.fine_sums(p)};
+}
+
 void Executor::code_rows(const RowCodes& codes, int64_t first, int64_t rows, const PanelCodes& panel,
                          const PanelOutput& out) {
   alignas(64) int32_t acc[kDotRows * kPanel];
@@ -261,10 +271,14 @@ void Executor::code_task(const LinearTask& t, int thread) {
                              .bias = t.offsets ? offset_of(*t.offsets, *t.layer, t.row / codes_.group, p) : t.bias(p),
                              .residual = t.residual ? t.residual + t.at(t.row, p) : nullptr,
                              .activation = t.activation};
-    if (!codes_.fine) {
+    // Of the fine codes rows that share a centre need none: it is in the centre that most of what they have left lies.
+    const bool fine_weights = w.format() == WeightFormat::kQ10 && !t.offsets, fine_inputs = t.layer->fine;
+    if (!fine_weights && !fine_inputs) {
       code_rows(codes_, t.row, t.rows, panel, out);
       continue;
     }
+    alignas(64) float scales[kPanel];
+    const PanelCodes rest = fine_weights ? fine_codes(w, p, thread, scales) : panel;
     for (int64_t r = 0; r < t.rows; r += kDotRows) {
       const int64_t n = std::min<int64_t>(kDotRows, t.rows - r);
       PanelOutput both = {.y = values,
@@ -275,7 +289,8 @@ void Executor::code_task(const LinearTask& t, int thread) {
                           .activation = Activation::kNone};
       code_rows(codes_, t.row + r, n, panel, both);
       both.residual = values;
-      code_rows(codes_.rest, t.row + r, n, panel, both);
+      if (fine_inputs) code_rows(codes_.rest, t.row + r, n, panel, both);
+      if (fine_weights) code_rows(codes_, t.row + r, n, rest, both);
       finish_values(values, n, r, out);
     }
   }
@@ -348,8 +363,7 @@ void Executor::RowCodes::reserve(int64_t rows, int64_t bytes_a_row, int64_t scal
   zero.resize(scale.size());
 }
 
-void Executor::quantise(const LinearCall& call, int64_t width, bool in_groups) {
-  const bool fine = call.op->linear->fine && !in_groups;
+void Executor::quantise(const LinearCall& call, int64_t width, bool in_groups, bool fine) {
   const int64_t rows = call.rows, group = in_groups || fine ? 0 : call.group,
                 tile = in_groups ? kFourBitRows : kDotRows;
   if (call.value && codes_.value == call.value.id && codes_.in_groups == in_groups && codes_.fine == fine &&
@@ -445,24 +459,30 @@ void Executor::centre_offsets(const Centres& centres, const Linear& layer, Buffe
   grow(out, static_cast<size_t>(centres.groups * w.panels() * kPanel) * sizeof(float));
   pool_.run(w.panels(), [&](int64_t p, int thread) {
     alignas(64) int32_t acc[2 * kPanel], sums[kPanel];
-    alignas(64) float both[2 * kPanel];
+    alignas(64) float both[2 * kPanel], scales[kPanel];
     const PanelCodes panel = panel_codes(w, p, thread, sums);
+    const bool fine = w.format() == WeightFormat::kQ10;
+    const PanelCodes rest = fine ? fine_codes(w, p, thread, scales) : panel;
     for (int64_t g = 0; g < centres.groups; ++g) {
-      kernels_.dot->signed_panel(centres.codes.data() + g * 2 * centres.row_bytes, 2, centres.row_bytes / kQuad,
-                                 panel.codes, acc);
-      kernels_.integer->finish({.acc = acc,
-                                .values = nullptr,
-                                .rows = 2,
-                                .x_scale = &centres.scale[static_cast<size_t>(2 * g)],
-                                .x_zero = &centres.zero[static_cast<size_t>(2 * g)],
-                                .w_scale = panel.scales,
-                                .w_sum = panel.sums,
-                                .y = both,
-                                .y_stride = kPanel,
-                                .columns = kPanel,
-                                .bias = nullptr,
-                                .residual = nullptr,
-                                .activation = Activation::kNone});
+      const auto add = [&](const PanelCodes& codes, const float* before) {
+        kernels_.dot->signed_panel(centres.codes.data() + g * 2 * centres.row_bytes, 2, centres.row_bytes / kQuad,
+                                   codes.codes, acc);
+        kernels_.integer->finish({.acc = acc,
+                                  .values = nullptr,
+                                  .rows = 2,
+                                  .x_scale = &centres.scale[static_cast<size_t>(2 * g)],
+                                  .x_zero = &centres.zero[static_cast<size_t>(2 * g)],
+                                  .w_scale = codes.scales,
+                                  .w_sum = codes.sums,
+                                  .y = both,
+                                  .y_stride = kPanel,
+                                  .columns = kPanel,
+                                  .bias = nullptr,
+                                  .residual = before,
+                                  .activation = Activation::kNone});
+      };
+      add(panel, nullptr);
+      if (fine) add(rest, both);
       float* offset = out.f32() + (g * w.panels() + p) * kPanel;
       for (int64_t j = 0; j < kPanel; ++j) {
         const bool has_bias = layer.bias.bytes() && p * kPanel + j < w.outputs();

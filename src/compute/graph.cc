@@ -92,9 +92,9 @@ Value Graph::add(Value a, Value b) {
   return append({.kind = OpKind::kAdd, .in = {a, b}}, DType::kF32, shape(a));
 }
 
-Value Graph::swiglu(Value gate, Value up) {
-  ONSIGHT_CHECK(shape(gate) == shape(up));
-  return append({.kind = OpKind::kSwiglu, .in = {gate, up}}, DType::kF32, shape(gate));
+Value Graph::swiglu(Value gate, Value up, bool rotated) {
+  ONSIGHT_CHECK(shape(gate) == shape(up) && (!rotated || shape(gate)[1] % kRotated == 0));
+  return append({.kind = OpKind::kSwiglu, .in = {gate, up}, .rotated = rotated}, DType::kF32, shape(gate));
 }
 
 Value Graph::rope(Value x, Value positions, const std::vector<float>& frequencies) {

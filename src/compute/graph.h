@@ -31,7 +31,7 @@ struct Linear {
   PackedMatrix weight;  // [outputs, inputs]
   Buffer bias;          // [outputs] f32, or empty
   // Of weights in codes: inputs become two codes each, the second for what the first has rounded away. Twice the work,
-  // and of the two roundings only that of the weights is left.
+  // and of the two roundings only that of the weights is left. (Weights in q10 have a second code, too.)
   bool fine = false;
 };
 
@@ -70,6 +70,7 @@ struct Op {
   int heads = 0, kv_heads = 0, head_dim = 0;
   int layer = 0;          // kCachedAttention: which layer of the cache
   bool in_codes = false;  // kAttention: in 8 bits
+  bool rotated = false;   // kSwiglu
   int64_t group = 0;  // kAttention: rows that see each other; kLinear: rows that share a centre; kUnfoldPatches: patch
                       // side; kPixelShuffle: scale
 };
@@ -88,7 +89,8 @@ class Graph {
   Value layer_norm(Value x, const Buffer& weight, const Buffer& bias, float epsilon);
   Value rms_norm(Value x, const Buffer& weight, float epsilon);
   Value add(Value a, Value b);
-  Value swiglu(Value gate, Value up);  // silu(gate) · up
+  // silu(gate) · up, turned as KernelTable::rotate does where `rotated`: for a layer whose weights are.
+  Value swiglu(Value gate, Value up, bool rotated = false);
   // Rotary positions on x [n, heads · head_dim]: pair (i, i + head_dim/2) of a head turns by positions[n] ·
   // frequencies[i].
   Value rope(Value x, Value positions, const std::vector<float>& frequencies);

@@ -7,11 +7,12 @@
 #include <vector>
 
 #include "compute/kernels/dot.h"
+#include "compute/kernels/scalar.h"
 
 namespace onsight::compute {
 namespace {
 
-constexpr std::array<std::string_view, 4> kNames = {"f32", "bf16", "q8", "q4"};
+constexpr std::array<std::string_view, 5> kNames = {"f32", "bf16", "q8", "q4", "q10"};
 
 int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
@@ -91,6 +92,32 @@ void pack_q8(const float* w, int64_t rows, int64_t inputs, std::byte* panel, flo
   }
 }
 
+// What pack_q8 has left of the same rows. A row of zeros gets the scale 0, since no fine code stands for nothing.
+void pack_fine(const float* w, int64_t rows, int64_t inputs, const std::byte* panel, float* scales, std::byte* fine,
+               int32_t* sums) {
+  const auto* codes = reinterpret_cast<const int8_t*>(panel);
+  std::memset(fine, 0, static_cast<size_t>(up(inputs, kFineSteps * kQuad) / kFineSteps * kPanel));
+  for (int64_t j = 0; j < kPanel; ++j) {
+    const float inverse = 1.0f / scales[j];
+    int32_t sum = 0;
+    bool has_codes = false;
+    for (int64_t k = 0; k < up(inputs, kQuad); ++k) {
+      const int64_t quad = k / kQuad;
+      const int8_t code = codes[(quad * kPanel + j) * kQuad + k % kQuad];
+      const float v = j < rows && k < inputs ? w[j * inputs + k] * inverse : 0.0f;
+      const float rest = (v - static_cast<float>(code)) * kFineSteps;
+      int step = std::clamp(static_cast<int>(std::floor(rest)) + kFineSteps / 2, 0, kFineSteps - 1);
+      if (rest == 0) step -= static_cast<int>(k % 2);  // many zeros must not add up to one side
+      fine[(quad / kFineSteps * kPanel + j) * kQuad + k % kQuad] |=
+          static_cast<std::byte>(step << (2 * (quad % kFineSteps)));
+      sum += 2 * step - (kFineSteps - 1);
+      has_codes |= code != 0;
+    }
+    sums[j] = sum;
+    if (!has_codes) scales[j] = 0;
+  }
+}
+
 void pack_q4(const float* w, int64_t rows, int64_t inputs, std::byte* panel, float* scales) {
   constexpr int kHalf = kGroup / 8;
   for (int64_t j = 0; j < kPanel; ++j) {
@@ -132,6 +159,8 @@ int64_t PackedMatrix::panel_bytes(WeightFormat format, int64_t inputs) {
       return inputs * kPanel * 2;
     case WeightFormat::kQ8:
       return up(inputs, kQuad) * kPanel;
+    case WeightFormat::kQ10:
+      return panel_bytes(WeightFormat::kQ8, inputs) + up(inputs, kFineSteps * kQuad) / kFineSteps * kPanel;
     case WeightFormat::kQ4:
       return up(inputs, kGroup) / kGroup * kGroupPanelBytes;
   }
@@ -140,36 +169,50 @@ int64_t PackedMatrix::panel_bytes(WeightFormat format, int64_t inputs) {
 
 int64_t PackedMatrix::packed_bytes(WeightFormat format, int64_t outputs, int64_t inputs) {
   const int64_t padded = up(outputs, kPanel);
-  const int64_t extra = format == WeightFormat::kQ8 ? 8 : format == WeightFormat::kQ4 ? 4 : 0;
+  int64_t extra = 0;
+  if (format == WeightFormat::kQ4) extra = 4;
+  if (format == WeightFormat::kQ8) extra = 8;
+  if (format == WeightFormat::kQ10) extra = 12;
   return padded / kPanel * panel_bytes(format, inputs) + padded * extra;
 }
 
-PackedMatrix PackedMatrix::view(WeightFormat format, int64_t outputs, int64_t inputs, const std::byte* data) {
+bool PackedMatrix::can_rotate(WeightFormat format, int64_t inputs) {
+  return is_codes(format) && inputs % kRotated == 0;
+}
+
+PackedMatrix PackedMatrix::view(WeightFormat format, int64_t outputs, int64_t inputs, const std::byte* data,
+                                bool rotated) {
   PackedMatrix m;
   m.format_ = format;
+  m.rotated_ = rotated;
   m.outputs_ = outputs;
   m.inputs_ = inputs;
   m.data_ = data;
   return m;
 }
 
-PackedMatrix PackedMatrix::pack(const Tensor& source, WeightFormat format, const float* input_scale, ThreadPool* pool) {
+PackedMatrix PackedMatrix::pack(const Tensor& source, WeightFormat format, const Packing& packing) {
   ONSIGHT_CHECK(source.shape.rank() == 2 && info(source.dtype).is_weight);
   const int64_t outputs = source.shape[0], inputs = source.shape[1];
   Buffer data(static_cast<size_t>(packed_bytes(format, outputs, inputs)));
-  PackedMatrix m = view(format, outputs, inputs, data.data());
+  PackedMatrix m = view(format, outputs, inputs, data.data(), packing.rotated && can_rotate(format, inputs));
   const int64_t row_bytes = bytes_of(source.dtype, inputs);
   const auto pack_panel = [&](int64_t p, int) {
     const int64_t rows = std::min<int64_t>(kPanel, outputs - p * kPanel);
     std::vector<float> wide(static_cast<size_t>(rows * inputs));
     to_f32(source.dtype, source.data + p * kPanel * row_bytes, wide.data(), rows * inputs);
-    if (input_scale)
-      for (int64_t i = 0; i < rows * inputs; ++i) wide[static_cast<size_t>(i)] *= input_scale[i % inputs];
+    if (packing.input_scale)
+      for (int64_t i = 0; i < rows * inputs; ++i) wide[static_cast<size_t>(i)] *= packing.input_scale[i % inputs];
+    for (int64_t r = 0; m.rotated_ && r < rows; ++r) scalar_rotate(&wide[static_cast<size_t>(r * inputs)], inputs);
     std::byte* to = data.data() + p * panel_bytes(format, inputs);
     float* scales = const_cast<float*>(m.scales(p));
     switch (format) {
       case WeightFormat::kQ8:
         return pack_q8(wide.data(), rows, inputs, to, scales, const_cast<int32_t*>(m.sums(p)));
+      case WeightFormat::kQ10:
+        pack_q8(wide.data(), rows, inputs, to, scales, const_cast<int32_t*>(m.sums(p)));
+        return pack_fine(wide.data(), rows, inputs, to, scales, const_cast<std::byte*>(m.fine_panel(p)),
+                         const_cast<int32_t*>(m.fine_sums(p)));
       case WeightFormat::kQ4:
         return pack_q4(wide.data(), rows, inputs, to, scales);
       case WeightFormat::kF32:
@@ -187,8 +230,8 @@ PackedMatrix PackedMatrix::pack(const Tensor& source, WeightFormat format, const
             reinterpret_cast<uint16_t*>(to)[k * kPanel + r] = to_bf16(v);
         }
   };
-  if (pool)
-    pool->run(m.panels(), pack_panel);
+  if (packing.pool)
+    packing.pool->run(m.panels(), pack_panel);
   else
     for (int64_t p = 0; p < m.panels(); ++p) pack_panel(p, 0);
   m.own_ = std::move(data);
@@ -207,10 +250,17 @@ void PackedMatrix::row(int64_t output, float* out) const {
         to_f32(DType::kBF16, base + (k * kPanel + j) * 2, out + k, 1);
         break;
       case WeightFormat::kQ8:
-        out[k] =
-            scales(output / kPanel)[j] *
-            static_cast<float>(reinterpret_cast<const int8_t*>(base)[(k / kQuad * kPanel + j) * kQuad + k % kQuad]);
+      case WeightFormat::kQ10: {
+        const int64_t quad = k / kQuad, at = j * kQuad + k % kQuad;
+        auto code = static_cast<float>(reinterpret_cast<const int8_t*>(base)[quad * kPanel * kQuad + at]);
+        if (format_ == WeightFormat::kQ10) {
+          const auto four = static_cast<uint8_t>(fine_panel(output / kPanel)[quad / kFineSteps * kPanel * kQuad + at]);
+          const int fine = four >> (2 * (quad % kFineSteps)) & (kFineSteps - 1);
+          code += static_cast<float>(2 * fine - (kFineSteps - 1)) * kFineScale;
+        }
+        out[k] = scales(output / kPanel)[j] * code;
         break;
+      }
       case WeightFormat::kQ4: {
         const std::byte* group = base + k / kGroup * kGroupPanelBytes;
         const int64_t quad = k % kGroup / kQuad;
@@ -222,6 +272,7 @@ void PackedMatrix::row(int64_t output, float* out) const {
       }
     }
   }
+  if (rotated_) scalar_rotate(out, inputs_);
 }
 
 }  // namespace onsight::compute

@@ -26,7 +26,10 @@ std::optional<PackedTensor> read_description(std::string_view text) {
   const size_t space = text.find(" [");
   if (space == std::string_view::npos || !text.ends_with(']')) return std::nullopt;
   PackedTensor out;
-  const auto format = compute::weight_format(text.substr(0, space));
+  std::string_view kind = text.substr(0, space);
+  out.rotated = kind.ends_with(kNativeRotated);
+  if (out.rotated) kind.remove_suffix(kNativeRotated.size());
+  const auto format = compute::weight_format(kind);
   if (!format) return std::nullopt;
   out.format = *format;
   text = text.substr(space + 2, text.size() - space - 3);
@@ -45,6 +48,7 @@ bool has_size(const PackedTensor& packed, int64_t bytes) {
   int64_t elements = 1;
   for (int i = 0; i < packed.shape.rank(); ++i)
     if (__builtin_mul_overflow(elements, packed.shape[i], &elements)) return false;
+  if (packed.rotated && !compute::PackedMatrix::can_rotate(packed.format, packed.inputs())) return false;
   return elements / 2 <= bytes && packed.bytes() == bytes;
 }
 

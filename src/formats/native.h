@@ -2,7 +2,8 @@
 // in which the model's settings are too. Nothing in it depends on the machine, so that loading is mapping.
 //
 //   data         what
-//   packed       U8 [bytes] each, at a multiple of 64 in the file; __metadata__ says of each "q8 [960, 960]"
+//   packed       U8 [bytes] each, at a multiple of 64 in the file; __metadata__ says of each "q8 [960, 960]", or
+//                "q8 rotated [960, 2560]"
 //   plain        norms and biases as F32, tables as the checkpoint has them
 //   files/NAME   U8: the settings, byte by byte
 //   checksums    U8 [1 + tensors before it, 32]: SHA-256 of the header with its length, then of each tensor in order
@@ -24,9 +25,10 @@
 
 namespace onsight::formats {
 
-constexpr int kNativeVersion = 1;
+constexpr int kNativeVersion = 2;  // since 2: q10, rotated
 constexpr std::string_view kNativeFormat = "onsight", kNativeExtension = ".onsight", kNativeFiles = "files/",
-                           kNativeChecksums = "checksums", kNativeSourceFormat = "source_format";
+                           kNativeChecksums = "checksums", kNativeSourceFormat = "source_format",
+                           kNativeRotated = " rotated";
 constexpr int64_t kNativeAlignment = 64;
 
 // A matrix as the kernels read it; all axes after the first are inputs.
@@ -34,7 +36,11 @@ struct PackedTensor {
   compute::WeightFormat format = compute::WeightFormat::kF32;
   compute::Shape shape;
   const std::byte* data = nullptr;
+  bool rotated = false;
 
+  compute::PackedMatrix matrix() const {
+    return compute::PackedMatrix::view(format, shape[0], inputs(), data, rotated);
+  }
   int64_t inputs() const { return shape.elements() / shape[0]; }
   int64_t bytes() const { return compute::PackedMatrix::packed_bytes(format, shape[0], inputs()); }
 };

@@ -29,7 +29,9 @@ std::string make_header(const std::map<std::string, std::string>& metadata, cons
   about["version"] = std::to_string(kNativeVersion);
   for (const auto& [key, value] : metadata) about[key] = value;
   for (const NativeEntry& entry : entries)
-    if (entry.packed) about[entry.name] = fmt::format("{} {}", to_string(*entry.packed), entry.shape.to_string());
+    if (entry.packed)
+      about[entry.name] = fmt::format("{}{} {}", to_string(*entry.packed), entry.rotated ? kNativeRotated : "",
+                                      entry.shape.to_string());
   header["__metadata__"] = std::move(about);
   int64_t at = 0;
   const auto add_row = [&](const std::string& name, std::string_view dtype, const std::vector<int64_t>& shape,

@@ -25,6 +25,7 @@ struct NativeEntry {
   compute::Shape shape;
   compute::DType dtype = compute::DType::kU8;        // of a plain tensor
   std::optional<compute::WeightFormat> packed = {};  // of a matrix, which goes before all that is plain
+  bool rotated = false;                              // likewise
   int64_t bytes() const;
 };
 

@@ -74,8 +74,7 @@ Result<BiasCorrections> correct_biases(compute::Graph& graph, std::span<const co
     if (observed == inputs.end() || bias.empty()) continue;
     Tensor flat = *checkpoint.find(spec.name_in(checkpoint));
     flat.shape = {spec.shape[0], spec.shape.elements() / spec.shape[0]};
-    const PackedMatrix codes =
-        PackedMatrix::pack(flat, formats.of(spec, flat.dtype), spec.evening ? spec.evening->data() : nullptr, &pool);
+    const PackedMatrix codes = pack(spec, flat, formats.of(spec, flat.dtype), pool);
     if (!codes.in_codes()) continue;
     const std::vector<std::vector<double>>& mean = means.at(observed->second);
     std::vector<std::vector<double>> errors(mean.size(), std::vector<double>(static_cast<size_t>(codes.outputs())));

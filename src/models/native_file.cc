@@ -29,8 +29,14 @@ std::vector<Row> order_rows(const formats::Checkpoint& checkpoint, std::span<con
   for (const TensorSpec& spec : specs) {
     if (!spec.quantisable()) continue;
     const Tensor* stored = checkpoint.find(spec.name_in(checkpoint));
-    rows.push_back(
-        {&spec, stored, {.name = spec.name, .shape = spec.shape, .packed = formats.of(spec, stored->dtype)}});
+    const compute::WeightFormat format = formats.of(spec, stored->dtype);
+    const int64_t inputs = spec.shape.elements() / spec.shape[0];
+    rows.push_back({&spec,
+                    stored,
+                    {.name = spec.name,
+                     .shape = spec.shape,
+                     .packed = format,
+                     .rotated = spec.rotated && PackedMatrix::can_rotate(format, inputs)}});
     matrices.insert(spec.name);
   }
   for (const bool widened : {true, false})
@@ -53,8 +59,7 @@ Status append_row(formats::NativeWriter& writer, const formats::Checkpoint& chec
   if (row.entry.packed) {
     Tensor flat = stored;
     flat.shape = {stored.shape[0], n / stored.shape[0]};
-    const PackedMatrix matrix =
-        PackedMatrix::pack(flat, *row.entry.packed, row.spec->evening ? row.spec->evening->data() : nullptr, &pool);
+    const PackedMatrix matrix = pack(*row.spec, flat, *row.entry.packed, pool);
     TRY_STATUS(writer.append({matrix.data(), static_cast<size_t>(matrix.bytes())}));
   } else if (row.entry.dtype != stored.dtype || std::holds_alternative<Buffer*>(row.spec->target)) {
     std::vector<float> wide(static_cast<size_t>(n));

@@ -42,8 +42,7 @@ TensorRows::TensorRows(const Checkpoint& checkpoint, const TensorSpec& spec)
 
 void TensorRows::read(int64_t first, int64_t n, float* out) const {
   if (packed_) {
-    const auto matrix =
-        compute::PackedMatrix::view(packed_->format, packed_->shape[0], packed_->inputs(), packed_->data);
+    const compute::PackedMatrix matrix = packed_->matrix();
     for (int64_t i = 0; i < n; ++i) matrix.row(first + i, out + i * width());
     return;
   }

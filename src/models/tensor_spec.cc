@@ -41,6 +41,12 @@ const void* TensorSpec::handle() const {
   return std::get<Tensor*>(target)->data;
 }
 
+PackedMatrix pack(const TensorSpec& spec, const Tensor& source, compute::WeightFormat format, ThreadPool& pool) {
+  return PackedMatrix::pack(
+      source, format,
+      {.input_scale = spec.evening ? spec.evening->data() : nullptr, .rotated = spec.rotated, .pool = &pool});
+}
+
 Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs, std::string_view where,
                      bool (*ignored)(std::string_view name)) {
   std::set<std::string_view> known;
@@ -59,6 +65,8 @@ Status check_tensors(const formats::Checkpoint& checkpoint, std::span<const Tens
     if (checkpoint.is_native() && (packed != nullptr) != spec.quantisable() && !is_table_of(specs, name))
       return bad_input("{}: tensor {} is {}, expected {}", where, name, packed ? "a matrix" : "no matrix",
                        packed ? "none" : "one");
+    if (packed && packed->rotated && !spec.rotated)
+      return bad_input("{}: tensor {} is rotated, expected one whose inputs are", where, name);
     if (packed) continue;
     if (!compute::info(tensor->dtype).is_weight)
       return bad_input("{}: tensor {} has type {}, expected f32, f16 or bf16", where, name,
@@ -107,8 +115,7 @@ void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorS
                   const WeightFormats& formats, ThreadPool& pool) {
   for (const TensorSpec& spec : specs) {
     if (const formats::PackedTensor* packed = checkpoint.find_packed(spec.name_in(checkpoint))) {
-      if (auto* matrix = std::get_if<PackedMatrix*>(&spec.target))
-        **matrix = PackedMatrix::view(packed->format, packed->shape[0], packed->inputs(), packed->data);
+      if (auto* matrix = std::get_if<PackedMatrix*>(&spec.target)) **matrix = packed->matrix();
       continue;
     }
     const Tensor& stored = *checkpoint.find(spec.name_in(checkpoint));
@@ -118,8 +125,7 @@ void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorS
     if (auto* matrix = std::get_if<PackedMatrix*>(&spec.target)) {
       Tensor flat = source;
       flat.shape = {source.shape[0], elements / source.shape[0]};
-      **matrix = PackedMatrix::pack(flat, formats.of(spec, source.dtype), spec.evening ? spec.evening->data() : nullptr,
-                                    &pool);
+      **matrix = pack(spec, flat, formats.of(spec, source.dtype), pool);
       release_pages({stored.data, static_cast<size_t>(stored.bytes())});  // the packed copy is what is read from now on
     } else if (auto* buffer = std::get_if<Buffer*>(&spec.target)) {
       **buffer = Buffer(static_cast<size_t>(elements) * sizeof(float));

@@ -31,8 +31,10 @@ struct TensorSpec {
   const std::string& name_in(const formats::Checkpoint& checkpoint) const {
     return checkpoint.gguf().empty() ? name : gguf_name;
   }
-  bool vision = false;  // belongs to the vision tower
-  bool kept = false;    // never in codes: what rounding it would lose, nothing makes good after it
+  bool vision = false;    // belongs to the vision tower
+  bool kept = false;      // never in codes: what rounding it would lose, nothing makes good after it
+  bool delicate = false;  // in 8 bits it would lose more than most: it gets 10
+  bool rotated = false;   // Packing::rotated: few of its inputs are much larger than the others
   // Where a norm's outputs are of unlike sizes, rounding their matrices' inputs with one scale a row wastes range on
   // the small ones. The norm is divided by these factors, one a channel, and the columns of the matrices multiplied.
   // Empty: none.
@@ -42,6 +44,10 @@ struct TensorSpec {
   // What an op of a graph holds of a target that has its shape: the matrix, or where the numbers are.
   const void* handle() const;
 };
+
+// A row's matrix in a format; `source` has its shape, flat.
+compute::PackedMatrix pack(const TensorSpec& spec, const compute::Tensor& source, compute::WeightFormat format,
+                           ThreadPool& pool);
 
 // Checks that every row is there with its shape and a weight format, and that nothing else is, but for names that
 // `ignored` accepts. One sentence names the first that is wrong.
@@ -56,7 +62,10 @@ struct WeightFormats {
     const auto keeping = compute::PackedMatrix::keeping(source);
     const auto wanted = spec.kept ? keeping : (spec.vision ? vision : text).value_or(keeping);
     const bool is_narrow = spec.shape.elements() < kFourBitInputs * spec.shape[0];
-    return (spec.head || is_narrow) && wanted == compute::WeightFormat::kQ4 ? compute::WeightFormat::kQ8 : wanted;
+    if (wanted == compute::WeightFormat::kQ4)
+      return spec.head || is_narrow || (spec.delicate && !spec.vision) ? compute::WeightFormat::kQ8
+                                                                       : compute::WeightFormat::kQ4;
+    return spec.delicate && wanted == compute::WeightFormat::kQ8 ? compute::WeightFormat::kQ10 : wanted;
   }
 };
 

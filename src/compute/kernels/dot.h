@@ -21,6 +21,11 @@ constexpr int kQuad = 4;
 constexpr int kGroup = 32;
 constexpr int kGroupPanelBytes = 32 * kGroup / 2 + 32 * 2;
 
+// Two bits more of an 8-bit weight: which quarter of a step it lies in. A quarter's middle is 2 · fine − 3 times
+// kFineScale from the code.
+constexpr int kFineSteps = 4;
+constexpr float kFineScale = 1.0f / (2 * kFineSteps);
+
 struct DotTiles {
   const char* name;
   // Codes 0…255 of `x` in signed_panel are stored minus this number: some machines multiply u8 by i8, others i8 by i8.

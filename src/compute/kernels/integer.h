@@ -63,6 +63,8 @@ struct IntKernels {
   // Codes of a 4-bit panel as those of an 8-bit one, scale[j] · code: codes [groups · kGroup/4][kPanel][4], sums
   // [kPanel].
   void (*widen)(const std::byte* panel, int64_t groups, const float* scale, int8_t* codes, int32_t* sums);
+  // The fine codes of a q10 panel as those of an 8-bit one, 2 · fine − 3: codes [quads][kPanel][4].
+  void (*widen_fine)(const std::byte* fine, int64_t quads, int8_t* codes);
   // Quantises keys and values [head.keys, head_dim], rows `stride` apart, into `head`.
   void (*prepare_head)(const DotTiles& dot, const float* k, const float* v, int64_t stride, IntHead& head,
                        std::byte* scratch);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include "compute/packed_matrix.h"
@@ -111,6 +112,21 @@ TEST_P(Integer, FourBitPanels) {
   EXPECT_EQ(sums, expected_sums);
 }
 
+TEST_P(Integer, FineCodes) {
+  for (int64_t inputs : {1, 16, 100, 224}) {
+    const std::vector<float> w = random_floats(kPanel * inputs, 19);
+    const PackedMatrix packed = PackedMatrix::pack(as_tensor(w, {kPanel, inputs}), WeightFormat::kQ10);
+    const int64_t quads = (inputs + kQuad - 1) / kQuad;
+    std::vector<int8_t> codes(quads * kQuad * kPanel, 99), expected(codes.size(), 98);
+    kernels.widen_fine(packed.fine_panel(0), quads, codes.data());
+    kScalarInt.widen_fine(packed.fine_panel(0), quads, expected.data());
+    EXPECT_EQ(codes, expected) << inputs;
+    std::vector<int32_t> sums(kPanel);
+    for (size_t i = 0; i < codes.size(); ++i) sums[i / kQuad % kPanel] += codes[i];
+    EXPECT_EQ(sums, std::vector<int32_t>(packed.fine_sums(0), packed.fine_sums(0) + kPanel)) << inputs;
+  }
+}
+
 TEST_P(Integer, Finish) {
   const auto acc = random_codes<int32_t>(kDotRows * kPanel, -1000000, 1000000, 11);
   const auto w_sum = random_codes<int32_t>(kPanel, -1000, 1000, 12);
@@ -192,6 +208,7 @@ TEST(PackedMatrix, CodesAreNearTheWeights) {
   for (auto [format, bound] : {std::pair{WeightFormat::kF32, 0.0},
                                {WeightFormat::kBF16, 0.003},
                                {WeightFormat::kQ8, 0.0075},
+                               {WeightFormat::kQ10, 0.0019},
                                {WeightFormat::kQ4, 0.095}}) {
     const PackedMatrix packed = PackedMatrix::pack(as_tensor(w, {outputs, inputs}), format);
     std::vector<float> row(inputs);
@@ -206,6 +223,42 @@ TEST(PackedMatrix, CodesAreNearTheWeights) {
     EXPECT_LE(std::sqrt(error / norm), bound) << to_string(format);
     EXPECT_EQ(weight_format(to_string(format)), format);
   }
+}
+
+TEST(PackedMatrix, TenBitsKeepRowsOfZerosAndSumsOfMany) {
+  const int64_t inputs = 64;
+  std::vector<float> w(2 * inputs, 0.0f), row(inputs);
+  w[inputs] = 1.0f;  // the second row is empty but for one
+  const PackedMatrix packed = PackedMatrix::pack(as_tensor(w, {2, inputs}), WeightFormat::kQ10);
+  packed.row(0, row.data());
+  EXPECT_EQ(row, std::vector<float>(inputs));
+  packed.row(1, row.data());
+  EXPECT_NEAR(std::accumulate(row.begin(), row.end(), 0.0f), 1.0f, 1.0f / 127);
+}
+
+// One input far larger than the others costs them 7 bits of 8, and next to nothing where it is turned into 64.
+TEST(PackedMatrix, RotatedRowsComeBack) {
+  const int64_t outputs = 40, inputs = 192;
+  std::vector<float> w = random_floats(outputs * inputs, 31);
+  for (int64_t j = 0; j < outputs; ++j) w[j * inputs + 5] *= 100;
+  for (auto [format, bound] :
+       {std::pair{WeightFormat::kQ8, 0.011}, {WeightFormat::kQ10, 0.003}, {WeightFormat::kQ4, 0.12}}) {
+    const PackedMatrix packed = PackedMatrix::pack(as_tensor(w, {outputs, inputs}), format, {.rotated = true});
+    ASSERT_TRUE(packed.rotated());
+    std::vector<float> row(inputs);
+    for (int64_t j = 0; j < outputs; ++j) {
+      packed.row(j, row.data());
+      double error = 0, norm = 0;
+      for (int64_t k = 0; k < inputs; ++k) {
+        error += std::pow(row[k] - w[j * inputs + k], 2);
+        norm += std::pow(w[j * inputs + k], 2);
+      }
+      EXPECT_LE(std::sqrt(error / norm), bound) << to_string(format) << " " << j;
+    }
+  }
+  const Tensor odd = as_tensor(w, {2, 100});
+  EXPECT_FALSE(PackedMatrix::pack(odd, WeightFormat::kQ8, {.rotated = true}).rotated());
+  EXPECT_FALSE(PackedMatrix::pack(as_tensor(w, {2, 64}), WeightFormat::kF32, {.rotated = true}).rotated());
 }
 
 }  // namespace

@@ -13,6 +13,8 @@ namespace onsight::compute {
 
 enum class Activation : uint8_t { kNone, kGeluTanh, kGelu, kSilu };
 
+constexpr int kRotated = 64;
+
 // Up to so many rows at once, every kernel gives a row the very bits that it gives it alone.
 constexpr int kExactRows = 8;
 
@@ -105,6 +107,9 @@ struct KernelTable {
   // y = silu(gate) · up. (Shazeer 2020)
   void (*swiglu)(const float* gate, const float* up, int64_t n, float* y);
   void (*add)(const float* a, const float* b, int64_t n, float* y);
+  // x [n] turned in place: a Walsh-Hadamard transform of each kRotated values that lie n / kRotated apart, over its
+  // root: its own inverse, and no length changes. n a multiple of kRotated. (Ashkboos et al. 2024, QuaRot)
+  void (*rotate)(float* x, int64_t n);
   const IntKernels* integer = nullptr;
   const DotTiles* dot = nullptr;
 };

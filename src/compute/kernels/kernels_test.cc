@@ -158,6 +158,25 @@ TEST_P(Kernels, RowsOfAnyLength) {
   }
 }
 
+TEST_P(Kernels, RotationIsItsOwnInverseAndKeepsLengths) {
+  for (int64_t n : {64, 192, 1536, 2560}) {
+    const std::vector<float> x = random_floats(n, 21);
+    std::vector<float> y = x, e = x;
+    GetParam()->rotate(y.data(), n);
+    kScalarKernels.rotate(e.data(), n);
+    expect_close(y, e, 1e-5f, "rotate");
+    double before = 0, after = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      before += double{x[i]} * x[i];
+      after += double{y[i]} * y[i];
+    }
+    EXPECT_NEAR(after / before, 1, 1e-5);
+    EXPECT_NE(y, x);
+    GetParam()->rotate(y.data(), n);
+    expect_close(y, x, 1e-5f, "rotate twice");
+  }
+}
+
 TEST_P(Kernels, ExtremeValuesStayFinite) {
   std::vector<float> gate = {-1e30f, -200, -90, -5, 0, 5, 90, 200, 1e30f}, up(gate.size(), 1.0f), y(gate.size());
   GetParam()->swiglu(gate.data(), up.data(), static_cast<int64_t>(gate.size()), y.data());

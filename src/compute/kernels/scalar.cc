@@ -157,8 +157,23 @@ void add(const float* a, const float* b, int64_t n, float* y) {
 
 }  // namespace
 
-const KernelTable kScalarKernels = {"scalar",    gemm<float>, gemm<uint16_t>, attend,     attend_page,
-                                    merge_pages, put_kv,      layer_norm,     rms_norm,   rope,
-                                    swiglu,      add,         &kScalarInt,    &kScalarDot};
+void scalar_rotate(float* x, int64_t n) {
+  const int64_t step = n / kRotated;
+  for (int64_t half = 1; half < kRotated; half *= 2)
+    for (int64_t i = 0; i < kRotated; ++i) {
+      if (i & half) continue;
+      float *a = x + i * step, *b = x + (i + half) * step;
+      for (int64_t j = 0; j < step; ++j) {
+        const float u = a[j], v = b[j];
+        a[j] = u + v;
+        b[j] = u - v;
+      }
+    }
+  for (int64_t i = 0; i < n; ++i) x[i] *= 1.0f / 8;  // the root of kRotated
+}
+
+const KernelTable kScalarKernels = {"scalar",    gemm<float>, gemm<uint16_t>, attend,      attend_page,
+                                    merge_pages, put_kv,      layer_norm,     rms_norm,    rope,
+                                    swiglu,      add,         scalar_rotate,  &kScalarInt, &kScalarDot};
 
 }  // namespace onsight::compute

@@ -59,6 +59,15 @@ void finish(const DotFinish& f) {
     }
 }
 
+void widen_fine(const std::byte* fine, int64_t quads, int8_t* codes) {
+  for (int64_t q = 0; q < quads; ++q)
+    for (int i = 0; i < kPanel * kQuad; ++i) {
+      const auto four = static_cast<uint8_t>(fine[q / kFineSteps * kPanel * kQuad + i]);
+      const int code = four >> (2 * (q % kFineSteps)) & (kFineSteps - 1);
+      codes[q * kPanel * kQuad + i] = static_cast<int8_t>(2 * code - (kFineSteps - 1));
+    }
+}
+
 void widen(const std::byte* panel, int64_t groups, const float* scale, int8_t* codes, int32_t* sums) {
   constexpr int kHalf = kGroup / 8;
   std::fill(sums, sums + kPanel, 0);
@@ -112,6 +121,6 @@ void attend(const DotTiles&, const IntHead& head, const float* q, int64_t q_stri
 
 }  // namespace
 
-const IntKernels kScalarInt = {quantise, quantise_groups, finish, widen, prepare_head, attend};
+const IntKernels kScalarInt = {quantise, quantise_groups, finish, widen, widen_fine, prepare_head, attend};
 
 }  // namespace onsight::compute

@@ -157,7 +157,7 @@ std::string OnnxGraph::rows_at(const TensorSpec& table, const std::string& ids, 
 std::string OnnxGraph::product(const std::string& x, const TensorSpec& spec) {
   const int64_t outputs = spec.shape[0], inputs = spec.shape.elements() / outputs;
   const WeightFormat format = formats_.of(spec, models::TensorRows(job_.checkpoint, spec).dtype());
-  if (format == WeightFormat::kQ8)
+  if (format == WeightFormat::kQ8 || format == WeightFormat::kQ10)
     return add("MatMul", {x, add("DequantizeLinear", {weight(spec, kCodes8Columns), weight(spec, kScales8, {outputs})},
                                  {{"axis", int64_t{1}}})});
   if (format == WeightFormat::kQ4) {

@@ -142,7 +142,7 @@ class SmolVlm : public Model {
       x = g.linear(a, layer.o, compute::Activation::kNone, x);
       h = g.rms_norm(x, layer.norm2.weight, epsilon);
       const Value gate = g.linear(h, layer.gate), up = g.linear(h, layer.up);
-      x = g.linear(g.swiglu(gate, up), layer.down, compute::Activation::kNone, x);
+      x = g.linear(g.swiglu(gate, up, layer.down.weight.rotated()), layer.down, compute::Activation::kNone, x);
       g.observe(layer_name("text", i), x);
     }
     x = g.rms_norm(x, weights_->norm.weight, epsilon);

@@ -13,11 +13,14 @@ class Specs {
  public:
   void begin_tower(int64_t width) { fine_ = width < kNarrowTower; }
   bool fine() const { return fine_; }
-  void linear(const std::string& name, const std::string& gguf, Linear& layer, int64_t outputs, int64_t inputs,
-              bool bias, int64_t rotary_heads = 0) {
+  // The weight's row, until the next is added.
+  TensorSpec& linear(const std::string& name, const std::string& gguf, Linear& layer, int64_t outputs, int64_t inputs,
+                     bool bias, int64_t rotary_heads = 0) {
     layer.fine = fine_;
     rows_.push_back({name + ".weight", {outputs, inputs}, &layer.weight, gguf + ".weight", rotary_heads});
-    if (bias) rows_.push_back({name + ".bias", {outputs}, &layer.bias, gguf + ".bias", rotary_heads});
+    if (!bias) return rows_.back();
+    rows_.push_back({name + ".bias", {outputs}, &layer.bias, gguf + ".bias", rotary_heads});
+    return rows_[rows_.size() - 2];
   }
   void norm(const std::string& name, const std::string& gguf, Norm& norm, int64_t width, bool bias) {
     rows_.push_back({name + ".weight", {width}, &norm.weight, gguf + ".weight"});
@@ -70,11 +73,13 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
     specs.norm(p + "layer_norm1", b + "ln1", layer.norm1, d, true);
     specs.linear(p + "self_attn.q_proj", b + "attn_q", layer.q, d, d, true);
     specs.linear(p + "self_attn.k_proj", b + "attn_k", layer.k, d, d, true);
-    specs.linear(p + "self_attn.v_proj", b + "attn_v", layer.v, d, d, true);
-    specs.linear(p + "self_attn.out_proj", b + "attn_out", layer.out, d, d, true);
+    // What the tokens of a tile have in common goes through these three almost whole, and so does its error.
+    specs.linear(p + "self_attn.v_proj", b + "attn_v", layer.v, d, d, true).delicate = true;
+    specs.linear(p + "self_attn.out_proj", b + "attn_out", layer.out, d, d, true).delicate = true;
     specs.norm(p + "layer_norm2", b + "ln2", layer.norm2, d, true);
     specs.linear(p + "mlp.fc1", b + (exchanged ? "ffn_down" : "ffn_up"), layer.fc1, v.intermediate_size, d, true);
-    specs.linear(p + "mlp.fc2", b + (exchanged ? "ffn_up" : "ffn_down"), layer.fc2, d, v.intermediate_size, true);
+    specs.linear(p + "mlp.fc2", b + (exchanged ? "ffn_up" : "ffn_down"), layer.fc2, d, v.intermediate_size, true)
+        .delicate = true;
   }
   specs.norm(vision + "post_layernorm", "v.post_ln", w.post_norm, d, true);
 
@@ -105,12 +110,15 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
     specs.norm(p + "input_layernorm", b + "attn_norm", layer.norm1, t.hidden_size, false);
     specs.linear(p + "self_attn.q_proj", b + "attn_q", layer.q, q_width, t.hidden_size, bias, t.num_attention_heads);
     specs.linear(p + "self_attn.k_proj", b + "attn_k", layer.k, kv_width, t.hidden_size, bias, t.num_key_value_heads);
-    specs.linear(p + "self_attn.v_proj", b + "attn_v", layer.v, kv_width, t.hidden_size, bias);
-    specs.linear(p + "self_attn.o_proj", b + "attn_output", layer.o, t.hidden_size, q_width, bias);
+    // An eighth of a layer's weights, through which over half of the error of 8 bits comes.
+    specs.linear(p + "self_attn.v_proj", b + "attn_v", layer.v, kv_width, t.hidden_size, bias).delicate = true;
+    layer.v.fine = true;
+    specs.linear(p + "self_attn.o_proj", b + "attn_output", layer.o, t.hidden_size, q_width, bias).delicate = true;
     specs.norm(p + "post_attention_layernorm", b + "ffn_norm", layer.norm2, t.hidden_size, false);
     specs.linear(p + "mlp.gate_proj", b + "ffn_gate", layer.gate, t.intermediate_size, t.hidden_size, t.mlp_bias);
     specs.linear(p + "mlp.up_proj", b + "ffn_up", layer.up, t.intermediate_size, t.hidden_size, t.mlp_bias);
-    specs.linear(p + "mlp.down_proj", b + "ffn_down", layer.down, t.hidden_size, t.intermediate_size, t.mlp_bias);
+    specs.linear(p + "mlp.down_proj", b + "ffn_down", layer.down, t.hidden_size, t.intermediate_size, t.mlp_bias)
+        .rotated = true;
   }
   specs.norm(text + "norm", "output_norm", w.norm, t.hidden_size, false);
   // A tied checkpoint may still hold a head of its own, which then counts, as in transformers.
