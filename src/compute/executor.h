@@ -118,11 +118,13 @@ class Executor {
     const int8_t* codes;
     const float* scales;
     const int32_t* sums;
+    const std::byte* fine = nullptr;  // instead of `codes`: for DotTiles::fine_panel
   };
   // 4-bit panels are widened into the thread's scratch memory, their sums into `sums` [kPanel].
   PanelCodes panel_codes(const PackedMatrix& w, int64_t p, int thread, int32_t* sums);
-  // The fine codes of a q10 panel, likewise; their scales into `scales` [kPanel].
-  PanelCodes fine_codes(const PackedMatrix& w, int64_t p, int thread, float* scales);
+  // The fine codes of a q10 panel, likewise, or as they are if the machine multiplies with them and nobody needs them
+  // widened; their scales into `scales` [kPanel].
+  PanelCodes fine_codes(const PackedMatrix& w, int64_t p, bool widened, int thread, float* scales);
   struct PanelOutput {
     float* y;
     int64_t y_stride;

@@ -232,12 +232,13 @@ Executor::PanelCodes Executor::panel_codes(const PackedMatrix& w, int64_t p, int
   return {wide, w.scales(p), sums};
 }
 
-Executor::PanelCodes Executor::fine_codes(const PackedMatrix& w, int64_t p, int thread, float* scales) {
+Executor::PanelCodes Executor::fine_codes(const PackedMatrix& w, int64_t p, bool widened, int thread, float* scales) {
+  for (int j = 0; j < kPanel; ++j) scales[j] = w.scales(p)[j] * kFineScale;
+  if (!widened && kernels_.dot->fine_panel) return {nullptr, scales, w.fine_sums(p), w.fine_panel(p)};
   const int64_t quads = filled(w.inputs(), kQuad) / kQuad;
   auto* wide = reinterpret_cast<int8_t*>(
       grow(scratch_[static_cast<size_t>(thread)], static_cast<size_t>(quads * kQuad * kPanel)));
   kernels_.integer->widen_fine(w.fine_panel(p), quads, wide);
-  for (int j = 0; j < kPanel; ++j) scales[j] = w.scales(p)[j] * kFineScale;
   return {wide, scales, w.fine_sums(p)};
 }
 
@@ -247,8 +248,11 @@ void Executor::code_rows(const RowCodes& codes, int64_t first, int64_t rows, con
   for (int64_t r = 0; r < rows; r += kDotRows) {
     const int n = static_cast<int>(std::min<int64_t>(kDotRows, rows - r));
     const auto row = static_cast<size_t>(first + r);
-    kernels_.dot->signed_panel(codes.codes.data() + (first + r) * codes.row_bytes, n, codes.row_bytes / kQuad,
-                               panel.codes, acc);
+    const std::byte* x = codes.codes.data() + (first + r) * codes.row_bytes;
+    if (panel.fine)
+      kernels_.dot->fine_panel(x, n, codes.row_bytes / kQuad, panel.fine, acc);
+    else
+      kernels_.dot->signed_panel(x, n, codes.row_bytes / kQuad, panel.codes, acc);
     DotFinish finish = out.from(r, n);
     finish.acc = acc;
     finish.x_scale = &codes.scale[row];
@@ -278,7 +282,7 @@ void Executor::code_task(const LinearTask& t, int thread) {
       continue;
     }
     alignas(64) float scales[kPanel];
-    const PanelCodes rest = fine_weights ? fine_codes(w, p, thread, scales) : panel;
+    const PanelCodes rest = fine_weights ? fine_codes(w, p, t.rows > kDotRows, thread, scales) : panel;
     for (int64_t r = 0; r < t.rows; r += kDotRows) {
       const int64_t n = std::min<int64_t>(kDotRows, t.rows - r);
       PanelOutput both = {.y = values,
@@ -462,7 +466,7 @@ void Executor::centre_offsets(const Centres& centres, const Linear& layer, Buffe
     alignas(64) float both[2 * kPanel], scales[kPanel];
     const PanelCodes panel = panel_codes(w, p, thread, sums);
     const bool fine = w.format() == WeightFormat::kQ10;
-    const PanelCodes rest = fine ? fine_codes(w, p, thread, scales) : panel;
+    const PanelCodes rest = fine ? fine_codes(w, p, true, thread, scales) : panel;
     for (int64_t g = 0; g < centres.groups; ++g) {
       const auto add = [&](const PanelCodes& codes, const float* before) {
         kernels_.dot->signed_panel(centres.codes.data() + g * 2 * centres.row_bytes, 2, centres.row_bytes / kQuad,

@@ -40,6 +40,9 @@ struct DotTiles {
   // x [quads][rows][4] −127…127; x_sum [groups][rows]: sum of x over the group.
   void (*four_bit)(const int8_t* x, const float* x_scale, const int32_t* x_sum, int rows, int64_t groups,
                    const std::byte* panel, float* y);
+  // As signed_panel, of the fine codes of a q10 panel; or nullptr: they are widened first. What few rows need and many
+  // do not, who share the widened codes.
+  void (*fine_panel)(const void* x, int rows, int64_t quads, const std::byte* fine, int32_t* acc) = nullptr;
 };
 constexpr int kFourBitRows = 4;
 

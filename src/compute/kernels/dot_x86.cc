@@ -211,6 +211,56 @@ void unsigned_panel(const int8_t* x, int rows, int64_t quads, const uint8_t* pan
 }
 
 template <int kRows>
+void fine_tile(const std::byte* x, int64_t quads, const std::byte* fine, int32_t* acc) {
+  constexpr int kTurns = kRows == 1 ? 4 : kRows <= 4 ? 2 : 1;
+  const __m512i low = _mm512_set1_epi8(kFineSteps - 1);
+  const __m512i values = _mm512_set1_epi32(0x0301fffd);  // 2 · fine − 3, by the byte
+  __m512i sum[kTurns][kRows][2];
+  for (auto& turn : sum)
+    for (auto& row : turn) row[0] = row[1] = _mm512_setzero_si512();
+  for (int64_t k = 0; k < quads; k += kFineSteps, fine += 128) {
+    __m512i four0 = _mm512_loadu_si512(fine), four1 = _mm512_loadu_si512(fine + 64);
+    const int64_t n = quads - k;
+#pragma GCC unroll 4
+    for (int t = 0; t < kFineSteps; ++t) {
+      if (t >= n) break;
+      const __m512i w0 = _mm512_shuffle_epi8(values, _mm512_and_si512(four0, low));
+      const __m512i w1 = _mm512_shuffle_epi8(values, _mm512_and_si512(four1, low));
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const __m512i xr = broadcast_quad(x + 4 * r);
+        sum[t % kTurns][r][0] = _mm512_dpbusd_epi32(sum[t % kTurns][r][0], xr, w0);
+        sum[t % kTurns][r][1] = _mm512_dpbusd_epi32(sum[t % kTurns][r][1], xr, w1);
+      }
+      four0 = _mm512_srli_epi16(four0, 2);
+      four1 = _mm512_srli_epi16(four1, 2);
+      x += 4 * kRows;
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < 2; ++v) {
+#pragma GCC unroll 4
+      for (int t = 1; t < kTurns; ++t) sum[0][r][v] = _mm512_add_epi32(sum[0][r][v], sum[t][r][v]);
+      _mm512_storeu_si512(acc + r * 32 + v * 16, sum[0][r][v]);
+    }
+}
+
+template <int kRows = kDotRows>
+void any_fine_rows(const std::byte* x, int rows, int64_t quads, const std::byte* fine, int32_t* acc) {
+  if (rows == kRows) {
+    fine_tile<kRows>(x, quads, fine, acc);
+  } else if constexpr (kRows > 1) {
+    any_fine_rows<kRows - 1>(x, rows, quads, fine, acc);
+  }
+}
+
+void fine_panel(const void* x, int rows, int64_t quads, const std::byte* fine, int32_t* acc) {
+  any_fine_rows(static_cast<const std::byte*>(x), rows, quads, fine, acc);
+}
+
+template <int kRows>
 void four_bit_rows(const int8_t* x, const float* x_scale, const int32_t* x_sum, int64_t groups, const std::byte* panel,
                    float* y) {
   const __m512i low = _mm512_set1_epi8(15);
@@ -277,7 +327,8 @@ namespace onsight::compute {
 std::vector<const DotTiles*> dot_tiles() {
   // Two products of maddubs must not pass 2^15: i8 by i8 as |x| · sign(w, x) always fits, an unsigned panel to 127.
   static const DotTiles kAvx2 = {"AVX2", 128, 127, avx2::signed_panel, avx2::unsigned_panel, avx2::four_bit};
-  static const DotTiles kVnni = {"VNNI", 0, 255, vnni::signed_panel, vnni::unsigned_panel, vnni::four_bit};
+  static const DotTiles kVnni = {"VNNI",          0, 255, vnni::signed_panel, vnni::unsigned_panel, vnni::four_bit,
+                                 vnni::fine_panel};
   std::vector<const DotTiles*> out = {&kScalarDot};
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out.push_back(&kAvx2);
   if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&

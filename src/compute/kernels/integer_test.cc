@@ -124,6 +124,13 @@ TEST_P(Integer, FineCodes) {
     std::vector<int32_t> sums(kPanel);
     for (size_t i = 0; i < codes.size(); ++i) sums[i / kQuad % kPanel] += codes[i];
     EXPECT_EQ(sums, std::vector<int32_t>(packed.fine_sums(0), packed.fine_sums(0) + kPanel)) << inputs;
+    for (int rows = 1; dot.fine_panel && rows <= kDotRows; ++rows) {
+      const auto x = random_codes<uint8_t>(quads * rows * kQuad, 0, 255, 20);
+      std::vector<int32_t> acc(rows * kPanel), expected_acc(rows * kPanel);
+      dot.fine_panel(x.data(), rows, quads, packed.fine_panel(0), acc.data());
+      dot.signed_panel(x.data(), rows, quads, codes.data(), expected_acc.data());
+      EXPECT_EQ(acc, expected_acc) << inputs << " " << rows;
+    }
   }
 }
 
