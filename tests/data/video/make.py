@@ -52,6 +52,18 @@ def camera(path):
         out.mux(stream.encode())
 
 
+def reading(path, codec, pix="yuv420p", **options):
+    """One of the examples, twice: what a model reads of it tells whether it was decoded."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=4)
+        stream.width, stream.height, stream.pix_fmt, stream.options = 192, 192, pix, {k: str(v) for k, v in options.items()}
+        stream.codec_context.thread_count = 1  # the same bytes each time
+        shown = Image.open(EXAMPLES / "receipt.jpg").convert("RGB").resize((192, 192))
+        for _ in range(2):
+            out.mux(stream.encode(av.VideoFrame.from_image(shown)))
+        out.mux(stream.encode())
+
+
 def turn(source, target, matrix):
     """A copy of an MP4 file whose track header has this display matrix (a, b, c, d)."""
     data = bytearray(source.read_bytes())
@@ -82,6 +94,9 @@ def main():
     clip(HERE / "uneven.mkv", times=[i * 0.1 + (i // 5) * 0.13 for i in range(48)], g=8, bf=2, crf=24)
     clip(HERE / "walk.webm", n=24, codec="libvpx-vp9", crf=40)
     clip(HERE / "walk.gif", n=6, fps=4, size=(32, 24), codec="gif", pix="rgb8")
+    reading(HERE / "text-hevc.mp4", "libx265", crf=30, **{"x265-params": "log-level=none:pools=1:frame-threads=1"})
+    reading(HERE / "text-av1.mp4", "libsvtav1", crf=40, **{"svtav1-params": "lp=1"})
+    reading(HERE / "text-mjpeg.avi", "mjpeg", pix="yuvj420p", qmin=8, qmax=8)
     sound(HERE / "sound.m4a")
     camera(HERE / "camera.h264")
     facts = {}
