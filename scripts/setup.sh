@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that this machine has what a task needs:  scripts/setup.sh [--check] [build] [test] [parity] [wheel] [ci] [aarch64] [web]     (default: build)
+# Makes sure that this machine has what a task needs:  scripts/setup.sh [--check] [build] [test] [parity] [wheel] [ci] [ffmpeg] [aarch64] [web]     (default: build)
 #
 # Looks for each tool and library itself and installs only what is not found: with apt, as root or through sudo. Without apt it names
 # what is missing and exits 1. --check looks and installs nothing. `aarch64` is a cross compiler, an emulator and Debian's libraries for
@@ -54,6 +54,11 @@ ci    | clang 14                  | cmd:clang++-14              | clang-14
 ci    | libFuzzer and sanitizers  | libfuzzer                   | libclang-rt-14-dev
 ci    | clang-format 14           | cmd:clang-format-14         | clang-format-14
 ci    | clang-tidy 14             | cmd:run-clang-tidy-14       | clang-tidy-14
+ffmpeg | nasm                      | cmd:nasm                    | nasm
+ffmpeg | dpkg-source               | cmd:dpkg-source             | dpkg-dev
+ffmpeg | zlib                      | pkg:zlib                    | zlib1g-dev
+ffmpeg | libdav1d                  | pkg:dav1d                   | libdav1d-dev
+ffmpeg | libsrt                    | pkg:srt                     | libsrt-openssl-dev
 aarch64 | a compiler for aarch64    | cmd:aarch64-linux-gnu-g++ | g++-aarch64-linux-gnu
 aarch64 | QEMU                      | cmd:qemu-aarch64          | qemu-user
 aarch64 | {fmt} for aarch64         | arm64:libfmt.so           | libfmt-dev:arm64
@@ -68,6 +73,7 @@ aarch64 | giflib for aarch64        | arm64:libgif.so           | libgif-dev:arm
 aarch64 | libedit for aarch64       | arm64:libedit.so          | libedit-dev:arm64
 aarch64 | libcurl for aarch64       | arm64:libcurl.so          | libcurl4-openssl-dev:arm64
 aarch64 | OpenSSL for aarch64       | arm64:libssl.so           | libssl-dev:arm64
+aarch64 | libsrt for aarch64        | arm64:libsrt.so           | libsrt-openssl-dev:arm64
 aarch64 | GoogleTest for aarch64    | arm64:libgtest.a          | libgtest-dev:arm64
 web   | Node.js                   | cmd:node                    | nodejs
 web   | npm                       | cmd:npm                     | npm
@@ -83,8 +89,8 @@ groups=
 for argument in "$@"; do
   case $argument in
     --check) check_only=1 ;;
-    build | test | parity | wheel | ci | aarch64 | web) groups+=" $argument" ;;
-    *) say "unknown argument '$argument', expected --check, build, test, parity, wheel, ci, aarch64 or web"; exit 2 ;;
+    build | test | parity | wheel | ci | ffmpeg | aarch64 | web) groups+=" $argument" ;;
+    *) say "unknown argument '$argument', expected --check, build, test, parity, wheel, ci, ffmpeg, aarch64 or web"; exit 2 ;;
   esac
 done
 groups=${groups:- build}
