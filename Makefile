@@ -78,7 +78,7 @@ install: build ## install into PREFIX (/usr/local); DESTDIR is honoured
 deb: setup-ci build ## a Debian package, in build/, tried in an empty Debian 12 where that can be made
 	@scripts/deb.sh release check
 
-tarball: setup-ci build ## build/onsight-*.tar.gz, which runs where it is unpacked; tried alone, and in an empty Debian 12 where that can be made
+tarball: setup-test-ci build ## build/onsight-*.tar.gz, which runs where it is unpacked; tried alone, and in an empty Debian 12 where that can be made
 	@scripts/tarball.sh release check
 
 clean: ## remove what was built (not .venv)

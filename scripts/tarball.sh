@@ -14,6 +14,7 @@ if ! on_debian_12; then
   exit 1
 fi
 scripts/build.sh "$preset" onsight libonsight manual
+scripts/ffmpeg.sh "$preset"
 
 name=$(sed -n 's/^set(CPACK_PACKAGE_FILE_NAME "\(.*\)")/\1/p' "$build/CPackConfig.cmake")
 machine=${name##*-}
@@ -27,7 +28,8 @@ needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }
 stage() {
   rm -rf "$build/tarball"
   cmake --install "$build" --strip --prefix "$PWD/$stage" >"$build/tarball.log"
-  local files=("$stage/bin/onsight" "$stage"/lib/libonsight.so.*.*) taken=() i library
+  install -m 644 "$build/$ffmpeg"/*.so.* "$stage/lib/"
+  local files=("$stage/bin/onsight" "$stage"/lib/libonsight.so.*.* "$stage"/lib/lib*-onsight.so.*) taken=() i library
   for ((i = 0; i < ${#files[@]}; ++i)); do
     for library in $(needed "${files[$i]}"); do
       if [[ " $runtimes " == *" $library "* || $library == ld-linux* || -e $stage/lib/$library ]]; then
@@ -43,7 +45,7 @@ stage() {
   done
   patchelf --set-rpath '$ORIGIN/../lib' "${files[0]}"
   patchelf --set-rpath '$ORIGIN' "${files[@]:1}"
-  licences "$stage/share/doc/onsight/licences" "$compiled_in" "${taken[@]}"
+  licences "$stage/share/doc/onsight/licences" "$compiled_in" "$build/$ffmpeg/ffmpeg" "${taken[@]}"
 }
 pack() {
   stage
@@ -67,7 +69,22 @@ if [ "$machine" != "$(uname -m)" ]; then
 fi
 try() {
   tar -C "$root" -xf "$tar"
-  scripts/try_installed.sh "$root" ${emulator:+$emulator -cpu max} "/$name/bin/onsight"
+  scripts/try_installed.sh --videos "$root" ${emulator:+$emulator -cpu max} "/$name/bin/onsight"
+}
+# Its FFmpeg beside Debian's: videos have the same pixels, to the last bit, and streams are watched as well.
+compare_ffmpeg() {
+  local clip numbers want found
+  scripts/build.sh release video_probe onsight_scripted
+  numbers=$(seq -s , 0 99)
+  for clip in tests/data/video/*.{avi,gif,h264,mkv,mp4,webm}; do
+    want=$(build/video_probe frames "$clip" "$numbers" | sha256sum)
+    found=$(LD_LIBRARY_PATH=$stage/lib build/video_probe frames "$clip" "$numbers" | sha256sum)
+    if [ "$found" != "$want" ]; then
+      echo "tarball: $clip looks otherwise than with Debian's FFmpeg, expected the same pixels" >&2
+      exit 1
+    fi
+  done
+  LD_LIBRARY_PATH=$PWD/$build/$ffmpeg "$(scripts/python.sh pytest)" -m pytest -q -p no:cacheprovider tests/cli/test_watch.py -k 'address or drops or shows'
 }
 rm -rf --one-file-system "$root"
 for file in "$(patchelf --print-interpreter "$stage/bin/onsight")" $(printf "$libraries/%s " $runtimes) \
@@ -76,6 +93,7 @@ for file in "$(patchelf --print-interpreter "$stage/bin/onsight")" $(printf "$li
 done
 try
 if [ "$how" = check ]; then
+  if [ ! "$emulator" ]; then compare_ffmpeg; fi
   first=$(sha256sum <"$tar")
   pack
   if [ "$first" != "$(sha256sum <"$tar")" ]; then

