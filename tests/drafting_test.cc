@@ -12,11 +12,15 @@ using engine::Quantisation;
 TEST(Drafting, ChangesNoAnswer) {
   int accepted = 0, drafted = 0;
   for (const char* name : {"single", "text", "idefics3"})
-    for (const Quantisation quantisation : {Quantisation::kNone, Quantisation::kQ8, Quantisation::kQ4}) {
+    for (const auto& [quantisation, kv] :
+         {std::pair<Quantisation, std::optional<compute::DType>>{Quantisation::kNone, {}},
+          {Quantisation::kQ8, {}},
+          {Quantisation::kQ8, compute::DType::kI8},
+          {Quantisation::kQ4, {}}}) {
       const Path folder = Path(ONSIGHT_SOURCE_DIR) / "tests/golden" / name;
       const Json golden = load_json(folder / "case.json").value();
-      Result<std::unique_ptr<engine::Engine>> loaded =
-          engine::Engine::load(folder / "model", {.threads = 2, .text = quantisation, .vision = Quantisation::kNone});
+      Result<std::unique_ptr<engine::Engine>> loaded = engine::Engine::load(
+          folder / "model", {.threads = 2, .text = quantisation, .vision = Quantisation::kNone, .kv = kv});
       ASSERT_TRUE(loaded) << loaded.error().message;
       for (const engine::Sampling& sampling :
            {engine::Sampling{}, {.repetition_penalty = 1.05f}, {.temperature = 0.2f, .top_k = 5, .seed = 3}})

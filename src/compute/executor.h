@@ -145,6 +145,9 @@ class Executor {
   void attend_by_pages(Run& run, const Op& op, std::span<const RowRun> runs);
   // Many rows each: block by block of rows of one head.
   void attend_by_rows(Run& run, const Op& op, std::span<const RowRun> runs);
+  // The pages of each run's cache, [run · kv_heads + head]; those in codes as f16, for as long as pages_ is left alone.
+  void widen_pages(const Run& run, const Op& op, std::span<const RowRun> runs,
+                   std::vector<std::vector<KvPageView>>& views);
   void attend_all(std::vector<AttendBlock>& blocks, int64_t scratch_floats);
 
   ThreadPool& pool_;
@@ -161,7 +164,7 @@ class Executor {
   };
   std::vector<ChainScratch> chain_;  // one a thread
   Buffer pages_;                     // keys and values of full attention
-  Buffer parts_;                     // of attend_by_pages
+  Buffer parts_, queries_;           // of attend_by_pages
   std::map<std::string, Tensor, std::less<>> outputs_;
 };
 

@@ -107,9 +107,13 @@ void Executor::cached_attention(Run& run, const Op& op) {
     for (int64_t r = 0; r < rows; ++r) {
       KvCache& cache = *b.caches[static_cast<size_t>(b.sequences[r])];
       const int64_t page = b.positions[r] / kKvPage, at = r * kv_width + head * op.head_dim;
-      kernels_.put_kv(run.f32(op.in[1]) + at, run.f32(op.in[2]) + at, op.head_dim, cache.layout().dtype,
-                      b.positions[r] % kKvPage, cache.keys(op.layer, static_cast<int>(head), page),
-                      cache.values(op.layer, static_cast<int>(head), page));
+      const float *k = run.f32(op.in[1]) + at, *v = run.f32(op.in[2]) + at;
+      std::byte* keys = cache.keys(op.layer, static_cast<int>(head), page);
+      std::byte* values = cache.values(op.layer, static_cast<int>(head), page);
+      if (cache.layout().in_codes())
+        put_codes(k, v, op.head_dim, b.positions[r] % kKvPage, keys, values);
+      else
+        kernels_.put_kv(k, v, op.head_dim, cache.layout().dtype, b.positions[r] % kKvPage, keys, values);
     }
   };
   if (rows <= kExactRows)
@@ -149,6 +153,22 @@ void Executor::attend_by_pages(Run& run, const Op& op, std::span<const RowRun> r
     for (int64_t p = 0; p < pages; ++p) tasks.push_back({rows, p, pages, parts});
     parts += (rows.end - rows.first) * op.heads * pages * part_floats;
   }
+  // Queries of caches in codes, once for all pages.
+  const int64_t head_codes = queries * KvCodes(op.head_dim).quads() * kQuad, row_codes = op.kv_heads * head_codes;
+  std::vector<float> units(static_cast<size_t>(b.positions.size()) * op.heads);
+  bool in_codes = false;
+  for (const RowRun& rows : runs)
+    in_codes |= b.caches[static_cast<size_t>(b.sequences[rows.first])]->layout().in_codes();
+  if (in_codes) {
+    grow(queries_, static_cast<size_t>(static_cast<int64_t>(b.positions.size()) * row_codes));
+    for (const RowRun& rows : runs)
+      for (int64_t r = rows.first; r < rows.end; ++r)
+        for (int h = 0; h < op.kv_heads; ++h)
+          kernels_.integer->quantise_queries(
+              *kernels_.dot, run.f32(op.in[0]) + r * width + int64_t{h} * queries * op.head_dim, queries, op.head_dim,
+              1.0f / std::sqrt(static_cast<float>(op.head_dim)), queries_.data() + r * row_codes + h * head_codes,
+              &units[static_cast<size_t>(r * op.heads + h * queries)]);
+  }
   // All heads of a page lie one after the other, and so do the pages that a thread begins with.
   pool_.run(static_cast<int64_t>(tasks.size()), [&](int64_t i, int) {
     const PageTask& task = tasks[static_cast<size_t>(i)];
@@ -159,18 +179,23 @@ void Executor::attend_by_pages(Run& run, const Op& op, std::span<const RowRun> r
         if (visible <= 0) continue;
         float* part = task.parts +
                       ((r - task.rows.first) * op.heads + int64_t{h} * queries) * task.pages * part_floats + task.page;
-        kernels_.attend_page({.q = run.f32(op.in[0]) + r * width + int64_t{h} * queries * op.head_dim,
-                              .rows = queries,
-                              .head_dim = op.head_dim,
-                              .scale = 1.0f / std::sqrt(static_cast<float>(op.head_dim)),
-                              .kv = cache.layout().dtype,
-                              .page = cache.view(op.layer, h, task.page),
-                              .visible = static_cast<int>(visible),
-                              .largest = part,
-                              .sum = part + task.pages,
-                              .stride = task.pages * part_floats,
-                              .mixed = part - task.page + 2 * task.pages + task.page * value_stride,
-                              .mixed_stride = task.pages * part_floats});
+        const AttendPage page = {.q = run.f32(op.in[0]) + r * width + int64_t{h} * queries * op.head_dim,
+                                 .rows = queries,
+                                 .head_dim = op.head_dim,
+                                 .scale = 1.0f / std::sqrt(static_cast<float>(op.head_dim)),
+                                 .kv = cache.layout().dtype,
+                                 .page = cache.view(op.layer, h, task.page),
+                                 .visible = static_cast<int>(visible),
+                                 .largest = part,
+                                 .sum = part + task.pages,
+                                 .stride = task.pages * part_floats,
+                                 .mixed = part - task.page + 2 * task.pages + task.page * value_stride,
+                                 .mixed_stride = task.pages * part_floats};
+        if (cache.layout().in_codes())
+          kernels_.integer->attend_page(*kernels_.dot, page, queries_.data() + r * row_codes + h * head_codes,
+                                        &units[static_cast<size_t>(r * op.heads + h * queries)]);
+        else
+          kernels_.attend_page(page);
       }
   });
   for (size_t i = 0; i < tasks.size(); i += static_cast<size_t>(tasks[i].pages)) {
@@ -190,6 +215,50 @@ void Executor::attend_by_pages(Run& run, const Op& op, std::span<const RowRun> r
   }
 }
 
+void Executor::widen_pages(const Run& run, const Op& op, std::span<const RowRun> runs,
+                           std::vector<std::vector<KvPageView>>& views) {
+  const Bindings& b = run.bindings;
+  const KvLayout wide = {.layers = 1, .kv_heads = 1, .head_dim = op.head_dim, .dtype = DType::kF16};
+  struct Widened {
+    const KvCache* cache;
+    int head;
+    int64_t page;
+    std::byte* keys;
+  };
+  std::vector<Widened> in_codes;
+  int64_t pages = 0;
+  for (const RowRun& rows : runs) {
+    const KvCache& cache = *b.caches[static_cast<size_t>(b.sequences[rows.first])];
+    if (cache.layout().in_codes()) pages += cache.pages() * op.kv_heads;
+  }
+  grow(pages_, static_cast<size_t>(pages * wide.head_bytes()));
+  for (const RowRun& rows : runs) {
+    const KvCache& cache = *b.caches[static_cast<size_t>(b.sequences[rows.first])];
+    for (int h = 0; h < op.kv_heads; ++h) {
+      std::vector<KvPageView>& list = views.emplace_back();
+      for (int64_t p = 0; p * kKvPage < cache.length(); ++p) {
+        list.push_back(cache.view(op.layer, h, p));
+        if (!cache.layout().in_codes()) continue;
+        std::byte* keys = pages_.data() + static_cast<int64_t>(in_codes.size()) * wide.head_bytes();
+        in_codes.push_back({&cache, h, p, keys});
+        list.back() = {keys, keys + wide.keys_bytes()};
+      }
+    }
+  }
+  pool_.run(static_cast<int64_t>(in_codes.size()), [&](int64_t i, int) {
+    const Widened& to = in_codes[static_cast<size_t>(i)];
+    const KvPageView from = to.cache->view(op.layer, to.head, to.page);
+    const int64_t filled_positions = std::min<int64_t>(kKvPage, to.cache->length() - to.page * kKvPage);
+    std::memset(to.keys, 0, static_cast<size_t>(wide.head_bytes()));  // keys beyond the last are read, then masked
+    std::vector<float> k(static_cast<size_t>(op.head_dim)), v(k.size());
+    for (int at = 0; at < filled_positions; ++at) {
+      read_codes(static_cast<const std::byte*>(from.keys), static_cast<const std::byte*>(from.values), op.head_dim, at,
+                 k.data(), v.data());
+      kernels_.put_kv(k.data(), v.data(), op.head_dim, DType::kF16, at, to.keys, to.keys + wide.keys_bytes());
+    }
+  });
+}
+
 void Executor::attend_by_rows(Run& run, const Op& op, std::span<const RowRun> runs) {
   const Bindings& b = run.bindings;
   const int64_t width = run.shape(op.output)[1];
@@ -197,17 +266,14 @@ void Executor::attend_by_rows(Run& run, const Op& op, std::span<const RowRun> ru
   int64_t longest = 1;
   std::vector<std::vector<KvPageView>> views;  // [run, head]
   std::vector<AttendBlock> blocks;
+  widen_pages(run, op, runs, views);
   for (const RowRun& rows : runs) {
     const KvCache& cache = *b.caches[static_cast<size_t>(b.sequences[rows.first])];
     for (int64_t r = rows.first; r < rows.end; ++r) {
       visible[static_cast<size_t>(r)] = b.positions[r] + 1;
       longest = std::max<int64_t>(longest, b.positions[r] + 1);
     }
-    for (int h = 0; h < op.kv_heads; ++h) {
-      std::vector<KvPageView>& list = views.emplace_back();
-      for (int64_t p = 0; p * kKvPage < cache.length(); ++p) list.push_back(cache.view(op.layer, h, p));
-    }
-    const size_t first_view = views.size() - static_cast<size_t>(op.kv_heads);
+    const size_t first_view = static_cast<size_t>(&rows - runs.data()) * static_cast<size_t>(op.kv_heads);
     for (int64_t first = rows.first; first < rows.end; first += kAttendRows)
       for (int h = 0; h < op.heads; ++h) {
         const int64_t at = first * width + int64_t{h} * op.head_dim;
@@ -216,7 +282,7 @@ void Executor::attend_by_rows(Run& run, const Op& op, std::span<const RowRun> ru
                           .rows = static_cast<int>(std::min<int64_t>(kAttendRows, rows.end - first)),
                           .head_dim = op.head_dim,
                           .scale = 1.0f / std::sqrt(static_cast<float>(op.head_dim)),
-                          .kv = cache.layout().dtype,
+                          .kv = cache.layout().in_codes() ? DType::kF16 : cache.layout().dtype,
                           .pages = views[first_view + static_cast<size_t>(h / (op.heads / op.kv_heads))].data(),
                           .visible = &visible[static_cast<size_t>(first)],
                           .out = run.out(op) + at,

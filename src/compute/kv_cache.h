@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "compute/kernels/kernel_table.h"
+#include "compute/kernels/kv_codes.h"
 #include "compute/tensor.h"
 
 namespace onsight::compute {
@@ -20,9 +21,15 @@ struct KvLayout {
   int layers = 0;
   int kv_heads = 0;
   int head_dim = 0;
-  DType dtype = DType::kF32;  // or kF16
-  int64_t keys_bytes() const { return bytes_of(dtype, int64_t{kKvPage} * head_dim); }
-  int64_t head_bytes() const { return keys_bytes() + bytes_of(dtype, kKvPage * kv_value_stride(head_dim)); }
+  DType dtype = DType::kF32;  // or kF16, or kI8: codes
+  bool in_codes() const { return dtype == DType::kI8; }
+  int64_t keys_bytes() const {
+    return in_codes() ? KvCodes(head_dim).keys_bytes() : bytes_of(dtype, int64_t{kKvPage} * head_dim);
+  }
+  int64_t head_bytes() const {
+    return keys_bytes() +
+           (in_codes() ? KvCodes(head_dim).values_bytes() : bytes_of(dtype, kKvPage * kv_value_stride(head_dim)));
+  }
   int64_t page_bytes() const { return head_bytes() * kv_heads * layers; }
 };
 

@@ -17,8 +17,10 @@ void fill(std::span<std::byte> bytes, int value) {
 }
 
 // Of pages that are smaller than a huge page of the system, some to a block; of tiny ones; and of huge ones.
-const KvLayout kLayouts[] = {
-    {.layers = 8, .kv_heads = 2, .head_dim = 64}, {1, 1, 16}, {.layers = 32, .kv_heads = 4, .head_dim = 64}};
+const KvLayout kLayouts[] = {{.layers = 8, .kv_heads = 2, .head_dim = 64},
+                             {1, 1, 16},
+                             {1, 2, 10, DType::kI8},
+                             {.layers = 32, .kv_heads = 4, .head_dim = 64}};
 
 TEST(KvCache, ForksShareUntilOneWrites) {
   for (const KvLayout& layout : kLayouts) {

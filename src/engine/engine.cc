@@ -69,8 +69,8 @@ class ModelEngine : public Engine {
   const ModelInfo& info() const override { return info_; }
 
   void keep_in(DiskCache disk, const Digest& model) {
-    std::string how =
-        fmt::format("{} {} {}", network_.kernels().name, info_.vision_quantisation, info_.text_quantisation);
+    std::string how = fmt::format("{} {} {} {}", network_.kernels().name, info_.vision_quantisation,
+                                  info_.text_quantisation, compute::info(network_.facts().kv.dtype).name);
     scheduler_.keep_in({std::move(disk), model, std::move(how), network_.pool()});
   }
 

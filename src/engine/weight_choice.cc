@@ -43,11 +43,12 @@ Result<models::WeightFormats> choose_formats(const formats::Checkpoint& checkpoi
   if (checkpoint.is_native()) {
     TRY_STATUS(expect_same(checkpoint, "text", options.text, "--quant", path));
     TRY_STATUS(expect_same(checkpoint, "vision", options.vision, "--vision-quant", path));
-    return models::WeightFormats{};
+    return models::WeightFormats{.vision = {}, .text = {}, .kv = options.kv};
   }
   int64_t parameters = 0;
   for (const auto& [name, tensor] : checkpoint.tensors()) parameters += tensor.shape.elements();
-  return models::WeightFormats{.vision = format(options.vision, parameters), .text = format(options.text, parameters)};
+  return models::WeightFormats{
+      .vision = format(options.vision, parameters), .text = format(options.text, parameters), .kv = options.kv};
 }
 
 }  // namespace onsight::engine

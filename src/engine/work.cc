@@ -22,7 +22,11 @@ Work work_of(const compute::Graph& graph, int64_t context, compute::DType kv) {
       const double rows = static_cast<double>(shape[0]), before = static_cast<double>(context);
       const double pairs = rows * before + rows * (rows + 1) / 2;
       work.attention_ops += 4 * static_cast<double>(shape[1]) * pairs;
-      work.cache_bytes += (before + rows) * 2 * op.kv_heads * static_cast<double>(compute::bytes_of(kv, op.head_dim));
+      const compute::KvCodes codes(op.head_dim);
+      const double position = kv == compute::DType::kI8
+                                  ? static_cast<double>(codes.keys_bytes() + codes.values_bytes()) / compute::kKvPage
+                                  : 2.0 * static_cast<double>(compute::bytes_of(kv, op.head_dim));
+      work.cache_bytes += (before + rows) * op.kv_heads * position;
     }
   }
   return work;

@@ -55,6 +55,8 @@ TEST(Work, CausalAttentionSeesWhatIsBeforeIt) {
   EXPECT_EQ(attend(5, 0).attention_ops + attend(4, 5).attention_ops, attend(9, 0).attention_ops);
   EXPECT_EQ(attend(1, 9).cache_bytes, 10.0 * 2 * 16 * 4);
   EXPECT_EQ(attend(1, 9, compute::DType::kF16).cache_bytes, 10.0 * 2 * 16 * 2);
+  // Codes, those of values in whole panels of 32; two scales and a sum.
+  EXPECT_EQ(attend(1, 9, compute::DType::kI8).cache_bytes, 10.0 * 2 * (8 + 32 + 12));
 }
 
 }  // namespace

@@ -58,6 +58,8 @@ struct WeightFormats {
   // Layers of fewer inputs have little to save in 4 bits, and each costs the answers as much as one of a large model.
   static constexpr int64_t kFourBitInputs = 512;
   std::optional<compute::WeightFormat> vision, text;
+  std::optional<compute::DType> kv =
+      {};  // keys and values: f32, f16, i8; nothing: f16 beside weights in codes, else f32
   compute::WeightFormat of(const TensorSpec& spec, compute::DType source) const {
     const auto keeping = compute::PackedMatrix::keeping(source);
     const auto wanted = spec.kept ? keeping : (spec.vision ? vision : text).value_or(keeping);

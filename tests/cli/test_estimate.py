@@ -1,5 +1,6 @@
 """POST /v1/estimate beside what happens, with the model that ships. ONSIGHT_TIMINGS=1 compares seconds too, on a machine that does nothing else."""
 import base64
+import json
 import os
 import re
 import statistics
@@ -63,3 +64,14 @@ def test_seconds(server):
         token.append((seconds - beginning) / (usage["completion_tokens"] - 1) / said["token_seconds"])
     assert 1 / FACTOR < statistics.median(first) < FACTOR, first
     assert 1 / FACTOR < statistics.median(token) < FACTOR, token
+
+
+def test_keys_and_values_take_what_their_format_says(onsight):
+    """And the answer about the receipt is the one that it is in floats."""
+    memory = {}
+    for kv in ("f32", "f16", "q8"):
+        question = ("--image", RECEIPT, "--kv", kv, "What is the total?")
+        memory[kv] = json.loads(onsight("ask", "--estimate", "--json", *question).stdout)["memory_bytes"]
+        assert onsight("ask", *question).stdout == "10.54\n", kv
+    assert 0.48 < memory["f16"] / memory["f32"] < 0.55
+    assert 0.5 < memory["q8"] / memory["f16"] < 0.6

@@ -27,6 +27,8 @@ struct DotFinish {
   Activation activation;
 };
 
+constexpr int kQueryRows = kDotRows / 2;  // what keys count for takes two rows of a dot tile each
+
 // Queries that one call of attend() takes.
 constexpr int kAttendQueries = 32;
 constexpr int kLargestHead = 1024;
@@ -65,6 +67,13 @@ struct IntKernels {
   void (*widen)(const std::byte* panel, int64_t groups, const float* scale, int8_t* codes, int32_t* sums);
   // The fine codes of a q10 panel as those of an 8-bit one, 2 · fine − 3: codes [quads][kPanel][4].
   void (*widen_fine)(const std::byte* fine, int64_t quads, int8_t* codes);
+  // Queries [rows, head_dim] as attend_page() wants them for any page: codes [tile of kQueryRows
+  // rows][quads][rows][4], unit [rows].
+  void (*quantise_queries)(const DotTiles& dot, const float* q, int rows, int head_dim, float scale, std::byte* codes,
+                           float* unit);
+  // KernelTable::attend_page of a page in codes (kv_codes.h); of its `q` the codes count. What each key of the page
+  // counts for becomes codes, too.
+  void (*attend_page)(const DotTiles& dot, const AttendPage& page, const std::byte* codes, const float* unit);
   // Quantises keys and values [head.keys, head_dim], rows `stride` apart, into `head`.
   void (*prepare_head)(const DotTiles& dot, const float* k, const float* v, int64_t stride, IntHead& head,
                        std::byte* scratch);

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <random>
 
+#include "compute/kernels/kv_codes.h"
 #include "compute/packed_matrix.h"
 #include "compute/random_floats.h"
 
@@ -204,6 +205,81 @@ TEST_P(Integer, AttentionIsNearTheExactOne) {
       }
     }
   }
+}
+
+TEST(KvCodes, RowsComeBackWithinHalfAStep) {
+  for (int head_dim : {2, 10, 24, 64, 72, 100}) {
+    const KvCodes page(head_dim);
+    std::vector<std::byte> keys(page.keys_bytes()), values(page.values_bytes());
+    for (int round = 0; round < 2; ++round)  // what was there before leaves no trace
+      for (int i = 0; i < kKvPage; ++i) {
+        const std::vector<float> k = random_floats(head_dim, 100 * round + i, 3.0f),
+                                 v = i == 7 ? std::vector<float>(head_dim) : random_floats(head_dim, 300 + i);
+        put_codes(k.data(), v.data(), head_dim, i, keys.data(), values.data());
+      }
+    for (int i = 0; i < kKvPage; ++i) {
+      const std::vector<float> k = random_floats(head_dim, 100 + i, 3.0f),
+                               v = i == 7 ? std::vector<float>(head_dim) : random_floats(head_dim, 300 + i);
+      std::vector<float> k_back(head_dim), v_back(head_dim);
+      read_codes(keys.data(), values.data(), head_dim, i, k_back.data(), v_back.data());
+      for (auto [x, back] : {std::pair{&k, &k_back}, {&v, &v_back}}) {
+        float most = 0;
+        for (float f : *x) most = std::max(most, std::fabs(f));
+        for (int d = 0; d < head_dim; ++d) ASSERT_NEAR((*back)[d], (*x)[d], most / 253) << head_dim << " " << i;
+      }
+    }
+  }
+}
+
+// The oracle multiplies floats.
+TEST_P(Integer, AttendsToAPageInCodes) {
+  for (int head_dim : {2, 10, 24, 64, 72, 100})
+    for (int rows : {1, 3, 9})
+      for (int visible : {1, 31, 32, 33, 64}) {
+        const KvCodes page(head_dim);
+        std::vector<std::byte> keys(page.keys_bytes()), values(page.values_bytes());
+        for (int i = 0; i < kKvPage; ++i) {
+          std::vector<float> k = random_floats(head_dim, i, 0.7f), v = random_floats(head_dim, 100 + i);
+          if (i >= visible) k.assign(head_dim, 1e6f), v.assign(head_dim, 1e6f);  // must not be looked at
+          put_codes(k.data(), v.data(), head_dim, i, keys.data(), values.data());
+        }
+        const std::vector<float> q = random_floats(rows * head_dim, 50);
+        const int64_t stride = kv_value_stride(head_dim);
+        const float scale = 1 / std::sqrt(static_cast<float>(head_dim));
+        struct Out {
+          std::vector<float> largest, sum, mixed;
+        } got, expected;
+        const auto run = [&](const IntKernels& of, const DotTiles& tiles, Out& out) {
+          out = {std::vector<float>(rows), std::vector<float>(rows), std::vector<float>(rows * stride)};
+          std::vector<std::byte> codes(rows * page.quads() * kQuad);
+          std::vector<float> unit(rows);
+          of.quantise_queries(tiles, q.data(), rows, head_dim, scale, codes.data(), unit.data());
+          of.attend_page(tiles,
+                         {q.data(),
+                          rows,
+                          head_dim,
+                          scale,
+                          DType::kI8,
+                          {keys.data(), values.data()},
+                          visible,
+                          out.largest.data(),
+                          out.sum.data(),
+                          1,
+                          out.mixed.data(),
+                          stride},
+                         codes.data(), unit.data());
+        };
+        run(kernels, dot, got);
+        run(kScalarInt, kScalarDot, expected);
+        for (int r = 0; r < rows; ++r) {
+          EXPECT_NEAR(got.largest[r], expected.largest[r], 0.02) << head_dim << " " << visible;
+          EXPECT_NEAR(got.sum[r] / expected.sum[r], 1, 0.02) << head_dim << " " << visible;
+          for (int d = 0; d < head_dim; ++d)
+            EXPECT_NEAR(got.mixed[r * stride + d] / got.sum[r], expected.mixed[r * stride + d] / expected.sum[r], 0.03)
+                << head_dim << " " << rows << " " << visible;
+          for (int64_t d = head_dim; d < stride; ++d) EXPECT_EQ(got.mixed[r * stride + d], 0);
+        }
+      }
 }
 
 INSTANTIATE_TEST_SUITE_P(Isa, Integer, testing::ValuesIn(available_kernels()),

@@ -34,7 +34,7 @@ struct GemmTile {
 };
 
 // Keys and values of kKvPage positions of one head, in f32 or f16: keys transposed [head_dim, kKvPage], values
-// [kKvPage, value_stride].
+// [kKvPage, value_stride]; in i8: as kv_codes.h says.
 constexpr int kKvPage = 64;
 constexpr int kHeadAlign = 16;  // value rows are padded with zeros to a multiple of this
 struct KvPageView {

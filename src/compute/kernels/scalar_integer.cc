@@ -5,6 +5,7 @@
 
 #include "compute/dtype.h"
 #include "compute/kernels/integer.h"
+#include "compute/kernels/kv_codes.h"
 #include "compute/kernels/scalar.h"
 #include "compute/packed_matrix.h"
 
@@ -57,6 +58,35 @@ void finish(const DotFinish& f) {
       y = scalar_activate(y + (f.bias ? f.bias[j] : 0.0f), f.activation);
       f.y[r * f.y_stride + j] = y + (f.residual ? f.residual[r * f.y_stride + j] : 0.0f);
     }
+}
+
+void quantise_queries(const DotTiles&, const float*, int, int, float, std::byte*, float*) {}  // the oracle takes floats
+
+void attend_page(const DotTiles&, const AttendPage& a, const std::byte*, const float*) {
+  const KvCodes page(a.head_dim);
+  const auto* keys = static_cast<const std::byte*>(a.page.keys);
+  const auto* values = static_cast<const std::byte*>(a.page.values);
+  std::vector<float> k(a.head_dim), v(a.head_dim), scores(a.visible);
+  for (int r = 0; r < a.rows; ++r) {
+    float* mixed = a.mixed + r * a.mixed_stride;
+    for (int i = 0; i < a.visible; ++i) {
+      read_codes(keys, values, a.head_dim, i, k.data(), v.data());
+      double sum = 0;
+      for (int d = 0; d < a.head_dim; ++d) sum += static_cast<double>(a.q[r * a.head_dim + d]) * k[d];
+      scores[i] = static_cast<float>(sum) * a.scale;
+    }
+    const float largest = *std::max_element(scores.begin(), scores.end());
+    float total = 0;
+    std::fill_n(mixed, kv_value_stride(a.head_dim), 0.0f);
+    for (int i = 0; i < a.visible; ++i) {
+      const float e = std::exp(scores[i] - largest);
+      total += e;
+      read_codes(keys, values, a.head_dim, i, k.data(), v.data());
+      for (int d = 0; d < a.head_dim; ++d) mixed[d] += e * v[d];
+    }
+    a.largest[r * a.stride] = largest;
+    a.sum[r * a.stride] = total;
+  }
 }
 
 void widen_fine(const std::byte* fine, int64_t quads, int8_t* codes) {
@@ -121,6 +151,7 @@ void attend(const DotTiles&, const IntHead& head, const float* q, int64_t q_stri
 
 }  // namespace
 
-const IntKernels kScalarInt = {quantise, quantise_groups, finish, widen, widen_fine, prepare_head, attend};
+const IntKernels kScalarInt = {quantise,         quantise_groups, finish,       widen, widen_fine,
+                               quantise_queries, attend_page,     prepare_head, attend};
 
 }  // namespace onsight::compute

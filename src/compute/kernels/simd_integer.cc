@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "compute/dtype.h"
+#include "compute/kernels/kv_codes.h"
 #include "compute/kernels/simd_tables.h"
 #include "compute/packed_matrix.h"
 
@@ -468,8 +469,112 @@ void attend_int(const DotTiles& dot, const IntHead& head, const float* q, int64_
   }
 }
 
+void quantise_queries(const DotTiles& dot, const float* q, int rows, int head_dim, float scale, std::byte* codes,
+                      float* unit) {
+  const DF d;
+  const DI32 di;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), quads = KvCodes(head_dim).quads();
+  HWY_ALIGN float padded[kLargestHead];
+  for (int r = 0; r < rows; ++r) {
+    compact(q + int64_t{r} * head_dim, 0, 1, head_dim, (head_dim + 15) / 16 * 16, padded);
+    VF most = hn::Zero(d);
+    for (int64_t c = 0; c < head_dim; c += lanes) most = hn::Max(most, hn::Abs(hn::Load(d, padded + c)));
+    const float largest = hn::GetLane(hn::MaxOfLanes(d, most)), step = largest > 0 ? largest / 127.0f : 1.0f;
+    unit[r] = step * scale;
+    const VF inverse = hn::Set(d, 1.0f / step);
+    const int64_t tile = r / kQueryRows * kQueryRows, n = std::min<int64_t>(kQueryRows, rows - tile);
+    for (int64_t c = 0; c < head_dim; c += lanes)
+      store_quads(hn::Add(hn::NearestInt(hn::Mul(hn::Load(d, padded + c), inverse)), hn::Set(di, 128 - dot.x_offset)),
+                  codes + (tile * quads + c / kQuad * n + r - tile) * kQuad, n * kQuad,
+                  std::min(lanes / kQuad, quads - c / kQuad));
+  }
+}
+
+// Of up to kQueryRows rows from `row` on.
+void attend_page_rows(const DotTiles& dot, const AttendPage& a, int row, int rows, const std::byte* q,
+                      const float* q_unit) {
+  const DF d;
+  const DI32 di;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  const KvCodes page(a.head_dim);
+  const auto* keys = static_cast<const std::byte*>(a.page.keys);
+  const auto* values = static_cast<const std::byte*>(a.page.values);
+  const auto* k_scale = reinterpret_cast<const float*>(keys + page.key_codes());
+  const auto* k_sum = reinterpret_cast<const int32_t*>(k_scale + kKvPage);
+  const auto* v_scale = reinterpret_cast<const float*>(values + page.value_codes());
+  HWY_ALIGN float s[kQueryRows * kKvPage], unit[kQueryRows];
+  HWY_ALIGN int32_t acc[kDotRows * kKvPanel];
+  HWY_ALIGN std::byte p[kDotRows * kKvPage];
+
+  // Codes of queries are −127…127 and 128, less what the machine's tiles subtract: what is left counts once for each
+  // key's code.
+  const int32_t zero = 128 - dot.x_offset;
+  for (int first = 0; first < a.visible; first += kKvPanel) {
+    dot.signed_panel(q, rows, page.quads(), reinterpret_cast<const int8_t*>(keys) + first * page.quads() * kQuad, acc);
+    for (int j = 0; j < kKvPanel; j += lanes) {
+      const VI32 shared = hn::Mul(hn::LoadU(di, k_sum + first + j), hn::Set(di, zero));
+      const VF scale = hn::LoadU(d, k_scale + first + j);
+      for (int r = 0; r < rows; ++r)
+        hn::Store(hn::Mul(hn::ConvertTo(d, hn::Sub(hn::Load(di, acc + r * kKvPanel + j), shared)),
+                          hn::Mul(scale, hn::Set(d, q_unit[r]))),
+                  d, s + r * kKvPage + first + j);
+    }
+  }
+
+  const int keys_filled = (a.visible + lanes - 1) / lanes * lanes;
+  // What a key counts for is never negative, so that where tiles subtract half of the codes are left. It becomes two of
+  // them, the second for what the first cuts off: many keys of little weight have much together.
+  const float base = dot.x_offset ? 128.0f : 256.0f;
+  const int both = 2 * rows;
+  for (int r = 0; r < rows; ++r) {
+    float* of_row = s + r * kKvPage;
+    std::fill(of_row + a.visible, of_row + kKvPage, -1e30f);
+    VF largest = hn::Load(d, of_row);
+    for (int j = lanes; j < keys_filled; j += lanes) largest = hn::Max(largest, hn::Load(d, of_row + j));
+    largest = hn::MaxOfLanes(d, largest);
+    VF sum = hn::Zero(d), most = hn::Zero(d);
+    for (int j = 0; j < keys_filled; j += lanes) {
+      const VF e = hn::Exp(d, hn::Max(hn::Sub(hn::Load(d, of_row + j), largest), hn::Set(d, -200.0f)));
+      const VF weight = hn::Mul(e, hn::LoadU(d, v_scale + j));
+      sum = hn::Add(sum, e);
+      most = hn::Max(most, weight);
+      hn::Store(weight, d, of_row + j);
+    }
+    const float step = std::max(hn::GetLane(hn::MaxOfLanes(d, most)), 1e-30f) / (base - 0.5f);
+    unit[r] = step;
+    const VF inverse = hn::Set(d, 1.0f / step);
+    for (int j = 0; j < kKvPage; j += lanes) {
+      const VF weight = j < keys_filled ? hn::Mul(hn::Load(d, of_row + j), inverse) : hn::Zero(d);
+      const VF whole = hn::Floor(weight), part = hn::Floor(hn::Mul(hn::Sub(weight, whole), hn::Set(d, base)));
+      std::byte* to = p + (j / kQuad * both + r) * kQuad;
+      store_quads(hn::ConvertTo(di, whole), to, both * kQuad, lanes / kQuad);
+      store_quads(hn::ConvertTo(di, part), to + rows * kQuad, both * kQuad, lanes / kQuad);
+    }
+    a.largest[(row + r) * a.stride] = hn::GetLane(largest);
+    a.sum[(row + r) * a.stride] = hn::GetLane(hn::SumOfLanes(d, sum));
+  }
+  const int64_t stride = kv_value_stride(a.head_dim);
+  for (int64_t panel = 0; panel < page.panels(); ++panel) {
+    dot.signed_panel(p, both, (a.visible + kQuad - 1) / kQuad,
+                     reinterpret_cast<const int8_t*>(values) + panel * kKvPage * kKvPanel, acc);
+    for (int r = 0; r < rows; ++r)
+      for (int64_t j = 0; j < std::min<int64_t>(kKvPanel, stride - panel * kKvPanel); j += lanes)
+        hn::StoreU(hn::Mul(hn::MulAdd(hn::ConvertTo(d, hn::Load(di, acc + (rows + r) * kKvPanel + j)),
+                                      hn::Set(d, 1 / base), hn::ConvertTo(d, hn::Load(di, acc + r * kKvPanel + j))),
+                           hn::Set(d, unit[r])),
+                   d, a.mixed + (row + r) * a.mixed_stride + panel * kKvPanel + j);
+  }
+}
+
+void attend_page(const DotTiles& dot, const AttendPage& a, const std::byte* codes, const float* unit) {
+  const int64_t row_bytes = KvCodes(a.head_dim).quads() * kQuad;
+  for (int row = 0; row < a.rows; row += kQueryRows)
+    attend_page_rows(dot, a, row, std::min(kQueryRows, a.rows - row), codes + row * row_bytes, unit + row);
+}
+
 const IntKernels* integer_table() {
-  static const IntKernels kTable = {quantise, quantise_groups, finish, widen, widen_fine, prepare_head, attend_int};
+  static const IntKernels kTable = {quantise,         quantise_groups, finish,       widen,     widen_fine,
+                                    quantise_queries, attend_page,     prepare_head, attend_int};
   return &kTable;
 }
 

@@ -62,7 +62,7 @@ ModelFacts make_facts(const Config& config, const formats::Checkpoint& checkpoin
   facts.kv = {.layers = static_cast<int>(t.num_hidden_layers),
               .kv_heads = static_cast<int>(t.num_key_value_heads),
               .head_dim = static_cast<int>(t.head_dim),
-              .dtype = facts.kv.dtype};
+              .dtype = formats.kv.value_or(facts.kv.dtype)};
   facts.end_tokens = config.generation.eos_token_ids;
   return facts;
 }
