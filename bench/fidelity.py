@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-DEFAULT = ("--quant q8", "--quant q8 --vision-quant none", "--quant none --vision-quant q8", "--quant q4", "--quant q4 --vision-quant none")
+DEFAULT = ("--quant q8", "--quant q8 --kv q8", "--quant q8 --vision-quant none", "--quant none --vision-quant q8", "--quant q4", "--quant q4 --vision-quant none")
 EXACT = "--quant none"
 FORMATS = ("none", "q8", "q4")  # of the answers
 
