@@ -155,11 +155,12 @@ void Executor::attend_by_pages(Run& run, const Op& op, std::span<const RowRun> r
   }
   // Queries of caches in codes, once for all pages.
   const int64_t head_codes = queries * KvCodes(op.head_dim).quads() * kQuad, row_codes = op.kv_heads * head_codes;
-  std::vector<float> units(static_cast<size_t>(b.positions.size()) * op.heads);
+  std::vector<float> units;
   bool in_codes = false;
   for (const RowRun& rows : runs)
     in_codes |= b.caches[static_cast<size_t>(b.sequences[rows.first])]->layout().in_codes();
   if (in_codes) {
+    units.resize(b.positions.size() * static_cast<size_t>(op.heads));
     grow(queries_, static_cast<size_t>(static_cast<int64_t>(b.positions.size()) * row_codes));
     for (const RowRun& rows : runs)
       for (int64_t r = rows.first; r < rows.end; ++r)

@@ -21,7 +21,7 @@ struct KvLayout {
   int layers = 0;
   int kv_heads = 0;
   int head_dim = 0;
-  DType dtype = DType::kF32;  // or kF16, or kI8: codes
+  DType dtype = DType::kF32;  // or kF16, or kI8: codes, of heads of up to kLargestKvHead
   bool in_codes() const { return dtype == DType::kI8; }
   int64_t keys_bytes() const {
     return in_codes() ? KvCodes(head_dim).keys_bytes() : bytes_of(dtype, int64_t{kKvPage} * head_dim);

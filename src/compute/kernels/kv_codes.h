@@ -12,7 +12,8 @@
 
 namespace onsight::compute {
 
-constexpr int kKvPanel = 32;  // outputs of a dot tile
+constexpr int kKvPanel = 32;          // outputs of a dot tile
+constexpr int kLargestKvHead = 1024;  // dims
 
 struct KvCodes {
   explicit constexpr KvCodes(int64_t dims) : head_dim(dims) {}

@@ -474,7 +474,7 @@ void quantise_queries(const DotTiles& dot, const float* q, int rows, int head_di
   const DF d;
   const DI32 di;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), quads = KvCodes(head_dim).quads();
-  HWY_ALIGN float padded[kLargestHead];
+  HWY_ALIGN float padded[kLargestKvHead];
   for (int r = 0; r < rows; ++r) {
     compact(q + int64_t{r} * head_dim, 0, 1, head_dim, (head_dim + 15) / 16 * 16, padded);
     VF most = hn::Zero(d);

@@ -63,6 +63,7 @@ ModelFacts make_facts(const Config& config, const formats::Checkpoint& checkpoin
               .kv_heads = static_cast<int>(t.num_key_value_heads),
               .head_dim = static_cast<int>(t.head_dim),
               .dtype = formats.kv.value_or(facts.kv.dtype)};
+  if (facts.kv.in_codes() && facts.kv.head_dim > compute::kLargestKvHead) facts.kv.dtype = compute::DType::kF16;
   facts.end_tokens = config.generation.eos_token_ids;
   return facts;
 }
