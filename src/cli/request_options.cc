@@ -112,8 +112,8 @@ void RequestOptions::declare_formats(Options& options) {
   options.choice("--vision-quant", "FORMAT", formats, vision_quantisation,
                  "the same for the vision tower (default: as --quant, but q8 for q4)");
   options.choice("--kv", "FORMAT", {"auto", "f32", "f16", "q8"}, kv,
-                 "keys and values in memory: f32, f16, q8 (half of f16; answers come sooner behind long prompts, and "
-                 "are a little less exact), auto (f16 beside q8 and q4, else f32; default)");
+                 "keys and values in memory: f32, f16, q8 (about half of f16, a little less exact), "
+                 "auto (f16 beside q8 and q4, else f32; default)");
   options.number("--threads", "N", threads, {.min = 1, .max = 1024}, "compute with N threads (default: one a core)");
 }
 

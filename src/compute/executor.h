@@ -146,8 +146,7 @@ class Executor {
   // Many rows each: block by block of rows of one head.
   void attend_by_rows(Run& run, const Op& op, std::span<const RowRun> runs);
   // The pages of each run's cache, [run · kv_heads + head]; those in codes as f16, for as long as pages_ is left alone.
-  void widen_pages(const Run& run, const Op& op, std::span<const RowRun> runs,
-                   std::vector<std::vector<KvPageView>>& views);
+  std::vector<std::vector<KvPageView>> float_pages(const Run& run, const Op& op, std::span<const RowRun> runs);
   void attend_all(std::vector<AttendBlock>& blocks, int64_t scratch_floats);
 
   ThreadPool& pool_;

@@ -216,8 +216,8 @@ void Executor::attend_by_pages(Run& run, const Op& op, std::span<const RowRun> r
   }
 }
 
-void Executor::widen_pages(const Run& run, const Op& op, std::span<const RowRun> runs,
-                           std::vector<std::vector<KvPageView>>& views) {
+std::vector<std::vector<KvPageView>> Executor::float_pages(const Run& run, const Op& op, std::span<const RowRun> runs) {
+  std::vector<std::vector<KvPageView>> views;
   const Bindings& b = run.bindings;
   const KvLayout wide = {.layers = 1, .kv_heads = 1, .head_dim = op.head_dim, .dtype = DType::kF16};
   struct Widened {
@@ -258,6 +258,7 @@ void Executor::widen_pages(const Run& run, const Op& op, std::span<const RowRun>
       kernels_.put_kv(k.data(), v.data(), op.head_dim, DType::kF16, at, to.keys, to.keys + wide.keys_bytes());
     }
   });
+  return views;
 }
 
 void Executor::attend_by_rows(Run& run, const Op& op, std::span<const RowRun> runs) {
@@ -265,9 +266,8 @@ void Executor::attend_by_rows(Run& run, const Op& op, std::span<const RowRun> ru
   const int64_t width = run.shape(op.output)[1];
   std::vector<int32_t> visible(b.positions.size());
   int64_t longest = 1;
-  std::vector<std::vector<KvPageView>> views;  // [run, head]
+  const std::vector<std::vector<KvPageView>> views = float_pages(run, op, runs);
   std::vector<AttendBlock> blocks;
-  widen_pages(run, op, runs, views);
   for (const RowRun& rows : runs) {
     const KvCache& cache = *b.caches[static_cast<size_t>(b.sequences[rows.first])];
     for (int64_t r = rows.first; r < rows.end; ++r) {

@@ -22,12 +22,6 @@ float from_f16(uint16_t half) {
   return out;
 }
 
-// The nearest integer of |x| < 2^22, ties to even, without a call: loops over it become vector code.
-inline float nearest(float x) {
-  constexpr float kRounder = 12582912.0f;
-  return (x + kRounder) - kRounder;
-}
-
 // Codes −8…7 of a group with scale `d`; returns the squared error.
 float encode(const float* w, float d, float* codes) {
   const float inverse = d != 0 ? 1.0f / d : 0.0f;

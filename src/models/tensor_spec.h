@@ -31,10 +31,11 @@ struct TensorSpec {
   const std::string& name_in(const formats::Checkpoint& checkpoint) const {
     return checkpoint.gguf().empty() ? name : gguf_name;
   }
-  bool vision = false;    // belongs to the vision tower
-  bool kept = false;      // never in codes: what rounding it would lose, nothing makes good after it
-  bool delicate = false;  // in 8 bits it would lose more than most: it gets 10
-  bool rotated = false;   // Packing::rotated: few of its inputs are much larger than the others
+  bool vision = false;  // belongs to the vision tower
+  bool kept = false;    // never in codes: what rounding it would lose, nothing makes good after it
+  bool delicate =
+      false;  // rounded like the others it would lose more: it gets 10 bits for 8, and the text model's 8 for 4
+  bool rotated = false;  // Packing::rotated: few of its inputs are much larger than the others
   // Where a norm's outputs are of unlike sizes, rounding their matrices' inputs with one scale a row wastes range on
   // the small ones. The norm is divided by these factors, one a channel, and the columns of the matrices multiplied.
   // Empty: none.
@@ -58,8 +59,8 @@ struct WeightFormats {
   // Layers of fewer inputs have little to save in 4 bits, and each costs the answers as much as one of a large model.
   static constexpr int64_t kFourBitInputs = 512;
   std::optional<compute::WeightFormat> vision, text;
-  std::optional<compute::DType> kv =
-      {};  // keys and values: f32, f16, i8; nothing: f16 beside weights in codes, else f32
+  // Keys and values: f32, f16 or i8; nothing: f16 beside weights in codes, else f32.
+  std::optional<compute::DType> kv = {};
   compute::WeightFormat of(const TensorSpec& spec, compute::DType source) const {
     const auto keeping = compute::PackedMatrix::keeping(source);
     const auto wanted = spec.kept ? keeping : (spec.vision ? vision : text).value_or(keeping);

@@ -158,6 +158,18 @@ inline __m512i broadcast_quad(const void* x) {
   return _mm512_set1_epi32(out);
 }
 
+template <int kTurns, int kRows>
+__attribute__((always_inline)) inline void store_sums(__m512i (&sum)[kTurns][kRows][2], int32_t* acc) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < 2; ++v) {
+#pragma GCC unroll 4
+      for (int t = 1; t < kTurns; ++t) sum[0][r][v] = _mm512_add_epi32(sum[0][r][v], sum[t][r][v]);
+      _mm512_storeu_si512(acc + r * 32 + v * 16, sum[0][r][v]);
+    }
+}
+
 // Few rows have too few sums to hide the latency of a dot: then quads take turns between several.
 template <int kRows, bool kSigned>
 void tile(const std::byte* x, int64_t quads, const std::byte* panel, int32_t* acc) {
@@ -183,14 +195,7 @@ void tile(const std::byte* x, int64_t quads, const std::byte* panel, int32_t* ac
 #pragma GCC unroll 4
     for (int t = 0; t < kTurns; ++t) step(t);
   for (; k < quads; ++k) step(0);
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < 2; ++v) {
-#pragma GCC unroll 4
-      for (int t = 1; t < kTurns; ++t) sum[0][r][v] = _mm512_add_epi32(sum[0][r][v], sum[t][r][v]);
-      _mm512_storeu_si512(acc + r * 32 + v * 16, sum[0][r][v]);
-    }
+  store_sums(sum, acc);
 }
 
 template <bool kSigned, int kRows = kDotRows>
@@ -237,14 +242,7 @@ void fine_tile(const std::byte* x, int64_t quads, const std::byte* fine, int32_t
       x += 4 * kRows;
     }
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < 2; ++v) {
-#pragma GCC unroll 4
-      for (int t = 1; t < kTurns; ++t) sum[0][r][v] = _mm512_add_epi32(sum[0][r][v], sum[t][r][v]);
-      _mm512_storeu_si512(acc + r * 32 + v * 16, sum[0][r][v]);
-    }
+  store_sums(sum, acc);
 }
 
 template <int kRows = kDotRows>

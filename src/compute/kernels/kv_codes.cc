@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "compute/kernels/scalar.h"
+
 namespace onsight::compute {
 namespace {
 
@@ -23,10 +25,7 @@ float step_of(const float* x, int64_t n) {
   return most > 0 ? most / 127.0f : 1.0f;
 }
 
-int8_t code_of(float x) {
-  constexpr float kRounder = 12582912.0f;  // to the nearest, ties to even
-  return static_cast<int8_t>((x + kRounder) - kRounder);
-}
+int8_t code_of(float x) { return static_cast<int8_t>(nearest(x)); }
 
 }  // namespace
 

@@ -376,6 +376,23 @@ void prepare_head(const DotTiles& dot, const float* k, const float* v, int64_t s
   }
 }
 
+// Codes −127…127 of a query and `offset`, quads `stride` apart; returns what a step of them is.
+float encode_query(const float* q, int head_dim, int32_t offset, std::byte* codes, int64_t stride) {
+  const DF d;
+  const DI32 di;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), quads = (head_dim + kQuad - 1) / kQuad;
+  HWY_ALIGN float padded[kLargestHead];
+  compact(q, 0, 1, head_dim, (head_dim + 15) / 16 * 16, padded);
+  VF most = hn::Zero(d);
+  for (int64_t c = 0; c < head_dim; c += lanes) most = hn::Max(most, hn::Abs(hn::Load(d, padded + c)));
+  const float largest = hn::GetLane(hn::MaxOfLanes(d, most)), step = largest > 0 ? largest / 127.0f : 1.0f;
+  const VF inverse = hn::Set(d, 1.0f / step);
+  for (int64_t c = 0; c < head_dim; c += lanes)
+    store_quads(hn::Add(hn::NearestInt(hn::Mul(hn::Load(d, padded + c), inverse)), hn::Set(di, offset)),
+                codes + c / kQuad * stride, stride, std::min(lanes / kQuad, quads - c / kQuad));
+  return step;
+}
+
 void attend_int(const DotTiles& dot, const IntHead& head, const float* q, int64_t q_stride, int rows, float scale,
                 float* out, int64_t out_stride, std::byte* scratch) {
   const DF d;
@@ -393,20 +410,10 @@ void attend_int(const DotTiles& dot, const IntHead& head, const float* q, int64_
   std::fill(peak, peak + kQ, -1e30f);
   if (rows < kQ) std::memset(panel, 0, static_cast<size_t>(head.head_dim) * kQ);
 
-  HWY_ALIGN float row[kLargestHead];
   for (int i = 0; i < rows; ++i) {
-    const int64_t padded = (head.head_dim + 15) / 16 * 16;
-    compact(q + i * q_stride, 0, 1, head.head_dim, padded, row);
-    VF most = hn::Zero(d);
-    for (int64_t c = 0; c < padded; c += lanes) most = hn::Max(most, hn::Abs(hn::Load(d, row + c)));
-    const float largest = hn::GetLane(hn::MaxOfLanes(d, most));
-    const float s = largest > 0 ? largest / 127.0f : 1.0f;
+    const float s =
+        encode_query(q + i * q_stride, head.head_dim, 0, reinterpret_cast<std::byte*>(panel) + i * kQuad, kQ * kQuad);
     step[i] = s * head.k_scale * scale * 1.44269504f;  // scores as powers of two
-    const VF factor = hn::Set(d, 1.0f / s);
-    for (int64_t c = 0; c < head.head_dim; c += lanes)
-      store_quads(hn::NearestInt(hn::Mul(hn::Load(d, row + c), factor)),
-                  reinterpret_cast<std::byte*>(panel) + c * kQ + i * kQuad, kQ * kQuad,
-                  std::min<int64_t>(lanes / kQuad, quads - c / kQuad));
   }
 
   const float top = static_cast<float>(dot.unsigned_max);
@@ -471,22 +478,12 @@ void attend_int(const DotTiles& dot, const IntHead& head, const float* q, int64_
 
 void quantise_queries(const DotTiles& dot, const float* q, int rows, int head_dim, float scale, std::byte* codes,
                       float* unit) {
-  const DF d;
-  const DI32 di;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), quads = KvCodes(head_dim).quads();
-  HWY_ALIGN float padded[kLargestKvHead];
+  static_assert(kKvPanel == kPanel && kLargestKvHead <= kLargestHead);
+  const int64_t quads = KvCodes(head_dim).quads();
   for (int r = 0; r < rows; ++r) {
-    compact(q + int64_t{r} * head_dim, 0, 1, head_dim, (head_dim + 15) / 16 * 16, padded);
-    VF most = hn::Zero(d);
-    for (int64_t c = 0; c < head_dim; c += lanes) most = hn::Max(most, hn::Abs(hn::Load(d, padded + c)));
-    const float largest = hn::GetLane(hn::MaxOfLanes(d, most)), step = largest > 0 ? largest / 127.0f : 1.0f;
-    unit[r] = step * scale;
-    const VF inverse = hn::Set(d, 1.0f / step);
     const int64_t tile = r / kQueryRows * kQueryRows, n = std::min<int64_t>(kQueryRows, rows - tile);
-    for (int64_t c = 0; c < head_dim; c += lanes)
-      store_quads(hn::Add(hn::NearestInt(hn::Mul(hn::Load(d, padded + c), inverse)), hn::Set(di, 128 - dot.x_offset)),
-                  codes + (tile * quads + c / kQuad * n + r - tile) * kQuad, n * kQuad,
-                  std::min(lanes / kQuad, quads - c / kQuad));
+    unit[r] = scale * encode_query(q + int64_t{r} * head_dim, head_dim, 128 - dot.x_offset,
+                                   codes + (tile * quads + r - tile) * kQuad, n * kQuad);
   }
 }
 
