@@ -208,10 +208,12 @@ void Executor::execute(Run& run, const Op& op) {
                     static_cast<size_t>(width) * sizeof(float));
       return;
     }
-    case OpKind::kGatherRows:
-      return each_row([&](int64_t r) {
-        std::memcpy(y + r * width, x + run.i32(op.in[1])[r] * width, static_cast<size_t>(width) * sizeof(float));
-      });
+    case OpKind::kGatherRows: {
+      const int64_t each = s.rank() == 1 ? 1 : width;  // of i32 or f32: as many bytes
+      for (int64_t r = 0; r < s[0]; ++r)
+        std::memcpy(y + r * each, x + run.i32(op.in[1])[r] * each, static_cast<size_t>(each) * sizeof(float));
+      return;
+    }
   }
 }
 

@@ -141,12 +141,16 @@ class Executor {
   struct RowRun {
     int64_t first, end;  // rows of one sequence
   };
+  struct Queries {  // as in Bindings, of the rows that ask
+    std::span<const int32_t> positions, sequences;
+  };
   // A few rows each: page by page, so that memory is read once, in order, by all threads.
-  void attend_by_pages(Run& run, const Op& op, std::span<const RowRun> runs);
+  void attend_by_pages(Run& run, const Op& op, const Queries& asked, std::span<const RowRun> runs);
   // Many rows each: block by block of rows of one head.
-  void attend_by_rows(Run& run, const Op& op, std::span<const RowRun> runs);
+  void attend_by_rows(Run& run, const Op& op, const Queries& asked, std::span<const RowRun> runs);
   // The pages of each run's cache, [run · kv_heads + head]; those in codes as f16, for as long as pages_ is left alone.
-  std::vector<std::vector<KvPageView>> float_pages(const Run& run, const Op& op, std::span<const RowRun> runs);
+  std::vector<std::vector<KvPageView>> float_pages(const Run& run, const Op& op, const Queries& asked,
+                                                   std::span<const RowRun> runs);
   void attend_all(std::vector<AttendBlock>& blocks, int64_t scratch_floats);
 
   ThreadPool& pool_;

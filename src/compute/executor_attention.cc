@@ -101,7 +101,7 @@ void Executor::attention(Run& run, const Op& op) {
 
 void Executor::cached_attention(Run& run, const Op& op) {
   const Bindings& b = run.bindings;
-  const int64_t rows = run.shape(op.output)[0], kv_width = int64_t{op.kv_heads} * op.head_dim;
+  const int64_t rows = run.shape(op.in[1])[0], kv_width = int64_t{op.kv_heads} * op.head_dim;
   ONSIGHT_CHECK(static_cast<int64_t>(b.positions.size()) == rows && static_cast<int64_t>(b.sequences.size()) == rows);
   const auto put_head = [&](int64_t head, int) {
     for (int64_t r = 0; r < rows; ++r) {
@@ -121,23 +121,33 @@ void Executor::cached_attention(Run& run, const Op& op) {
   else
     pool_.run(op.kv_heads, put_head);
 
+  Queries asked = {.positions = b.positions, .sequences = b.sequences};
+  std::vector<int32_t> positions, sequences;
+  if (op.in[3]) {
+    for (const int32_t row : std::span(run.i32(op.in[3]), static_cast<size_t>(run.shape(op.output)[0]))) {
+      positions.push_back(b.positions[static_cast<size_t>(row)]);
+      sequences.push_back(b.sequences[static_cast<size_t>(row)]);
+    }
+    asked = {.positions = positions, .sequences = sequences};
+  }
   // Rows of one sequence that follow each other: a few are decoded, many are a prompt.
   std::vector<RowRun> few, many;
-  for (int64_t first = 0; first < rows;) {
+  const auto queries = std::ssize(asked.positions);
+  for (int64_t first = 0; first < queries;) {
     int64_t end = first + 1;
-    while (end < rows && b.sequences[end] == b.sequences[first]) ++end;
+    while (end < queries && asked.sequences[end] == asked.sequences[first]) ++end;
     (end - first <= kExactRows ? few : many).push_back({first, end});
     first = end;
   }
-  if (!few.empty()) attend_by_pages(run, op, few);
-  if (!many.empty()) attend_by_rows(run, op, many);
+  if (!few.empty()) attend_by_pages(run, op, asked, few);
+  if (!many.empty()) attend_by_rows(run, op, asked, many);
 }
 
-void Executor::attend_by_pages(Run& run, const Op& op, std::span<const RowRun> runs) {
-  const Bindings& b = run.bindings;
+void Executor::attend_by_pages(Run& run, const Op& op, const Queries& asked, std::span<const RowRun> runs) {
+  const std::span<KvCache* const> caches = run.bindings.caches;
   const int64_t width = run.shape(op.output)[1], value_stride = kv_value_stride(op.head_dim);
   const int queries = op.heads / op.kv_heads;  // query heads that share one key head
-  const auto pages_of = [&](int64_t row) { return b.positions[row] / kKvPage + 1; };
+  const auto pages_of = [&](int64_t row) { return asked.positions[row] / kKvPage + 1; };
   struct PageTask {
     RowRun rows;
     int64_t page, pages;
@@ -158,10 +168,10 @@ void Executor::attend_by_pages(Run& run, const Op& op, std::span<const RowRun> r
   std::vector<float> units;
   bool in_codes = false;
   for (const RowRun& rows : runs)
-    in_codes |= b.caches[static_cast<size_t>(b.sequences[rows.first])]->layout().in_codes();
+    in_codes |= caches[static_cast<size_t>(asked.sequences[rows.first])]->layout().in_codes();
   if (in_codes) {
-    units.resize(b.positions.size() * static_cast<size_t>(op.heads));
-    grow(queries_, static_cast<size_t>(static_cast<int64_t>(b.positions.size()) * row_codes));
+    units.resize(asked.positions.size() * static_cast<size_t>(op.heads));
+    grow(queries_, static_cast<size_t>(static_cast<int64_t>(asked.positions.size()) * row_codes));
     for (const RowRun& rows : runs)
       for (int64_t r = rows.first; r < rows.end; ++r)
         for (int h = 0; h < op.kv_heads; ++h)
@@ -173,10 +183,10 @@ void Executor::attend_by_pages(Run& run, const Op& op, std::span<const RowRun> r
   // All heads of a page lie one after the other, and so do the pages that a thread begins with.
   pool_.run(static_cast<int64_t>(tasks.size()), [&](int64_t i, int) {
     const PageTask& task = tasks[static_cast<size_t>(i)];
-    const KvCache& cache = *b.caches[static_cast<size_t>(b.sequences[task.rows.first])];
+    const KvCache& cache = *caches[static_cast<size_t>(asked.sequences[task.rows.first])];
     for (int h = 0; h < op.kv_heads; ++h)
       for (int64_t r = task.rows.first; r < task.rows.end; ++r) {
-        const int64_t visible = std::min<int64_t>(kKvPage, b.positions[r] + 1 - task.page * kKvPage);
+        const int64_t visible = std::min<int64_t>(kKvPage, asked.positions[r] + 1 - task.page * kKvPage);
         if (visible <= 0) continue;
         float* part = task.parts +
                       ((r - task.rows.first) * op.heads + int64_t{h} * queries) * task.pages * part_floats + task.page;
@@ -216,9 +226,9 @@ void Executor::attend_by_pages(Run& run, const Op& op, std::span<const RowRun> r
   }
 }
 
-std::vector<std::vector<KvPageView>> Executor::float_pages(const Run& run, const Op& op, std::span<const RowRun> runs) {
+std::vector<std::vector<KvPageView>> Executor::float_pages(const Run& run, const Op& op, const Queries& asked,
+                                                           std::span<const RowRun> runs) {
   std::vector<std::vector<KvPageView>> views;
-  const Bindings& b = run.bindings;
   const KvLayout wide = {.layers = 1, .kv_heads = 1, .head_dim = op.head_dim, .dtype = DType::kF16};
   struct Widened {
     const KvCache* cache;
@@ -229,12 +239,12 @@ std::vector<std::vector<KvPageView>> Executor::float_pages(const Run& run, const
   std::vector<Widened> in_codes;
   int64_t pages = 0;
   for (const RowRun& rows : runs) {
-    const KvCache& cache = *b.caches[static_cast<size_t>(b.sequences[rows.first])];
+    const KvCache& cache = *run.bindings.caches[static_cast<size_t>(asked.sequences[rows.first])];
     if (cache.layout().in_codes()) pages += cache.pages() * op.kv_heads;
   }
   grow(pages_, static_cast<size_t>(pages * wide.head_bytes()));
   for (const RowRun& rows : runs) {
-    const KvCache& cache = *b.caches[static_cast<size_t>(b.sequences[rows.first])];
+    const KvCache& cache = *run.bindings.caches[static_cast<size_t>(asked.sequences[rows.first])];
     for (int h = 0; h < op.kv_heads; ++h) {
       std::vector<KvPageView>& list = views.emplace_back();
       for (int64_t p = 0; p * kKvPage < cache.length(); ++p) {
@@ -261,18 +271,17 @@ std::vector<std::vector<KvPageView>> Executor::float_pages(const Run& run, const
   return views;
 }
 
-void Executor::attend_by_rows(Run& run, const Op& op, std::span<const RowRun> runs) {
-  const Bindings& b = run.bindings;
+void Executor::attend_by_rows(Run& run, const Op& op, const Queries& asked, std::span<const RowRun> runs) {
   const int64_t width = run.shape(op.output)[1];
-  std::vector<int32_t> visible(b.positions.size());
+  std::vector<int32_t> visible(asked.positions.size());
   int64_t longest = 1;
-  const std::vector<std::vector<KvPageView>> views = float_pages(run, op, runs);
+  const std::vector<std::vector<KvPageView>> views = float_pages(run, op, asked, runs);
   std::vector<AttendBlock> blocks;
   for (const RowRun& rows : runs) {
-    const KvCache& cache = *b.caches[static_cast<size_t>(b.sequences[rows.first])];
+    const KvCache& cache = *run.bindings.caches[static_cast<size_t>(asked.sequences[rows.first])];
     for (int64_t r = rows.first; r < rows.end; ++r) {
-      visible[static_cast<size_t>(r)] = b.positions[r] + 1;
-      longest = std::max<int64_t>(longest, b.positions[r] + 1);
+      visible[static_cast<size_t>(r)] = asked.positions[r] + 1;
+      longest = std::max<int64_t>(longest, asked.positions[r] + 1);
     }
     const size_t first_view = static_cast<size_t>(&rows - runs.data()) * static_cast<size_t>(op.kv_heads);
     for (int64_t first = rows.first; first < rows.end; first += kAttendRows)

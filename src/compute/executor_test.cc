@@ -121,13 +121,19 @@ TEST_P(ExecutorTest, DecodingStepByStepEqualsOnePass) {
     const std::vector<float> frequencies = {1.0f, 0.5f, 0.25f, 0.1f, 0.01f};
     std::vector<float> q = random_floats(n * heads * head_dim, 1), k = random_floats(n * kv_heads * head_dim, 2),
                        v = random_floats(n * kv_heads * head_dim, 3);
-    const auto run = [&](KvCache& cache, int first, int count) {
+    const auto run = [&](KvCache& cache, int first, int count, const std::vector<int32_t>& wanted = {}) {
       Graph g;
-      Value positions = g.input("positions", DType::kI32, {count});
-      Value qi = g.rope(g.input("q", DType::kF32, {count, heads * head_dim}), positions, frequencies);
+      Value positions = g.input("positions", DType::kI32, {count}), asked = positions, rows;
+      Value qi = g.input("q", DType::kF32, {count, heads * head_dim});
       Value ki = g.rope(g.input("k", DType::kF32, {count, kv_heads * head_dim}), positions, frequencies);
+      if (!wanted.empty()) {
+        rows = g.input("wanted", DType::kI32, {std::ssize(wanted)});
+        qi = g.gather_rows(qi, rows);
+        asked = g.gather_rows(positions, rows);
+      }
       g.output("y",
-               g.cached_attention(qi, ki, g.input("v", DType::kF32, {count, kv_heads * head_dim}), heads, kv_heads, 0));
+               g.cached_attention(g.rope(qi, asked, frequencies), ki,
+                                  g.input("v", DType::kF32, {count, kv_heads * head_dim}), heads, kv_heads, 0, rows));
       std::vector<int32_t> at(count), sequence(count, 0);
       std::iota(at.begin(), at.end(), first);
       KvCache* caches[] = {&cache};
@@ -139,6 +145,7 @@ TEST_P(ExecutorTest, DecodingStepByStepEqualsOnePass) {
                   {"q", part(q, heads * head_dim)},
                   {"k", part(k, kv_heads * head_dim)},
                   {"v", part(v, kv_heads * head_dim)}};
+      if (!wanted.empty()) b.inputs["wanted"] = view(wanted);
       b.positions = at;
       b.sequences = sequence;
       b.caches = caches;
@@ -164,6 +171,20 @@ TEST_P(ExecutorTest, DecodingStepByStepEqualsOnePass) {
       for (int j = 0; j < kExactRows / 2 * heads * head_dim; ++j)
         ASSERT_EQ(rows[j], got[i * heads * head_dim + j]) << i;
       drafted.truncate(i + kExactRows / 2);
+    }
+
+    // Rows that are not wanted are there to be seen: one alone, and more than are decoded at once.
+    for (const int step : {n, 7}) {
+      std::vector<int32_t> wanted;
+      for (int i = n - 1; i >= 0; i -= step) wanted.insert(wanted.begin(), i);
+      KvCache asked({1, kv_heads, head_dim, kv});
+      const std::vector<float> rows = run(asked, 0, n, wanted);
+      ASSERT_EQ(rows.size(), wanted.size() * heads * head_dim);
+      for (size_t i = 0; i < rows.size(); ++i)
+        ASSERT_NEAR(rows[i], expected[wanted[i / (heads * head_dim)] * heads * head_dim + i % (heads * head_dim)],
+                    near);
+      for (size_t i = 0; const float y : run(asked, n - 1, 1))
+        ASSERT_NEAR(y, expected[(n - 1) * heads * head_dim + i++], near);
     }
 
     // A fork does not see what the other wrote, nor the other way round.

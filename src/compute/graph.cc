@@ -122,13 +122,15 @@ Value Graph::attention(Value q, Value k, Value v, int heads, int64_t group, bool
                 DType::kF32, s);
 }
 
-Value Graph::cached_attention(Value q, Value k, Value v, int heads, int kv_heads, int layer) {
+Value Graph::cached_attention(Value q, Value k, Value v, int heads, int kv_heads, int layer, Value at) {
   const Shape& s = shape(q);
   ONSIGHT_CHECK(s.rank() == 2 && s[1] % heads == 0 && heads % kv_heads == 0);
   const int head_dim = static_cast<int>(s[1] / heads);
-  ONSIGHT_CHECK(shape(k) == Shape({s[0], int64_t{kv_heads} * head_dim}) && shape(v) == shape(k));
+  const int64_t rows = shape(k)[0];
+  ONSIGHT_CHECK(shape(k) == Shape({rows, int64_t{kv_heads} * head_dim}) && shape(v) == shape(k));
+  ONSIGHT_CHECK(at ? shape(at) == Shape({s[0]}) && dtype(at) == DType::kI32 && s[0] <= rows : s[0] == rows);
   return append({.kind = OpKind::kCachedAttention,
-                 .in = {q, k, v},
+                 .in = {q, k, v, at},
                  .heads = heads,
                  .kv_heads = kv_heads,
                  .head_dim = head_dim,
@@ -173,7 +175,9 @@ Value Graph::replace_rows(Value x, Value at, Value rows) {
 }
 
 Value Graph::gather_rows(Value x, Value at) {
-  return append({.kind = OpKind::kGatherRows, .in = {x, at}}, DType::kF32, {shape(at)[0], shape(x)[1]});
+  const int64_t rows = shape(at)[0];
+  return append({.kind = OpKind::kGatherRows, .in = {x, at}}, dtype(x),
+                shape(x).rank() == 1 ? Shape{rows} : Shape{rows, shape(x)[1]});
 }
 
 void Graph::output(std::string name, Value value) { outputs_.push_back({std::move(name), value}); }

@@ -58,7 +58,7 @@ std::string_view to_string(OpKind kind);
 struct Op {
   OpKind kind;
   Value output;
-  Value in[3];                         // unused ones are empty
+  Value in[4];                         // unused ones are empty
   const Linear* linear = nullptr;      // kLinear
   const PackedMatrix* rows = nullptr;  // kEmbed without a table: the entries are the outputs of this
   Activation activation = Activation::kNone;
@@ -98,8 +98,8 @@ class Graph {
   // 8 bits, with exact softmax sums; for a network whose linear layers are in 8 bits too.
   Value attention(Value q, Value k, Value v, int heads, int64_t group, bool in_codes = false);
   // Appends k, v [n, kv_heads · head_dim] to the caches of the rows' sequences, then attends causally. q [n, heads ·
-  // head_dim].
-  Value cached_attention(Value q, Value k, Value v, int heads, int kv_heads, int layer);
+  // head_dim]; or, given `at` [m] i32, q [m, heads · head_dim] of those rows only, in rising order.
+  Value cached_attention(Value q, Value k, Value v, int heads, int kv_heads, int layer, Value at = {});
   Value embed(Value ids, const Tensor& table);              // ids [n] i32 -> [n, width]
   Value embed(Value ids, const PackedMatrix& table);        // likewise; entry i is output i
   Value add_rows(Value x, Value ids, const Tensor& table);  // x[i] + table[ids[i mod ids.size]]
@@ -109,7 +109,7 @@ class Graph {
   // [tiles · side², width] -> [tiles · (side/scale)², width · scale²] in the order of the Idefics3 connector.
   Value pixel_shuffle(Value x, int64_t tiles, int64_t scale);
   Value replace_rows(Value x, Value at, Value rows);  // x with row at[i] replaced by rows[i]; at [m] i32
-  Value gather_rows(Value x, Value at);               // [m, width]
+  Value gather_rows(Value x, Value at);               // [m, width]; of x [n]: [m]
 
   // Names a value that the caller reads after the run, or observes during it.
   void output(std::string name, Value value);

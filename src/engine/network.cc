@@ -100,12 +100,11 @@ Status Network::forward(compute::Executor& executor, std::span<const Run> runs, 
     bindings.inputs["image_rows"] = view(DType::kI32, {m}, images.at.data());
     bindings.inputs["image_features"] = view(DType::kF32, {m, width}, images.features.data());
   }
-  x = model_->text(graph, x, graph.input("positions", DType::kI32, {n}));
+  // Of a prompt one hidden state is wanted at most: the last layer is computed for its keys and values, and for that.
+  const Value wanted = which != Logits::kAll && n > 1 ? graph.input("last", DType::kI32, {1}) : Value{};
+  if (wanted) bindings.inputs["last"] = view(DType::kI32, {1}, &last);
+  x = model_->text(graph, x, graph.input("positions", DType::kI32, {n}), wanted);
   bindings.inputs["positions"] = view(DType::kI32, {n}, positions.data());
-  if (which == Logits::kLast && n > 1) {
-    x = graph.gather_rows(x, graph.input("last", DType::kI32, {1}));
-    bindings.inputs["last"] = view(DType::kI32, {1}, &last);
-  }
   if (which != Logits::kNone) graph.output("logits", model_->head(graph, x));
   bindings.positions = positions;
   bindings.sequences = sequences;

@@ -83,8 +83,10 @@ class Model {
   virtual compute::Value vision(compute::Graph& graph, compute::Value pixels) const = 0;
   virtual compute::Value embed(compute::Graph& graph, compute::Value ids) const = 0;  // ids [n] -> [n, text_width]
   // embeddings [n, text_width], positions [n] -> hidden states after the last norm [n, text_width]; reads and writes
-  // the bound caches
-  virtual compute::Value text(compute::Graph& graph, compute::Value embeddings, compute::Value positions) const = 0;
+  // the bound caches. Given `wanted` [m] i32, rows in rising order: their hidden states only, [m, text_width]; what the
+  // others have to be computed for is their keys and values.
+  virtual compute::Value text(compute::Graph& graph, compute::Value embeddings, compute::Value positions,
+                              compute::Value wanted = {}) const = 0;
   virtual compute::Value head(compute::Graph& graph, compute::Value hidden) const = 0;  // -> logits [n, vocabulary]
 };
 

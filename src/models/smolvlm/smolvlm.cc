@@ -129,7 +129,7 @@ class SmolVlm : public Model {
     return weights_->shares_head ? g.embed(ids, weights_->head.weight) : g.embed(ids, weights_->embedding);
   }
 
-  Value text(Graph& g, Value x, Value positions) const override {
+  Value text(Graph& g, Value x, Value positions, Value wanted) const override {
     const TextConfig& t = config_.text;
     const float epsilon = static_cast<float>(t.rms_norm_eps);
     const int heads = static_cast<int>(t.num_attention_heads), kv_heads = static_cast<int>(t.num_key_value_heads);
@@ -137,9 +137,13 @@ class SmolVlm : public Model {
     for (size_t i = 0; i < weights_->text.size(); ++i) {
       const TextLayer& layer = weights_->text[i];
       Value h = g.rms_norm(x, layer.norm1.weight, epsilon);
-      const Value q = g.linear(h, layer.q), k = g.linear(h, layer.k), v = g.linear(h, layer.v);
-      const Value a = g.cached_attention(g.rope(q, positions, frequencies_), g.rope(k, positions, frequencies_), v,
-                                         heads, kv_heads, static_cast<int>(i));
+      const Value at = i + 1 == weights_->text.size() ? wanted : Value{};
+      Value q = at ? Value{} : g.linear(h, layer.q);  // next to k: they run as one
+      const Value k = g.linear(h, layer.k), v = g.linear(h, layer.v);
+      if (at) q = g.linear(g.gather_rows(h, at), layer.q), x = g.gather_rows(x, at);
+      const Value a =
+          g.cached_attention(g.rope(q, at ? g.gather_rows(positions, at) : positions, frequencies_),
+                             g.rope(k, positions, frequencies_), v, heads, kv_heads, static_cast<int>(i), at);
       x = g.linear(a, layer.o, compute::Activation::kNone, x);
       h = g.rms_norm(x, layer.norm2.weight, epsilon);
       const Value gate = g.linear(h, layer.gate), up = g.linear(h, layer.up);
