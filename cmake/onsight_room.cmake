@@ -11,7 +11,7 @@ function(onsight_room name)
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   set(repeated ${sources})  # compiled once for each instruction set, by including themselves
-  list(FILTER repeated INCLUDE REGEX "/kernels/(simd|dot)[a-z0-9_]*\\.cc$")
+  list(FILTER repeated INCLUDE REGEX "/kernels/(simd|dot|pairs)[a-z0-9_]*\\.cc$")
   set(apart ${ARG_APART})
   list(TRANSFORM apart PREPEND ${PROJECT_SOURCE_DIR}/src/${name}/)
   set_source_files_properties(${repeated} ${apart} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)

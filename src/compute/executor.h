@@ -78,6 +78,7 @@ class Executor {
   void chain(Run& run, const Op& first, const Op& second);
   struct LinearTask;
   void float_task(const LinearTask& task);
+  void pair_task(const LinearTask& task, int thread);
   void code_task(const LinearTask& task, int thread);
   void group_task(const LinearTask& task, int thread);
   void quantise(const LinearCall& call, int64_t width, bool in_groups, bool fine);
@@ -148,6 +149,7 @@ class Executor {
   void attend_by_pages(Run& run, const Op& op, const Queries& asked, std::span<const RowRun> runs);
   // Many rows each: block by block of rows of one head.
   void attend_by_rows(Run& run, const Op& op, const Queries& asked, std::span<const RowRun> runs);
+  void attend_in_pairs(Run& run, const Op& op, const Queries& asked, std::span<const RowRun> runs);
   // The pages of each run's cache, [run · kv_heads + head]; those in codes as f16, for as long as pages_ is left alone.
   std::vector<std::vector<KvPageView>> float_pages(const Run& run, const Op& op, const Queries& asked,
                                                    std::span<const RowRun> runs);
@@ -168,6 +170,7 @@ class Executor {
   std::vector<ChainScratch> chain_;  // one a thread
   Buffer pages_;                     // keys and values of full attention
   Buffer parts_, queries_;           // of attend_by_pages
+  Buffer pairs_;                     // keys and values of attend_in_pairs
   std::map<std::string, Tensor, std::less<>> outputs_;
 };
 

@@ -5,6 +5,7 @@
 
 #include "compute/executor_run.h"
 #include "compute/kernels/integer.h"
+#include "compute/kernels/pairs.h"
 
 namespace onsight::compute {
 
@@ -140,7 +141,8 @@ void Executor::cached_attention(Run& run, const Op& op) {
     first = end;
   }
   if (!few.empty()) attend_by_pages(run, op, asked, few);
-  if (!many.empty()) attend_by_rows(run, op, asked, many);
+  if (many.empty()) return;
+  op.in_codes&& kernels_.pairs ? attend_in_pairs(run, op, asked, many) : attend_by_rows(run, op, asked, many);
 }
 
 void Executor::attend_by_pages(Run& run, const Op& op, const Queries& asked, std::span<const RowRun> runs) {
@@ -301,6 +303,83 @@ void Executor::attend_by_rows(Run& run, const Op& op, const Queries& asked, std:
       }
   }
   attend_all(blocks, attend_scratch_floats(longest, op.head_dim));
+}
+
+void Executor::attend_in_pairs(Run& run, const Op& op, const Queries& asked, std::span<const RowRun> runs) {
+  const int64_t width = run.shape(op.output)[1], value_stride = kv_value_stride(op.head_dim);
+  const int64_t pair_stride = pair_value_stride(op.head_dim), key_pairs = (op.head_dim + 1) / 2;
+  const int64_t key_numbers = key_pairs * kKvPage * 2, value_numbers = kKvPage * pair_stride;  // a page
+  const std::vector<std::vector<KvPageView>> views = float_pages(run, op, asked, runs);
+  std::vector<PairHead> heads;
+  struct PageTask {
+    KvPageView from;
+    DType dtype;
+    uint16_t *keys, *values;
+  };
+  std::vector<PageTask> tasks;
+  int64_t pages = 0;
+  for (const std::vector<KvPageView>& list : views) pages += std::ssize(list);
+  auto* memory = reinterpret_cast<uint16_t*>(
+      grow(pairs_, static_cast<size_t>(pages * (key_numbers + value_numbers)) * sizeof(uint16_t)));
+  for (const RowRun& rows : runs) {
+    const KvLayout& layout = run.bindings.caches[static_cast<size_t>(asked.sequences[rows.first])]->layout();
+    for (int h = 0; h < op.kv_heads; ++h) {
+      const std::vector<KvPageView>& list = views[heads.size()];
+      uint16_t *keys = memory, *values = memory + std::ssize(list) * key_numbers;
+      heads.push_back({keys, values});
+      for (const KvPageView& page : list) {
+        tasks.push_back({page, layout.in_codes() ? DType::kF16 : layout.dtype, keys, values});
+        keys += key_numbers;
+        values += value_numbers;
+      }
+      memory = values;
+    }
+  }
+  pool_.run(std::ssize(tasks), [&](int64_t i, int) {
+    const PageTask& task = tasks[static_cast<size_t>(i)];
+    const auto* keys = static_cast<const std::byte*>(task.from.keys);
+    const auto* values = static_cast<const std::byte*>(task.from.values);
+    const auto at = [&](const std::byte* numbers, int64_t n) { return numbers + bytes_of(task.dtype, n); };
+    for (int64_t p = 0; p < key_pairs; ++p)
+      kernels_.interleave(task.dtype, at(keys, 2 * p * kKvPage),
+                          2 * p + 1 < op.head_dim ? at(keys, (2 * p + 1) * kKvPage) : nullptr, kKvPage,
+                          task.keys + p * 2 * kKvPage);
+    for (int64_t p = 0; p < kKvPage / 2; ++p) {
+      uint16_t* out = task.values + p * 2 * pair_stride;
+      kernels_.interleave(task.dtype, at(values, 2 * p * value_stride), at(values, (2 * p + 1) * value_stride),
+                          value_stride, out);
+      std::fill(out + 2 * value_stride, out + 2 * pair_stride, uint16_t{0});
+    }
+  });
+
+  int64_t longest = 1;
+  for (const RowRun& rows : runs) longest = std::max<int64_t>(longest, asked.positions[rows.end - 1] + 1);
+  std::vector<int32_t> visible(asked.positions.size());
+  for (size_t r = 0; r < visible.size(); ++r) visible[r] = asked.positions[r] + 1;
+  const int64_t scratch_bytes = attend_pairs_scratch_floats(longest, op.head_dim) * int64_t{sizeof(float)};
+  for (Buffer& scratch : scratch_) grow(scratch, static_cast<size_t>(scratch_bytes));
+  std::vector<PairBlock> blocks;
+  for (const RowRun& rows : runs)
+    for (int64_t first = rows.first; first < rows.end; first += kPairRows)
+      for (int h = 0; h < op.heads; ++h) {
+        const int64_t at = first * width + int64_t{h} * op.head_dim;
+        const int64_t head = (&rows - runs.data()) * op.kv_heads + h / (op.heads / op.kv_heads);
+        blocks.push_back({.q = run.f32(op.in[0]) + at,
+                          .q_stride = width,
+                          .rows = static_cast<int>(std::min<int64_t>(kPairRows, rows.end - first)),
+                          .head_dim = op.head_dim,
+                          .scale = 1.0f / std::sqrt(static_cast<float>(op.head_dim)),
+                          .head = heads[static_cast<size_t>(head)],
+                          .visible = &visible[static_cast<size_t>(first)],
+                          .out = run.out(op) + at,
+                          .out_stride = width,
+                          .scratch = nullptr});
+      }
+  pool_.run(std::ssize(blocks), [&](int64_t i, int thread) {
+    PairBlock& block = blocks[static_cast<size_t>(i)];
+    block.scratch = scratch_[static_cast<size_t>(thread)].f32();
+    kernels_.attend_pairs(*kernels_.pairs, block);
+  });
 }
 
 }  // namespace onsight::compute

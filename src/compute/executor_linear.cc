@@ -6,6 +6,7 @@
 
 #include "compute/executor_run.h"
 #include "compute/kernels/integer.h"
+#include "compute/kernels/pairs.h"
 
 namespace onsight::compute {
 
@@ -15,6 +16,9 @@ constexpr int64_t kCentreEvery = 8;  // rows: any point near the middle serves, 
 constexpr int64_t kCentreSamples = kDotRows;  // rows that the centre between the layers of a chain is found with
 
 constexpr int64_t kMostPanels = 8;  // a task
+constexpr int64_t kMostRows = 240;  // likewise
+constexpr int64_t kPairDepth =
+    768;  // inputs at a time of a layer in bf16: rows and weights stay in a second-level cache
 
 // Panels a task such that every thread gets as many, but for a fiftieth, in some tasks.
 int64_t even_block(int64_t panels, int threads) {
@@ -64,7 +68,7 @@ struct Executor::LinearTask {
   const float* residual;  // [rows, outputs] or nullptr
   float* y;
   Activation activation;
-  bool in_groups;
+  bool in_groups, in_pairs;
   const Buffer* offsets;  // what the centre of a group of rows adds, the bias included; or nullptr
   int64_t row, rows, first_panel, last_panel;
 
@@ -165,8 +169,11 @@ void Executor::linears(std::span<const LinearCall> calls) {
     others |= !grouped;
     // A block of rows stays in the second-level cache while the panels of weights pass by.
     const int64_t bytes = w.inputs() * (w.in_codes() ? 1 : 4), step = w.in_codes() ? kDotRows : 12;
-    int64_t row_block = std::clamp<int64_t>((512 << 10) / bytes / step * step, step, 240);
+    int64_t row_block = std::clamp<int64_t>((512 << 10) / bytes / step * step, step, kMostRows);
     if (w.format() == WeightFormat::kQ4) row_block = rows;  // a panel is widened once for all
+    const bool in_pairs =
+        kernels_.pairs && call.op->linear->rounded && w.format() == WeightFormat::kBF16 && rows > kExactRows;
+    if (in_pairs) row_block = kMostRows;
     const int64_t row_blocks = (rows + row_block - 1) / row_block, panels = w.panels();
     const int64_t panel_block = row_blocks == 1
                                     ? even_block(all_panels, pool_.threads())
@@ -181,6 +188,7 @@ void Executor::linears(std::span<const LinearCall> calls) {
                          .y = call.y,
                          .activation = call.op->activation,
                          .in_groups = grouped,
+                         .in_pairs = in_pairs,
                          .offsets = centred ? &offsets_[static_cast<size_t>(&call - calls.data())] : nullptr,
                          .row = row,
                          .rows = std::min(row_block, run_of_rows - row % run_of_rows),
@@ -200,6 +208,7 @@ void Executor::linears(std::span<const LinearCall> calls) {
         centre_offsets(codes_.centres, *calls[i].op->linear, offsets_[i]);
     pool_.run(static_cast<int64_t>(mine.size()), [&](int64_t i, int thread) {
       const LinearTask& task = mine[static_cast<size_t>(i)];
+      if (task.in_pairs) return pair_task(task, thread);
       if (!task.layer->weight.in_codes()) return float_task(task);
       grouped ? group_task(task, thread) : code_task(task, thread);
     });
@@ -221,6 +230,50 @@ void Executor::float_task(const LinearTask& t) {
           .bias = t.bias(p),
           .residual = t.residual ? t.residual + t.at(t.row, p) : nullptr,
           .activation = t.activation});
+}
+
+void Executor::pair_task(const LinearTask& t, int thread) {
+  const PackedMatrix& w = t.layer->weight;
+  const int64_t depth = std::min(kPairDepth, filled(w.inputs(), 2)), panels = t.last_panel - t.first_panel;
+  const int64_t sums = panels * t.rows * kPanel;
+  float* y = grow(
+      scratch_[static_cast<size_t>(thread)],
+      static_cast<size_t>(sums) * sizeof(float) + static_cast<size_t>((t.rows + kPanel) * depth) * sizeof(uint16_t));
+  auto* x = reinterpret_cast<uint16_t*>(y + sums);
+  uint16_t* panel = x + t.rows * depth;
+  for (int64_t k = 0; k < w.inputs(); k += depth) {
+    const int64_t n = std::min(depth, w.inputs() - k);
+    for (int64_t r = 0; r < t.rows; ++r) {
+      kernels_.round_bf16(t.x + (t.row + r) * w.inputs() + k, n, x + r * depth);
+      if (n % 2) x[r * depth + n] = 0;
+    }
+    for (int64_t p = 0; p < panels; ++p) {
+      const std::byte* weights = w.panel(t.first_panel + p) + bytes_of(DType::kBF16, k * kPanel);
+      const auto row = [&](int64_t i) { return i < n ? weights + bytes_of(DType::kBF16, i * kPanel) : nullptr; };
+      for (int64_t i = 0; i < n; i += 2)
+        kernels_.interleave(DType::kBF16, row(i), row(i + 1), kPanel, panel + i * kPanel);
+      for (int64_t r = 0; r < t.rows; r += kPairRows)
+        kernels_.pairs->tile({.x = x + r * depth,
+                              .x_stride = depth,
+                              .rows = static_cast<int>(std::min<int64_t>(kPairRows, t.rows - r)),
+                              .pairs = (n + 1) / 2,
+                              .panel = panel,
+                              .panel_stride = 2 * kPanel,
+                              .y = y + (p * t.rows + r) * kPanel,
+                              .y_stride = kPanel,
+                              .add = k > 0});
+    }
+  }
+  for (int64_t p = 0; p < panels; ++p) {
+    const int64_t at = t.first_panel + p;
+    finish_values(y + p * t.rows * kPanel, t.rows, 0,
+                  {.y = t.y + t.at(t.row, at),
+                   .y_stride = w.outputs(),
+                   .columns = t.columns(at),
+                   .bias = t.bias(at),
+                   .residual = t.residual ? t.residual + t.at(t.row, at) : nullptr,
+                   .activation = t.activation});
+  }
 }
 
 Executor::PanelCodes Executor::panel_codes(const PackedMatrix& w, int64_t p, int thread, int32_t* sums) {

@@ -122,7 +122,7 @@ Value Graph::attention(Value q, Value k, Value v, int heads, int64_t group, bool
                 DType::kF32, s);
 }
 
-Value Graph::cached_attention(Value q, Value k, Value v, int heads, int kv_heads, int layer, Value at) {
+Value Graph::cached_attention(Value q, Value k, Value v, int heads, int kv_heads, int layer, Value at, bool in_codes) {
   const Shape& s = shape(q);
   ONSIGHT_CHECK(s.rank() == 2 && s[1] % heads == 0 && heads % kv_heads == 0);
   const int head_dim = static_cast<int>(s[1] / heads);
@@ -134,7 +134,8 @@ Value Graph::cached_attention(Value q, Value k, Value v, int heads, int kv_heads
                  .heads = heads,
                  .kv_heads = kv_heads,
                  .head_dim = head_dim,
-                 .layer = layer},
+                 .layer = layer,
+                 .in_codes = in_codes},
                 DType::kF32, s);
 }
 

@@ -33,6 +33,9 @@ struct Linear {
   // Of weights in codes: inputs become two codes each, the second for what the first has rounded away. Twice the work,
   // and of the two roundings only that of the weights is left. (Weights in q10 have a second code, too.)
   bool fine = false;
+  // Of weights in bf16: inputs may be rounded to bf16, too, where many rows are multiplied. For the layers that a
+  // network in codes keeps in floats.
+  bool rounded = false;
 };
 
 enum class OpKind : uint8_t {
@@ -69,7 +72,7 @@ struct Op {
   const std::vector<float>* frequencies = nullptr;  // kRope: [head_dim / 2]
   int heads = 0, kv_heads = 0, head_dim = 0;
   int layer = 0;          // kCachedAttention: which layer of the cache
-  bool in_codes = false;  // kAttention: in 8 bits
+  bool in_codes = false;  // kAttention: in 8 bits; kCachedAttention: of a network in codes
   bool rotated = false;   // kSwiglu
   int64_t group = 0;  // kAttention: rows that see each other; kLinear: rows that share a centre; kUnfoldPatches: patch
                       // side; kPixelShuffle: scale
@@ -98,8 +101,10 @@ class Graph {
   // 8 bits, with exact softmax sums; for a network whose linear layers are in 8 bits too.
   Value attention(Value q, Value k, Value v, int heads, int64_t group, bool in_codes = false);
   // Appends k, v [n, kv_heads · head_dim] to the caches of the rows' sequences, then attends causally. q [n, heads ·
-  // head_dim]; or, given `at` [m] i32, q [m, heads · head_dim] of those rows only, in rising order.
-  Value cached_attention(Value q, Value k, Value v, int heads, int kv_heads, int layer, Value at = {});
+  // head_dim]; or, given `at` [m] i32, q [m, heads · head_dim] of those rows only, in rising order. in_codes: for a
+  // network whose linear layers are in 8 bits: where many rows attend, their products may be of bf16.
+  Value cached_attention(Value q, Value k, Value v, int heads, int kv_heads, int layer, Value at = {},
+                         bool in_codes = false);
   Value embed(Value ids, const Tensor& table);              // ids [n] i32 -> [n, width]
   Value embed(Value ids, const PackedMatrix& table);        // likewise; entry i is output i
   Value add_rows(Value x, Value ids, const Tensor& table);  // x[i] + table[ids[i mod ids.size]]

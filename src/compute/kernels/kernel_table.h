@@ -84,6 +84,8 @@ struct AttendPage {
 
 struct IntKernels;  // integer.h
 struct DotTiles;    // dot.h
+struct PairTiles;   // pairs.h
+struct PairBlock;
 
 struct KernelTable {
   const char* name;
@@ -112,11 +114,17 @@ struct KernelTable {
   void (*rotate)(float* x, int64_t n);
   const IntKernels* integer = nullptr;
   const DotTiles* dot = nullptr;
+  // Where the machine multiplies bf16 in pairs: its tiles, or nullptr, and what is around them.
+  const PairTiles* pairs = nullptr;
+  // out[2i] = a[i], out[2i + 1] = b[i] (nullptr: 0), rounded to bf16; f32, f16 or bf16, n a multiple of kHeadAlign.
+  void (*interleave)(DType dtype, const void* a, const void* b, int64_t n, uint16_t* out) = nullptr;
+  void (*round_bf16)(const float* x, int64_t n, uint16_t* out) = nullptr;
+  void (*attend_pairs)(const PairTiles& tiles, const PairBlock& block) = nullptr;
 };
 
 // The best table of this machine, or the one that the environment variable ONSIGHT_ISA names ("scalar", "AVX2",
-// "AVX3", "AVX3_VNNI", "NEON", "NEON_DOT", "NEON_I8MM", …). A name that this machine or build does not have is an error
-// that lists those it has.
+// "AVX3", "AVX3_VNNI", "AVX3_BF16", "NEON", "NEON_DOT", "NEON_I8MM", …). A name that this machine or build does not
+// have is an error that lists those it has.
 Result<const KernelTable*> select_kernels();
 // Every table that can run here, scalar first, best last.
 std::vector<const KernelTable*> available_kernels();

@@ -208,7 +208,9 @@ TEST(Select, UsesWhatTheCpuHas) {
 }
 #elif defined(__x86_64__)
 TEST(Select, UsesAvx512WhereThereIsAvx512) {
-  if (__builtin_cpu_supports("avx512vnni")) {
+  if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")) {
+    EXPECT_STREQ(available_kernels().back()->name, "AVX3_BF16");
+  } else if (__builtin_cpu_supports("avx512vnni")) {
     EXPECT_STREQ(available_kernels().back()->name, "AVX3_VNNI");
   } else if (__builtin_cpu_supports("avx512bw")) {
     EXPECT_STREQ(available_kernels().back()->name, "AVX3");

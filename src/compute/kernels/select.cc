@@ -1,6 +1,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "compute/kernels/pairs.h"
 #include "compute/kernels/simd_tables.h"
 
 namespace onsight::compute {
@@ -11,11 +12,13 @@ namespace {
 struct Isa {
   std::string_view simd, tiles;
   const char* name;
+  bool pairs = false;
 };
 constexpr Isa kIsas[] = {
-    {"SSE4", "scalar", "SSE4"},    {"AVX2", "AVX2", "AVX2"}, {"AVX3", "AVX2", "AVX3"},
-    {"AVX3", "VNNI", "AVX3_VNNI"}, {"NEON", "NEON", "NEON"}, {"NEON", "DOT", "NEON_DOT"},
-    {"NEON", "I8MM", "NEON_I8MM"},
+    {"SSE4", "scalar", "SSE4"},    {"AVX2", "AVX2", "AVX2"},
+    {"AVX3", "AVX2", "AVX3"},      {"AVX3", "VNNI", "AVX3_VNNI"},
+    {"NEON", "NEON", "NEON"},      {"NEON", "DOT", "NEON_DOT"},
+    {"NEON", "I8MM", "NEON_I8MM"}, {"AVX3", "VNNI", "AVX3_BF16", true},
 };
 
 std::vector<KernelTable> make_tables() {
@@ -25,11 +28,12 @@ std::vector<KernelTable> make_tables() {
   for (const Isa& isa : kIsas)
     for (const SimdTable& simd : simds)
       for (const DotTiles* t : tiles) {
-        if (simd.kernels.name != isa.simd || t->name != isa.tiles) continue;
+        if (simd.kernels.name != isa.simd || t->name != isa.tiles || (isa.pairs && !pair_tiles())) continue;
         KernelTable table = simd.kernels;
         table.name = isa.name;
         table.integer = simd_integer(simd.target);
         table.dot = t;
+        if (isa.pairs) table.pairs = pair_tiles();
         tables.push_back(table);
       }
   return tables;

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "compute/kernels/pairs.h"
 #include "compute/kernels/simd_tables.h"
 #include "compute/packed_matrix.h"
 
@@ -257,6 +258,86 @@ void attend_in(const AttendBlock& b) {
 
 void attend(const AttendBlock& b) { b.kv == DType::kF16 ? attend_in<float16_t>(b) : attend_in<float>(b); }
 
+using VU32 = hn::Vec<DU32>;
+
+// The nearest bf16, ties to even, in the upper half of a lane; what the lower half holds is left over.
+HWY_INLINE VU32 near_bf16(VF x) {
+  const DU32 d;
+  const VU32 bits = hn::BitCast(d, x);
+  return hn::Add(bits, hn::Add(hn::Set(d, 0x7fff), hn::And(hn::ShiftRight<16>(bits), hn::Set(d, 1))));
+}
+
+void round_bf16(const float* x, int64_t n, uint16_t* out) {
+  const DF d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    hn::StoreU(hn::TruncateTo(DU16(), hn::ShiftRight<16>(near_bf16(hn::LoadU(d, x + i)))), DU16(), out + i);
+  for (; i < n; ++i) out[i] = to_bf16(x[i]);
+}
+
+template <class T>
+void interleave_in(const T* a, const T* b, int64_t n, uint16_t* out) {
+  const DF d;
+  const DU32 du;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t i = 0; i < n; i += lanes) {
+    const VU32 low = hn::ShiftRight<16>(near_bf16(load(d, a + i)));
+    const VU32 high = b ? hn::And(near_bf16(load(d, b + i)), hn::Set(du, 0xffff0000u)) : hn::Zero(du);
+    hn::StoreU(hn::Or(high, low), du, reinterpret_cast<uint32_t*>(out + 2 * i));
+  }
+}
+
+void interleave(DType dtype, const void* a, const void* b, int64_t n, uint16_t* out) {
+  const auto in = [&]<class T>(const T*) { interleave_in(static_cast<const T*>(a), static_cast<const T*>(b), n, out); };
+  if (dtype == DType::kF16) return in(static_cast<const float16_t*>(nullptr));
+  if (dtype == DType::kBF16) return in(static_cast<const uint16_t*>(nullptr));
+  in(static_cast<const float*>(nullptr));
+}
+
+void attend_pairs(const PairTiles& tiles, const PairBlock& b) {
+  int64_t total = 0;
+  for (int r = 0; r < b.rows; ++r) total = total > b.visible[r] ? total : b.visible[r];
+  const int64_t keys = pair_filled(total, kPairColumns), width = pair_value_stride(b.head_dim);
+  const int64_t key_pairs = (b.head_dim + 1) / 2, page = key_pairs * kKvPage * 2;
+  float *s = b.scratch, *mixed = s + kPairRows * keys;
+  auto* p = reinterpret_cast<uint16_t*>(mixed + kPairRows * width);
+  uint16_t* q = p + kPairRows * keys;
+  float inverse[kPairRows];
+
+  for (int r = 0; r < b.rows; ++r) {
+    for (int64_t i = 0; i < b.head_dim; ++i) mixed[i] = b.q[r * b.q_stride + i] * b.scale;
+    round_bf16(mixed, b.head_dim, q + r * width);
+    for (int64_t i = b.head_dim; i < width; ++i) q[r * width + i] = 0;
+  }
+  for (int64_t key = 0; key < keys; key += kPairColumns)
+    tiles.tile({.x = q,
+                .x_stride = width,
+                .rows = b.rows,
+                .pairs = key_pairs,
+                .panel = b.head.keys + key / kKvPage * page + key % kKvPage * 2,
+                .panel_stride = 2 * kKvPage,
+                .y = s + key,
+                .y_stride = keys,
+                .add = false});
+  for (int r = 0; r < b.rows; ++r) {
+    inverse[r] = 1.0f / exponentials(s + r * keys, b.visible[r], keys).sum;
+    round_bf16(s + r * keys, keys, p + r * keys);
+  }
+  for (int64_t column = 0; column < width; column += kPairColumns)
+    tiles.tile({.x = p,
+                .x_stride = keys,
+                .rows = b.rows,
+                .pairs = (total + 1) / 2,
+                .panel = b.head.values + 2 * column,
+                .panel_stride = 2 * width,
+                .y = mixed + column,
+                .y_stride = width,
+                .add = false});
+  for (int r = 0; r < b.rows; ++r)
+    for (int64_t i = 0; i < b.head_dim; ++i) b.out[r * b.out_stride + i] = mixed[r * width + i] * inverse[r];
+}
+
 // A page is read once from its beginning to its end, four vectors side by side.
 constexpr int kPageVectors = 4;
 constexpr int kPageRows = kTileRows / 2;
@@ -504,7 +585,13 @@ KernelTable table() {
           rope,
           swiglu,
           add,
-          rotate};
+          rotate,
+          nullptr,
+          nullptr,
+          nullptr,
+          interleave,
+          round_bf16,
+          attend_pairs};
 }
 
 }  // namespace HWY_NAMESPACE

@@ -20,6 +20,7 @@ namespace {
 
 using compute::DType;
 using compute::Graph;
+using compute::Linear;
 using compute::Value;
 
 std::string layer_name(std::string_view tower, size_t i) { return fmt::format("{}.layers.{}", tower, i); }
@@ -141,9 +142,9 @@ class SmolVlm : public Model {
       Value q = at ? Value{} : g.linear(h, layer.q);  // next to k: they run as one
       const Value k = g.linear(h, layer.k), v = g.linear(h, layer.v);
       if (at) q = g.linear(g.gather_rows(h, at), layer.q), x = g.gather_rows(x, at);
-      const Value a =
-          g.cached_attention(g.rope(q, at ? g.gather_rows(positions, at) : positions, frequencies_),
-                             g.rope(k, positions, frequencies_), v, heads, kv_heads, static_cast<int>(i), at);
+      const Value a = g.cached_attention(g.rope(q, at ? g.gather_rows(positions, at) : positions, frequencies_),
+                                         g.rope(k, positions, frequencies_), v, heads, kv_heads, static_cast<int>(i),
+                                         at, layer.q.weight.in_codes() && !layer.q.fine);
       x = g.linear(a, layer.o, compute::Activation::kNone, x);
       h = g.rms_norm(x, layer.norm2.weight, epsilon);
       const Value gate = g.linear(h, layer.gate), up = g.linear(h, layer.up);
@@ -240,6 +241,8 @@ Result<std::unique_ptr<Model>> load(
   TRY_STATUS(accept(checkpoint, facts));
   even_out(checkpoint, *weights, specs, formats);
   load_tensors(checkpoint, specs, formats, pool);
+  const Linear& first = weights->vision.front().q;
+  weights->patch_embedding.rounded = weights->projection.rounded = first.weight.in_codes() && !first.fine;
   weights->shares_head =
       specs.back().name == weights->embedding_name && (weights->head.weight.in_codes() || !weights->embedding.data);
   return std::make_unique<SmolVlm>(std::move(settings.config), std::move(settings.prompts), std::move(facts),
