@@ -74,7 +74,7 @@ Status Executor::run(const Graph& graph, const Bindings& bindings, const Observe
     size_t end = i + 1;
     const auto joins = [&](const Op& op) {
       return op.kind == OpKind::kLinear && !op.in[1] && op.in[0].id == ops[i].in[0].id &&
-             op.linear->fine == ops[i].linear->fine;
+             (op.linear->fine == ops[i].linear->fine || (!op.group && !ops[i].group));
     };
     if (ops[i].kind == OpKind::kLinear && joins(ops[i]))
       while (end < ops.size() && joins(ops[end])) ++end;
