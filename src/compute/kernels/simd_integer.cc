@@ -57,16 +57,37 @@ constexpr float kRounder = 12582912.0f;
 
 // top · 2^x for x up to 60; relative error 1e-4, far below the step of the codes.
 HWY_INLINE VF scaled_exp2(DF d, VF x, float top) {
+  const auto of_fraction = [&](VF f) {  // top · 2^f for f between −1/2 and 1/2
+    VF p = hn::MulAdd(f, hn::Set(d, 0.0555041f * top), hn::Set(d, 0.2402265f * top));
+    p = hn::MulAdd(f, p, hn::Set(d, 0.6931472f * top));
+    return hn::MulAdd(f, p, hn::Set(d, top));
+  };
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  return VF{
+      _mm512_scalef_ps(of_fraction(VF{_mm512_reduce_ps(x.raw, kNearest)}).raw, _mm512_roundscale_ps(x.raw, kNearest))};
+#else
   const DI32 di;
   const VF rounder = hn::Set(d, kRounder), bounded = hn::Max(x, hn::Set(d, -60.0f));
   const VF whole = hn::Add(bounded, rounder);
-  const VF f = hn::Sub(bounded, hn::Sub(whole, rounder));
-  VF p = hn::MulAdd(f, hn::Set(d, 0.0555041f * top), hn::Set(d, 0.2402265f * top));
-  p = hn::MulAdd(f, p, hn::Set(d, 0.6931472f * top));
-  p = hn::MulAdd(f, p, hn::Set(d, top));
+  const VF p = of_fraction(hn::Sub(bounded, hn::Sub(whole, rounder)));
   return hn::BitCast(d, hn::Add(hn::BitCast(di, p),
                                 hn::ShiftLeft<23>(hn::BitCast(di, whole))));  // the rounder's bits leave at the top
+#endif
 }
+
+#if HWY_TARGET != HWY_SCALAR  // whose vectors have one number
+// Four rows of four numbers of 32 bits as columns.
+template <class D, class V>
+HWY_INLINE void transpose_four(D d, V a, V b, V c, V e, V (&out)[4]) {
+  const V ac = hn::InterleaveLower(d, a, c), be = hn::InterleaveLower(d, b, e);
+  const V ac2 = hn::InterleaveUpper(d, a, c), be2 = hn::InterleaveUpper(d, b, e);
+  out[0] = hn::InterleaveLower(d, ac, be);
+  out[1] = hn::InterleaveUpper(d, ac, be);
+  out[2] = hn::InterleaveLower(d, ac2, be2);
+  out[3] = hn::InterleaveUpper(d, ac2, be2);
+}
+#endif
 
 constexpr int64_t kColumns = 16;  // of a tile that become codes together: a 128-bit vector of each row
 
@@ -96,47 +117,38 @@ void quantise_tile(const float* x, int64_t stride, int rows, const float* centre
     scale[r] = step;
     zero[r] = static_cast<int32_t>(std::nearbyint(-least * inverse[r]));
   }
-  const VI32 top = hn::Set(di, 255), bottom = hn::Zero(di), off = hn::Set(di, offset), byte = hn::Set(di, 255);
+  const hn::Rebind<uint8_t, DI32> d8;
+  const auto off = hn::Set(d8, static_cast<uint8_t>(offset));
+  // The codes of some values, less the offset. Only the largest may pass its bound, by rounding.
+  const auto encode = [&](VF v, VF factor, VI32 shift, uint8_t* to) {
+    const VI32 c = hn::Add(hn::NearestInt(hn::Mul(v, factor)), shift);
+    hn::StoreU(hn::Sub(hn::DemoteTo(d8, c), off), d8, to);
+  };
   HWY_ALIGN uint8_t part[kDotRows][kColumns];
   int64_t done = 0;
   if (rows == 1) {  // its quads lie side by side
     const VF factor = hn::Set(d, inverse[0]);
     const VI32 shift = hn::Set(di, zero[0]);
     for (; done + kColumns <= n; done += kColumns)
-      for (int64_t j = 0; j < kColumns; j += lanes) {
-        const VI32 c = hn::Add(hn::NearestInt(hn::Mul(load(0, done + j), factor)), shift);
-        const VI32 code = hn::And(hn::Sub(hn::Min(hn::Max(c, bottom), top), off), byte);
-        hn::StoreU(hn::U8FromU32(hn::BitCast(hn::RebindToUnsigned<DI32>(), code)), hn::Rebind<uint8_t, DI32>(),
-                   reinterpret_cast<uint8_t*>(codes) + done + j);
-      }
+      for (int64_t j = 0; j < kColumns; j += lanes)
+        encode(load(0, done + j), factor, shift, reinterpret_cast<uint8_t*>(codes) + done + j);
   }
   for (int64_t i = done; i < n; i += kColumns) {
     for (int r = 0; r < rows; ++r) {
       const VF factor = hn::Set(d, inverse[r]);
       const VI32 shift = hn::Set(di, zero[r]);
-      for (int64_t j = 0; j < kColumns && i + j < n; j += lanes) {
-        const VI32 c = hn::Add(hn::NearestInt(hn::Mul(load(r, i + j), factor)), shift);
-        const VI32 code = hn::And(hn::Sub(hn::Min(hn::Max(c, bottom), top), off), byte);
-        hn::StoreU(hn::U8FromU32(hn::BitCast(hn::RebindToUnsigned<DI32>(), code)), hn::Rebind<uint8_t, DI32>(),
-                   part[r] + j);
-      }
+      for (int64_t j = 0; j < kColumns && i + j < n; j += lanes) encode(load(r, i + j), factor, shift, part[r] + j);
     }
     const int64_t quads = std::min<int64_t>(kColumns / kQuad, (n - i + kQuad - 1) / kQuad);
     std::byte* to = codes + i * rows;
     int r = 0;
 #if HWY_TARGET != HWY_SCALAR
     const hn::Full128<uint32_t> du;
-    HWY_ALIGN uint32_t out[4][4];
-    for (; quads == 4 && r + 4 <= rows; r += 4) {  // a 4 × 4 transposition
+    for (; quads == 4 && r + 4 <= rows; r += 4) {
       const auto row = [&](int k) { return hn::Load(du, reinterpret_cast<const uint32_t*>(part[r + k])); };
-      const auto a = row(0), b = row(1), c = row(2), e = row(3);
-      const auto ac = hn::InterleaveLower(du, a, c), be = hn::InterleaveLower(du, b, e);
-      const auto ac2 = hn::InterleaveUpper(du, a, c), be2 = hn::InterleaveUpper(du, b, e);
-      hn::Store(hn::InterleaveLower(du, ac, be), du, out[0]);
-      hn::Store(hn::InterleaveUpper(du, ac, be), du, out[1]);
-      hn::Store(hn::InterleaveLower(du, ac2, be2), du, out[2]);
-      hn::Store(hn::InterleaveUpper(du, ac2, be2), du, out[3]);
-      for (int q = 0; q < 4; ++q) std::memcpy(to + (q * rows + r) * kQuad, out[q], 16);
+      hn::Vec<decltype(du)> out[4];
+      transpose_four(du, row(0), row(1), row(2), row(3), out);
+      for (int q = 0; q < 4; ++q) hn::StoreU(out[q], du, reinterpret_cast<uint32_t*>(to + (q * rows + r) * kQuad));
     }
 #endif
     for (; r < rows; ++r)
@@ -297,17 +309,23 @@ float* compact(const float* x, int64_t stride, int64_t n, int head_dim, int64_t 
   return out;
 }
 
-// Subtracts from every row the mean of the rows; mean [padded].
-void centre(float* x, int64_t n, int64_t padded, float* mean) {
+// Rows of a head less their mean, each filled up with zeros to `padded` floats; mean [padded].
+void centre(const float* x, int64_t stride, int64_t n, int head_dim, int64_t padded, float* mean, float* out) {
   const DF d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t c = 0; c < padded; c += lanes) {
-    VF sum = hn::Zero(d);
-    for (int64_t i = 0; i < n; ++i) sum = hn::Add(sum, hn::Load(d, x + i * padded + c));
-    const VF m = hn::Mul(sum, hn::Set(d, 1.0f / static_cast<float>(n)));
-    hn::Store(m, d, mean + c);
-    for (int64_t i = 0; i < n; ++i) hn::Store(hn::Sub(hn::Load(d, x + i * padded + c), m), d, x + i * padded + c);
+  if (head_dim != padded) {
+    x = compact(x, stride, n, head_dim, padded, out);
+    stride = padded;
   }
+  std::fill(mean, mean + padded, 0.0f);
+  for (int64_t i = 0; i < n; ++i)  // rows lie far apart: each is read once from its beginning to its end
+    for (int64_t c = 0; c < padded; c += lanes)
+      hn::Store(hn::Add(hn::Load(d, mean + c), hn::LoadU(d, x + i * stride + c)), d, mean + c);
+  const VF share = hn::Set(d, 1.0f / static_cast<float>(n));
+  for (int64_t c = 0; c < padded; c += lanes) hn::Store(hn::Mul(hn::Load(d, mean + c), share), d, mean + c);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t c = 0; c < padded; c += lanes)
+      hn::Store(hn::Sub(hn::LoadU(d, x + i * stride + c), hn::Load(d, mean + c)), d, out + i * padded + c);
 }
 
 template <class T>
@@ -327,8 +345,7 @@ void prepare_head(const DotTiles& dot, const float* k, const float* v, int64_t s
   float* mean = aligned<float>(scratch, padded);
   float* x = aligned<float>(scratch, (n + 3) * padded);
 
-  compact(k, stride, n, head.head_dim, padded, x);
-  centre(x, n, padded, mean);
+  centre(k, stride, n, head.head_dim, padded, mean, x);
   VF most = hn::Zero(d);
   for (int64_t i = 0; i < n * padded; i += lanes) most = hn::Max(most, hn::Abs(hn::Load(d, x + i)));
   const float largest = hn::GetLane(hn::MaxOfLanes(d, most));
@@ -343,8 +360,7 @@ void prepare_head(const DotTiles& dot, const float* k, const float* v, int64_t s
                   out + c / kQuad * rows * kQuad, rows * kQuad, std::min(lanes / kQuad, quads - c / kQuad));
   }
 
-  compact(v, stride, n, head.head_dim, padded, x);
-  centre(x, n, padded, mean);
+  centre(v, stride, n, head.head_dim, padded, mean, x);
   std::memcpy(head.v_mean, mean, static_cast<size_t>(head.head_dim) * sizeof(float));
   const int64_t key_quads = (n + kQuad - 1) / kQuad;
   std::fill(x + n * padded, x + key_quads * kQuad * padded, 0.0f);
@@ -381,14 +397,15 @@ float encode_query(const float* q, int head_dim, int32_t offset, std::byte* code
   const DF d;
   const DI32 di;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), quads = (head_dim + kQuad - 1) / kQuad;
-  HWY_ALIGN float padded[kLargestHead];
-  compact(q, 0, 1, head_dim, (head_dim + 15) / 16 * 16, padded);
+  HWY_ALIGN float whole[kLargestHead];
+  const int64_t width = (head_dim + 15) / 16 * 16;
+  const float* padded = head_dim == width ? q : compact(q, 0, 1, head_dim, width, whole);
   VF most = hn::Zero(d);
-  for (int64_t c = 0; c < head_dim; c += lanes) most = hn::Max(most, hn::Abs(hn::Load(d, padded + c)));
+  for (int64_t c = 0; c < head_dim; c += lanes) most = hn::Max(most, hn::Abs(hn::LoadU(d, padded + c)));
   const float largest = hn::GetLane(hn::MaxOfLanes(d, most)), step = largest > 0 ? largest / 127.0f : 1.0f;
   const VF inverse = hn::Set(d, 1.0f / step);
   for (int64_t c = 0; c < head_dim; c += lanes)
-    store_quads(hn::Add(hn::NearestInt(hn::Mul(hn::Load(d, padded + c), inverse)), hn::Set(di, offset)),
+    store_quads(hn::Add(hn::NearestInt(hn::Mul(hn::LoadU(d, padded + c), inverse)), hn::Set(di, offset)),
                 codes + c / kQuad * stride, stride, std::min(lanes / kQuad, quads - c / kQuad));
   return step;
 }
@@ -426,10 +443,10 @@ void attend_int(const DotTiles& dot, const IntHead& head, const float* q, int64_
     for (int c = 0; c < kQ; c += lanes) {
       VI32 largest = hn::Load(di, scores + c);
       for (int64_t i = 1; i < n; ++i) largest = hn::Max(largest, hn::Load(di, scores + i * kQ + c));
-      const VF unit = hn::Load(d, step + c);
+      const VF unit = hn::Load(d, step + c), here = hn::Mul(hn::ConvertTo(d, largest), unit);
       VI32 sum = hn::Zero(di);
       const auto code = [&](int64_t i) {
-        const VF x = hn::Mul(hn::ConvertTo(d, hn::Sub(hn::Load(di, scores + i * kQ + c), largest)), unit);
+        const VF x = hn::MulSub(hn::ConvertTo(d, hn::Load(di, scores + i * kQ + c)), unit, here);
         const VF turned = hn::Add(scaled_exp2(d, x, top - 1), hn::Set(d, kTurns.at[i]));
         const VI32 e = hn::And(hn::BitCast(di, hn::Add(turned, hn::Set(d, kRounder))), hn::Set(di, 255));
         sum = hn::Add(sum, e);
@@ -449,8 +466,7 @@ void attend_int(const DotTiles& dot, const IntHead& head, const float* q, int64_
         }
         hn::Store(packed, di, reinterpret_cast<int32_t*>(p + i * kQ) + c);
       }
-      const VF here = hn::Mul(hn::ConvertTo(d, largest), unit), before = hn::Load(d, peak + c),
-               after = hn::Max(here, before);
+      const VF before = hn::Load(d, peak + c), after = hn::Max(here, before);
       const VF keep = scaled_exp2(d, hn::Sub(before, after), 1.0f), take = scaled_exp2(d, hn::Sub(here, after), 1.0f);
       hn::Store(after, d, peak + c);
       hn::Store(keep, d, old_part + c);
@@ -469,11 +485,28 @@ void attend_int(const DotTiles& dot, const IntHead& head, const float* q, int64_
         }
     }
   }
-  for (int i = 0; i < rows; ++i) {
-    const float inverse = 1.0f / total[i];
-    for (int j = 0; j < head.head_dim; ++j)
-      out[i * out_stride + j] = mixed[j * kQ + i] * inverse * head.v_scale[j] + head.v_mean[j];
+  for (int c = 0; c < kQ; c += lanes) {
+    const VF inverse = hn::Div(hn::Set(d, 1.0f), hn::Load(d, total + c));
+    for (int j = 0; j < head.head_dim; ++j) {
+      float* at = mixed + j * kQ + c;
+      const VF share = hn::Mul(hn::Load(d, at), inverse);
+      hn::Store(hn::MulAdd(share, hn::Set(d, head.v_scale[j]), hn::Set(d, head.v_mean[j])), d, at);
+    }
   }
+  for (int j = 0; j < head.head_dim; j += kQuad)  // a head in codes has whole quads
+    for (int i = 0; i < rows; i += 4) {
+      const int queries = std::min(4, rows - i);
+#if HWY_TARGET != HWY_SCALAR
+      const hn::Full128<float> d4;
+      const auto dim = [&](int k) { return hn::Load(d4, mixed + (j + k) * kQ + i); };
+      hn::Vec<decltype(d4)> columns[4];
+      transpose_four(d4, dim(0), dim(1), dim(2), dim(3), columns);
+      for (int k = 0; k < queries; ++k) hn::StoreU(columns[k], d4, out + (i + k) * out_stride + j);
+#else
+      for (int k = 0; k < queries; ++k)
+        for (int m = 0; m < kQuad; ++m) out[(i + k) * out_stride + j + m] = mixed[(j + m) * kQ + i + k];
+#endif
+    }
 }
 
 void quantise_queries(const DotTiles& dot, const float* q, int rows, int head_dim, float scale, std::byte* codes,
