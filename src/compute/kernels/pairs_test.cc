@@ -93,7 +93,8 @@ TEST_P(Pairs, AttentionIsNearThatOfFloats) {
     for (const int head_dim : {16, 24, 64, 80}) {
       const int heads = 6, kv_heads = 2;
       KvCache in_floats({1, kv_heads, head_dim, kv}), in_pairs = in_floats;
-      for (const auto& [first, rows] : {std::pair{0, 77}, {77, 1}, {78, 130}}) {  // behind what is there, too
+      for (const std::pair<int, int>& part : {std::pair{0, 77}, {77, 1}, {78, 130}}) {  // behind what is there, too
+        const int first = part.first, rows = part.second;
         const auto n = int64_t{rows};
         const std::vector<float> q = random_floats(n * heads * head_dim, 7, 2.0f),
                                  k = random_floats(n * kv_heads * head_dim, 8, 2.0f),
@@ -108,9 +109,9 @@ TEST_P(Pairs, AttentionIsNearThatOfFloats) {
                                            in_codes));
           KvCache* caches[] = {&cache};
           Bindings b;
-          b.inputs = {{"q", view(q, {n, heads * head_dim})},
-                      {"k", view(k, {n, kv_heads * head_dim})},
-                      {"v", view(v, {n, kv_heads * head_dim})}};
+          b.inputs = {{"q", view(DType::kF32, {n, heads * head_dim}, q.data())},
+                      {"k", view(DType::kF32, {n, kv_heads * head_dim}, k.data())},
+                      {"v", view(DType::kF32, {n, kv_heads * head_dim}, v.data())}};
           b.positions = positions;
           b.sequences = sequences;
           b.caches = caches;
@@ -150,7 +151,8 @@ TEST_P(Pairs, LinearsAreNearThoseOfFloats) {
         g.output("y", g.linear(g.input("x", DType::kF32, {rows, inputs}), layer, Activation::kGeluTanh,
                                g.input("r", DType::kF32, {rows, outputs})));
         Bindings b;
-        b.inputs = {{"x", view(x, {rows, inputs})}, {"r", view(residual, {rows, outputs})}};
+        b.inputs = {{"x", view(DType::kF32, {rows, inputs}, x.data())},
+                    {"r", view(DType::kF32, {rows, outputs}, residual.data())}};
         ASSERT_TRUE(executor.run(g, b));
         const auto y = executor.output("y").f32();
         results.emplace_back(y.begin(), y.end());
