@@ -295,6 +295,20 @@ Executor::PanelCodes Executor::fine_codes(const PackedMatrix& w, int64_t p, bool
   return {wide, scales, w.fine_sums(p)};
 }
 
+namespace {
+
+// Asks for the memory that a tile's outputs go to, rows that lie far apart, while its dots are computed.
+void prefetch_outputs(float* y, const float* residual, int64_t stride, int rows, int columns) {
+  constexpr int kLineFloats = 16;
+  for (int r = 0; r < rows; ++r)
+    for (int j = 0; j < columns; j += kLineFloats) {
+      __builtin_prefetch(y + r * stride + j, 1);
+      if (residual) __builtin_prefetch(residual + r * stride + j);
+    }
+}
+
+}  // namespace
+
 void Executor::code_rows(const RowCodes& codes, int64_t first, int64_t rows, const PanelCodes& panel,
                          const PanelOutput& out) {
   alignas(64) int32_t acc[kDotRows * kPanel];
@@ -302,11 +316,12 @@ void Executor::code_rows(const RowCodes& codes, int64_t first, int64_t rows, con
     const int n = static_cast<int>(std::min<int64_t>(kDotRows, rows - r));
     const auto row = static_cast<size_t>(first + r);
     const std::byte* x = codes.codes.data() + (first + r) * codes.row_bytes;
+    DotFinish finish = out.from(r, n);
+    prefetch_outputs(finish.y, finish.residual, finish.y_stride, n, finish.columns);
     if (panel.fine)
       kernels_.dot->fine_panel(x, n, codes.row_bytes / kQuad, panel.fine, acc);
     else
       kernels_.dot->signed_panel(x, n, codes.row_bytes / kQuad, panel.codes, acc);
-    DotFinish finish = out.from(r, n);
     finish.acc = acc;
     finish.x_scale = &codes.scale[row];
     finish.x_zero = &codes.zero[row];
