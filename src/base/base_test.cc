@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -22,6 +23,31 @@ TEST(File, AtomicWriteLeavesNothingBehindWhenAbandoned) {
   ASSERT_TRUE(write_file_atomically(dir / "x", "whole"));
   EXPECT_EQ(read_file(dir / "x").value(), "whole");
   std::filesystem::remove_all(dir);
+}
+
+TEST(File, AtomicWriteReplacesWhatAPathLeadsToAndPlainFilesOnly) {
+  namespace fs = std::filesystem;
+  const Path dir = fs::temp_directory_path() / fmt::format("onsight_links_{}", ::getpid());
+  fs::create_directories(dir / "folder");
+  ASSERT_TRUE(write_file_atomically(dir / "real", "old"));
+  fs::permissions(dir / "real", fs::perms::owner_read | fs::perms::owner_write | fs::perms::group_read);
+  fs::create_symlink("real", dir / "link");
+  ASSERT_TRUE(write_file_atomically(dir / "link", "new"));
+  EXPECT_TRUE(fs::is_symlink(dir / "link"));
+  EXPECT_EQ(read_file(dir / "real").value(), "new");
+  EXPECT_EQ(fs::status(dir / "real").permissions(),
+            fs::perms::owner_read | fs::perms::owner_write | fs::perms::group_read);
+  fs::create_symlink("nothing", dir / "dangling");
+  ASSERT_TRUE(write_file_atomically(dir / "dangling", "there"));
+  EXPECT_EQ(read_file(dir / "nothing").value(), "there");
+  ASSERT_EQ(::mkfifo((dir / "pipe").c_str(), 0600), 0);
+  for (const char* name : {"pipe", "folder"}) {
+    const Status written = write_file_atomically(dir / name, "no");
+    ASSERT_FALSE(written) << name;
+    EXPECT_NE(written.error().message.find("expected a plain file"), std::string::npos) << written.error().message;
+  }
+  EXPECT_TRUE(fs::is_fifo(dir / "pipe"));
+  fs::remove_all(dir);
 }
 
 TEST(AtomicFolder, AppearsWholeOrNotAtAll) {

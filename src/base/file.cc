@@ -106,11 +106,22 @@ Result<AtomicFile> AtomicFile::create(const Path& path) {
   static std::atomic<unsigned> counter{0};
   AtomicFile file;
   file.path_ = path;
-  file.temporary_ = path;
+  // A link stays, and what it leads to gets the new contents.
+  std::error_code error;
+  constexpr int kMostLinks = 40;  // as the system follows
+  for (int i = 0; i < kMostLinks && std::filesystem::is_symlink(file.path_, error); ++i)
+    file.path_ = file.path_.parent_path() / std::filesystem::read_symlink(file.path_, error);
+  struct stat before {};
+  const bool replaces = ::stat(file.path_.c_str(), &before) == 0;
+  if (replaces && !S_ISREG(before.st_mode))
+    return make_error(ErrorCode::kIo, "{}: cannot be written, expected a plain file or nothing there, found {}",
+                      path.string(), S_ISDIR(before.st_mode) ? "a folder" : "a device, a pipe or a socket");
+  file.temporary_ = file.path_;
   file.temporary_ += fmt::format(".tmp-{}-{}", ::getpid(), counter++);
   file.fd_ = ::open(file.temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (file.fd_ < 0)
     return make_error(ErrorCode::kIo, "{}: cannot be written ({})", path.string(), std::strerror(errno));
+  if (replaces) (void)!::fchmod(file.fd_, before.st_mode & 07777);  // who may read it stays as it was
   return file;
 }
 

@@ -47,7 +47,7 @@ Result<std::string> read_file(const Path& path, uint64_t max_bytes = uint64_t{1}
 // All of standard input, up to max_bytes.
 Result<std::string> read_stdin(uint64_t max_bytes = uint64_t{1} << 30);
 // Writes to a temporary file beside `path`, flushes it to disk and renames it; on failure (a full disk, say) nothing is
-// left.
+// left. A link stays and leads to the new contents; a device or a pipe is refused.
 Status write_file_atomically(const Path& path, std::string_view bytes);
 
 // Collects output in chunks into a temporary file; nothing appears under `path` until commit().
@@ -58,6 +58,8 @@ class AtomicFile {
   AtomicFile& operator=(AtomicFile&& other) noexcept;
   ~AtomicFile();  // removes the temporary file unless committed
   Status append(std::string_view bytes);
+  // Where the bytes are until commit().
+  const Path& temporary() const { return temporary_; }
   Status commit();
 
  private:

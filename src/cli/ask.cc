@@ -100,11 +100,11 @@ class Ask : public Verb {
   }
 
  private:
-  // Where time went that `onsight convert` would save: said if asked, or if somebody waited for it.
+  // Where time went that `onsight convert` would save: said if asked, or where it is long.
   void say_quantised(const engine::ModelInfo& info, double load_ms) const {
     Output error(STDERR_FILENO);
     const std::string& format = info.text_quantisation.empty() ? info.vision_quantisation : info.text_quantisation;
-    if (format.empty() || !(stats_ || (load_ms > 1000 && error.is_terminal()))) return;
+    if (format.empty() || !(stats_ || load_ms > 1000)) return;
     (void)error.write(fmt::format(
         "weights brought into {} while loading, in {:.1f} s; `onsight convert` does it once\n", format, load_ms / 1e3));
   }

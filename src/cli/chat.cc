@@ -105,6 +105,11 @@ class Chat : public Verb {
     });
     if (!status || answer->reply.text.empty()) shown_ = conversation_.take_last().shown;
     if (!status && status.error().code == ErrorCode::kInterrupted) return {};
+    if (!status && status.error().reason == "context_length_exceeded") {
+      shown_ = {};  // kept, they would make every further message too long
+      return make_error(status.error().code, "{}; the message is left out (/reset forgets those before it)",
+                        status.error().message);
+    }
     TRY_STATUS(status);
     if (!answer->reply.text.empty()) conversation_.add_assistant(answer->reply.text);
     if (stats_) print_stats(answer->reply, engine_->info(), answer->tiles);

@@ -19,12 +19,13 @@ static_assert(std::atomic<Interrupts>::is_always_lock_free && std::atomic<bool>:
 // Everything in here must be async-signal-safe.
 void handle(int signal) {
   int saved = errno;
-  if (signal == SIGINT) {
+  if (signal != SIGWINCH) {
     Interrupts now = mode.load();
     if (now == Interrupts::kEndProgram || (now == Interrupts::kFlagOnce && flag.load())) ::_exit(kExitInterrupted);
+    if (now == Interrupts::kFlag && signal != SIGINT) ::_exit(kExitInterrupted);  // a prompt without its terminal
     flag.store(true);
   }
-  char byte = signal == SIGINT ? 'c' : 'w';
+  char byte = signal == SIGWINCH ? 'w' : 'c';
   [[maybe_unused]] ssize_t n = ::write(pipe_ends[1], &byte, 1);  // a full pipe already says all
   errno = saved;
 }
@@ -48,10 +49,12 @@ void install_signal_handlers() {
   action.sa_handler = handle;
   ::sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
-  // A program started with Ctrl-C ignored (nohup, a script's background job) keeps it ignored.
-  struct sigaction inherited {};
-  if (::sigaction(SIGINT, nullptr, &inherited) == 0 && inherited.sa_handler != SIG_IGN)
-    ::sigaction(SIGINT, &action, nullptr);
+  // A program started with one of them ignored (nohup, a script's background job) keeps it ignored.
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction inherited {};
+    if (::sigaction(signal, nullptr, &inherited) == 0 && inherited.sa_handler != SIG_IGN)
+      ::sigaction(signal, &action, nullptr);
+  }
   ::sigaction(SIGWINCH, &action, nullptr);
 }
 

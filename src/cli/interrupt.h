@@ -1,5 +1,6 @@
-// Ctrl-C. Before a verb asks for anything else it ends the program at once with exit code 130; while a CatchInterrupts
-// lives it sets a flag instead, which the engine reads between tokens.
+// Ctrl-C, and a terminal that is closed or a plain kill, which end a prompt, too. Before a verb asks for anything else
+// it ends the program at once with exit code 130; while a CatchInterrupts lives it sets a flag instead, which the
+// engine reads between tokens.
 #pragma once
 
 #include <atomic>
@@ -32,7 +33,8 @@ inline std::shared_ptr<const std::atomic<bool>> interrupted_flag() { return {std
 // Readable after a signal that a prompt must react to: the byte 'c' for Ctrl-C, 'w' for a changed window.
 int signal_pipe();
 
-// Installs the handler of SIGINT; makes a closed pipe and a file-size limit ordinary write errors instead of deaths.
+// Installs the handler of SIGINT, SIGTERM and SIGHUP; makes a closed pipe and a file-size limit ordinary write errors
+// instead of deaths.
 void install_signal_handlers();
 
 }  // namespace onsight::cli

@@ -19,14 +19,17 @@ std::optional<T> parse_number(std::string_view text) {
 
 std::string long_name(const std::string& names) { return names.substr(names.rfind(',') + 1); }
 
+// Letters to put in, leave out, replace, or exchange with their neighbour.
 size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
+  std::vector<size_t> row(b.size() + 1), above, two_above;
   std::iota(row.begin(), row.end(), size_t{0});
   for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
+    two_above = std::exchange(above, row);
+    row[0] = i;
     for (size_t j = 1; j <= b.size(); ++j) {
-      size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, replaced}));
+      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], two_above[j - 2] + 1);
     }
   }
   return row[b.size()];
@@ -36,7 +39,7 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string nearest(std::string_view typed, const std::vector<std::string>& candidates) {
   std::string best;
-  size_t best_distance = std::max<size_t>(2, typed.size() / 3) + 1;
+  size_t best_distance = std::max<size_t>(1, typed.size() / 3) + 1;  // of a short word most must be right
   if (typed.size() > 64) return best;
   for (const std::string& candidate : candidates) {
     size_t distance = edit_distance(typed, candidate);
@@ -190,11 +193,14 @@ Status Options::refuse_unknown(const std::vector<std::string>& rest) const {
     if (!meant.empty()) return make_error(ErrorCode::kUsage, "unknown option '{}', did you mean '{}'?", typed, meant);
     return make_error(ErrorCode::kUsage, "unknown option '{}' (onsight {} --help lists the options)", typed, verb_);
   }
+  const auto has = [&](std::string_view name) {
+    return std::any_of(rows_.begin(), rows_.end(), [&](const OptionRow& row) { return long_name(row.names) == name; });
+  };
   for (const std::string& argument : rest)
     if (argument != "--" && !many_arguments_)
-      return make_error(
-          ErrorCode::kUsage,
-          "unexpected argument '{}': expected at most one after the options (quote a text of several words)", argument);
+      return make_error(ErrorCode::kUsage, "unexpected argument '{}': expected {} after the options{}", argument,
+                        has("") ? "at most one" : "none",
+                        has("--image") ? " (quote a text of several words; a picture goes after --image)" : "");
   return {};
 }
 

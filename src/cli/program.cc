@@ -121,8 +121,8 @@ Examples:
   onsight ask --model HuggingFaceTB/SmolVLM2-500M-Video-Instruct --image photo.jpg)",
             make_pull},
     VerbRow{"list", "[--json]", "list the models that are here",
-            R"(The models that come with onsight or stand under $ONSIGHT_MODELS, and those of the hub's cache that it
-can run, whoever fetched them.)",
+            R"(The models that come with onsight or stand under $ONSIGHT_MODELS, and those of the hub's cache that
+it can run, whoever fetched them.)",
             make_list},
     VerbRow{"rm", "OWNER/NAME[@REVISION]", "remove a model that was pulled",
             R"(Removes the revision from the hub's cache, and the files that no other revision needs.)", make_remove},
@@ -215,7 +215,7 @@ Status run(std::span<const std::string> arguments, Context& context) {
     return make_error(ErrorCode::kUsage, "expected a verb, as in `onsight ask` (onsight --help lists them)");
   std::string name = arguments[0];
   arguments = arguments.subspan(1);
-  if (name == "--version" || name == "-V") return context.out.write("onsight " ONSIGHT_VERSION "\n");
+  if (name == "--version" || name == "-V" || name == "-v") return context.out.write("onsight " ONSIGHT_VERSION "\n");
   if (name == "--man") return context.out.write(manual_page());
   if (name == "--completions") {
     TRY(const std::string script, completions(arguments.empty() ? "" : arguments[0]));

@@ -1,6 +1,7 @@
 #include "cli/request_options.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "engine/weight_choice.h"
 
@@ -171,8 +172,12 @@ Status RequestOptions::check() {
                       "standard input can be read once only, expected - for one picture, one video or the prompt");
   if (!images.empty() && !videos.empty())
     return make_error(ErrorCode::kUsage, "--image and --video exclude each other: a conversation shows one kind");
-  if (images.empty() && videos.empty() && (!prompt || prompt->empty()))
+  if (images.empty() && videos.empty() && (!prompt || prompt->find_first_not_of(" \t\r\n") == std::string::npos))
     return make_error(ErrorCode::kUsage, "expected a question, a picture (--image FILE), a video (--video FILE)");
+  // Whoever leaves the option out would get an answer about the file's name.
+  std::error_code error;
+  if (images.empty() && videos.empty() && std::filesystem::is_regular_file(*prompt, error))
+    return make_error(ErrorCode::kUsage, "'{}' is a file, expected a question; a picture goes after --image", *prompt);
   if (std::count(videos.begin(), videos.end(), "") > 0)
     return make_error(ErrorCode::kUsage, "--video: expected a file, found nothing");
   if (videos.empty() && (clip.fps > 0 || max_frames_ > 0 || start_ || end_))
@@ -206,6 +211,8 @@ Result<std::shared_ptr<const text::JsonSchema>> load_schema(const RequestOptions
 }
 
 Result<Picture> load_picture(const std::string& path) {
+  if (path.find("://") != std::string::npos)
+    return make_error(ErrorCode::kBadInput, "{}: expected a file on this machine, found an address", path);
   TRY(std::string bytes, path == "-" ? read_stdin(kMaxPictureBytes) : read_file(path, kMaxPictureBytes));
   TRY(media::Image image, media::decode_image(bytes, path == "-" ? "standard input" : path));
   Picture picture;

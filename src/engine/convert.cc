@@ -24,8 +24,8 @@ Status convert_with(const Path& source, const Path& target, const EngineOptions&
   models::Conversion conversion{
       .target = target, .formats = formats, .calibrate = calibration.vision, .program = std::move(program)};
   conversion.progress = [&](int64_t done, int64_t total) { return !progress || progress("packing", done, total); };
-  TRY_STATUS(opened.def->convert(source, opened.checkpoint, conversion, pool));
-  return verify(target, pool, progress);
+  conversion.check = [&](const Path& written) { return verify(written, pool, progress); };
+  return opened.def->convert(source, opened.checkpoint, conversion, pool);
 }
 
 }  // namespace

@@ -79,9 +79,10 @@ Status NativeWriter::append(std::span<const std::byte> bytes) {
   return file_.append(text_of(bytes));
 }
 
-Status NativeWriter::finish() {
+Status NativeWriter::finish(const std::function<Status(const Path& written)>& check) {
   ONSIGHT_CHECK(next_ == entries_.size());
   TRY_STATUS(file_.append(text_of(digests_)));
+  if (check) TRY_STATUS(check(file_.temporary()));
   return file_.commit();
 }
 

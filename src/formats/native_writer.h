@@ -34,7 +34,8 @@ class NativeWriter {
   static Result<NativeWriter> create(const Path& path, const std::map<std::string, std::string>& metadata,
                                      std::vector<NativeEntry> entries);
   Status append(std::span<const std::byte> bytes);
-  Status finish();
+  // `check` sees the whole file before it replaces one of its name.
+  Status finish(const std::function<Status(const Path& written)>& check = nullptr);
 
  private:
   NativeWriter(AtomicFile file, std::vector<NativeEntry> entries)

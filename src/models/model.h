@@ -97,6 +97,7 @@ struct Conversion {
   bool calibrate = false;  // correct the vision tower's biases for the rounding of its weights
   std::string program;     // name and version of this one, kept in the file
   std::function<bool(int64_t done, int64_t total)> progress = nullptr;  // bytes; false ends it
+  std::function<Status(const Path& written)> check = nullptr;  // of the whole file, before it gets the target's name
 };
 
 struct Outline;  // outline.h

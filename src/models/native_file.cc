@@ -133,7 +133,7 @@ Status write_native(const FileSource& files, const formats::Checkpoint& checkpoi
   }
   for (const std::string& bytes : settings) TRY_STATUS(writer.append(std::as_bytes(std::span(bytes))));
   TRY_STATUS(go_on());
-  return writer.finish();
+  return writer.finish(conversion.check);
 }
 
 }  // namespace onsight::models

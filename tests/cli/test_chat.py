@@ -93,6 +93,13 @@ def test_a_message_that_fails_is_not_kept_but_its_pictures_are(chat, picture):
     assert turns(requests[-1]) == [("user", ["two"])]
 
 
+def test_a_message_that_does_not_fit_leaves_the_conversation_as_it_was(onsight):
+    long = "many words, " * 2000
+    done = onsight("chat", "-n", "4", "--image", str(ROOT / "examples" / "scene.png"), input=f"{long}\nHow many circles?\n".encode())
+    assert "expected fewer than the model's context of 1024; the message is left out (/reset forgets" in done.stderr
+    assert done.returncode == 0 and done.stderr.count("\n") == 1 and done.stdout.strip(), "the next one is answered"
+
+
 @pytest.mark.parametrize("thrown", ["bad_alloc", "system_error"])
 def test_not_enough_memory_for_an_answer_does_not_end_the_conversation(chat, thrown):
     done, requests = chat("one", "two", script={"throw": thrown})

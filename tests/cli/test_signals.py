@@ -66,6 +66,14 @@ def test_ctrl_c_while_the_picture_is_read(start, picture):
     assert finish(process) == (130, "\n", "")
 
 
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_a_kill_and_a_closed_terminal_are_as_ctrl_c(start, sent):
+    process = start("ask", "x")
+    read_until(process.stdout.fileno(), b"two ")
+    process.send_signal(sent)
+    assert finish(process)[0] == 130
+
+
 def test_ctrl_c_while_loading_ends_at_once(start):
     process = start("ask", "x", script={"load_ms": 30_000})
     time.sleep(0.5)

@@ -5,7 +5,7 @@ import pytest
 
 from conftest import ROOT
 
-VERBS = ["ask", "chat", "read", "describe", "serve", "convert", "trace", "tokenize", "inspect", "bench"]
+VERBS = ["ask", "chat", "read", "describe", "watch", "serve", "pull", "list", "rm", "convert", "export", "trace", "tokenize", "inspect", "bench"]
 
 
 def test_help_names_every_verb_and_exit_code(onsight):
@@ -41,6 +41,12 @@ def test_docs_hold_the_help_text(onsight, verb):
         ([], ["verb"]),
         (["aks"], ["'aks'", "'ask'"]),
         (["frobnicate"], ["'frobnicate'", "--help"]),
+        (["run", "x"], ["'run'", "lists the verbs"]),
+        (["lits"], ["did you mean 'list'?"]),
+        (["ask", str(ROOT / "README.md")], ["is a file", "--image"]),
+        (["ask", "   "], ["expected a question"]),
+        (["ask", "receipt.jpg", "What is the total?"], ["'What is the total?'", "a picture goes after --image"]),
+        (["chat", "receipt.jpg"], ["'receipt.jpg'", "expected none"]),
         (["ask"], ["question", "--image"]),
         (["ask", ""], ["question"]),
         (["ask", "--temprature", "1", "hi"], ["--temprature", "'--temperature'"]),

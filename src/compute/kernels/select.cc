@@ -1,3 +1,5 @@
+#include <strings.h>
+
 #include <cstdlib>
 #include <string>
 
@@ -54,7 +56,7 @@ Result<const KernelTable*> select_kernels() {
   if (!forced || !*forced) return tables.back();
   std::string names;
   for (const KernelTable* table : tables) {
-    if (std::string_view(table->name) == forced) return table;
+    if (strcasecmp(table->name, forced) == 0) return table;
     names += (names.empty() ? "" : ", ") + std::string(table->name);
   }
   return make_error(ErrorCode::kUsage, "ONSIGHT_ISA={}: this machine has {}", forced, names);
