@@ -26,6 +26,7 @@ using nlohmann::ordered_json;
 // Answers that are written at the same time: more than one, because a pass for a few tokens costs hardly more than one
 // for one, and few, because each holds a picture.
 constexpr size_t kAtOnce = 4;
+constexpr std::string_view kRowStart = R"({"file":)";
 constexpr int64_t kPageFeatureBytes = int64_t{16} << 20;  // pages are hardly ever equal, but their margins
 
 struct Task {
@@ -125,13 +126,22 @@ class AskAboutMany : public Verb {
     return identity.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
   }
 
+  // One that row_of wrote, of this verb.
+  bool is_row(const Json& row) const {
+    const auto is_text = [&](const char* name) { return row.contains(name) && row[name].is_string(); };
+    const auto is_number = [&](const char* name) { return row.contains(name) && row[name].is_number_integer(); };
+    return is_text("file") && is_number("bytes") && is_number("modified") && is_text("model") && is_text("prompt") &&
+           is_text(task_.text ? "text" : "caption");
+  }
+
   Status open_journal() {
-    TRY(Journal journal, Journal::open(*out_, [&](const Json& row) -> Status {
+    TRY(Journal journal, Journal::open(*out_, kRowStart, [&](const Json& row) {
+          if (!is_row(row)) return false;
           ordered_json identity;
           for (const char* name : {"file", "page", "bytes", "modified", "model", "prompt"})
             if (row.contains(name)) identity[name] = row[name];
           done_.insert(key_of(identity));
-          return {};
+          return true;
         }));
     journal_.emplace(std::move(journal));
     return {};

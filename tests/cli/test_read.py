@@ -97,6 +97,20 @@ def test_a_line_that_was_cut_short_is_written_again(scripted, model, folder, tmp
     assert sorted(row["file"] for row in rows(out)) == sorted(row["file"] for row in whole)
 
 
+def test_a_last_row_that_lacks_its_newline_alone_is_kept(scripted, model, folder, tmp_path):
+    out, log = tmp_path / "captions.jsonl", tmp_path / "log"
+    command = ("describe", "--model", model, folder, "--out", out)
+    scripted(*command)
+    whole = out.read_bytes()
+    first, second, _ = whole.splitlines()
+    out.write_bytes(whole[:-1])
+    assert scripted(*command, script={"log": str(log)}).returncode == 0
+    assert out.read_bytes() == whole and not log.exists()
+    out.write_bytes(first + b"\n" + second)
+    assert scripted(*command, script={"log": str(log)}).returncode == 0
+    assert out.read_bytes().startswith(first + b"\n" + second + b"\n") and len(rows(out)) == 3 and len(rows(log)) == 1
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_killed_it_loses_nothing_and_doubles_nothing(scripted, model, tmp_path, end):
     many = tmp_path / "many"
@@ -342,10 +356,19 @@ def test_wrong_usage(scripted, model, tmp_path, arguments, code, sentence):
 
 def test_a_file_of_something_else_is_not_appended_to(scripted, model, folder, tmp_path):
     notes = tmp_path / "notes.txt"
-    notes.write_text('{"a": 1}\nmilk\n')
-    done = scripted("describe", "--model", model, folder, "--out", notes)
-    assert done.returncode == 3 and "notes.txt:2: expected a JSON object a line" in done.stderr
-    assert notes.read_text() == '{"a": 1}\nmilk\n'
+    assert scripted("describe", "--model", model, folder, "--out", tmp_path / "ours").returncode == 0
+    row = (tmp_path / "ours").read_text().splitlines()[0]
+    foreign = ["milk", '{"a": 1}', '{"file": "a.png"}', '{"file":"a.png"}', '{"file":"a.png","x":1}', '{"theme": "dark", "font": {"size": 12}}',
+               "[1, 2", "{", '{"name": "x",\n "size": 3}', row.replace('"caption"', '"text"')]  # fmt: skip
+    for text in (each + end for each in foreign for end in ("", "\n")):
+        if text == "{":
+            continue  # our first row may have been cut there
+        for before in ("", row + "\n"):
+            notes.write_text(before + text)
+            done = scripted("describe", "--model", model, folder, "--out", notes)
+            line = 1 + before.count("\n")
+            assert done.returncode == 3 and f"notes.txt:{line}: expected a JSON object a line, as this verb writes" in done.stderr, text
+            assert notes.read_text() == before + text
 
 
 def test_two_at_once_do_not_write_to_one_file(scripted, model, folder, tmp_path):
