@@ -75,7 +75,7 @@ class Ask : public Verb {
   Status run(Context& context) override {
     TRY_STATUS(options_.check());
     TRY(Path folder, find_model(options_.model));
-    TRY(options_.request.schema, load_schema(options_));
+    TRY_STATUS(options_.load_schema());
     Stopwatch decoding;
     TRY(options_.request.messages, make_messages(options_));
     double decode_ms = decoding.ms();

@@ -59,9 +59,10 @@ text, lines, and what it took. Of folders it takes everything below that looks l
 PDF. PDFs are drawn by pdftoppm (Debian: poppler-utils).
 
 With --out FILE.jsonl each page is in the file as soon as it is read. When the program is started
-again it goes on: pages that are in the file are left out, unless they have changed, or the model
-or the prompt is another. A page that cannot be read is one sentence on standard error; the others
-are read, and the exit code is 3.
+again it goes on: pages that are in the file are left out, unless they have changed, or the model,
+the prompt or an option that changes answers is another; of several rows about the same page, model
+and prompt the last counts. A page that cannot be read is one sentence on standard error; the
+others are read, and the exit code is 3.
 
 Examples:
   onsight read letter.jpg

@@ -7,7 +7,6 @@
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <thread>
 
 #include "cli/interrupt.h"
@@ -17,6 +16,7 @@
 #include "cli/program.h"
 #include "cli/request_options.h"
 #include "cli/stats.h"
+#include "engine/disk_cache.h"
 
 namespace onsight::cli {
 namespace {
@@ -90,15 +90,16 @@ class AskAboutMany : public Verb {
     if (!task_.text && !out_) return make_error(ErrorCode::kUsage, "expected --out FILE.jsonl, the file of captions");
     TRY_STATUS(options_.check_values());
     TRY(const Path folder, find_model(options_.model));
-    TRY(options_.request.schema, load_schema(options_));
+    TRY_STATUS(options_.load_schema());
     if (out_) TRY_STATUS(open_journal());
     PageList found = find_pages(paths_, task_.text);
     for (const std::string& error : found.errors) complain(error);
     pages_ = std::move(found.pages);
     model_ = folder.filename().empty() ? folder.parent_path().filename().string() : folder.filename().string();
     prompt_ = prompt_.value_or(std::string(task_.prompt));
+    asked_ = to_hex(Sha256().add(engine::model_contents(folder)).add(options_.answer_digest()).finish()).substr(0, 16);
     const size_t all = pages_.size();
-    std::erase_if(pages_, [&](const Page& page) { return done_.contains(key_of(identity(page))); });
+    std::erase_if(pages_, [&](const Page& page) { return is_done(page); });
     several_ = all > 1;
     if (!pages_.empty()) {
       engine::EngineOptions engine_options = options_.engine_options();
@@ -112,7 +113,7 @@ class AskAboutMany : public Verb {
   }
 
  private:
-  // What makes an answer worth keeping: the same file, the same question.
+  // What makes an answer worth keeping: the same file, the same question, asked in the same way.
   ordered_json identity(const Page& page) const {
     ordered_json out = {{"file", page.file}};
     if (page.number) out["page"] = page.number;
@@ -120,10 +121,22 @@ class AskAboutMany : public Verb {
     out["modified"] = page.modified;
     out["model"] = model_;
     out["prompt"] = *prompt_;
+    out["asked"] = asked_;
     return out;
   }
-  static std::string key_of(const ordered_json& identity) {
-    return identity.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  static std::string part_of(const ordered_json& row, std::initializer_list<const char*> names) {
+    ordered_json out;
+    for (const char* name : names)
+      if (row.contains(name)) out[name] = row[name];
+    return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  }
+  // What a row is about, and what the answer was made of: of several rows about the same the last counts.
+  static std::string subject_of(const ordered_json& row) { return part_of(row, {"file", "page", "model", "prompt"}); }
+  static std::string state_of(const ordered_json& row) { return part_of(row, {"bytes", "modified", "asked"}); }
+  bool is_done(const Page& page) const {
+    const ordered_json wanted = identity(page);
+    const auto found = done_.find(subject_of(wanted));
+    return found != done_.end() && found->second == state_of(wanted);
   }
 
   // One that row_of wrote, of this verb.
@@ -137,10 +150,7 @@ class AskAboutMany : public Verb {
   Status open_journal() {
     TRY(Journal journal, Journal::open(*out_, kRowStart, [&](const Json& row) {
           if (!is_row(row)) return false;
-          ordered_json identity;
-          for (const char* name : {"file", "page", "bytes", "modified", "model", "prompt"})
-            if (row.contains(name)) identity[name] = row[name];
-          done_.insert(key_of(identity));
+          done_[subject_of(row)] = state_of(row);
           return true;
         }));
     journal_.emplace(std::move(journal));
@@ -259,9 +269,9 @@ class AskAboutMany : public Verb {
   std::vector<std::string> paths_;
   bool json_ = false, several_ = false;
   std::vector<Page> pages_;
-  std::string model_;
+  std::string model_, asked_;
   std::optional<Journal> journal_;
-  std::set<std::string> done_;
+  std::map<std::string, std::string> done_;  // of the rows that were there, by subject
   ProgressBar bar_;
   size_t failed_ = 0;
 };

@@ -203,11 +203,24 @@ Status RequestOptions::check_clip() {
   return {};
 }
 
-Result<std::shared_ptr<const text::JsonSchema>> load_schema(const RequestOptions& options) {
-  if (!options.json_schema) return nullptr;
-  TRY(std::string json, read_file(*options.json_schema, kMaxSchemaBytes));
-  TRY(text::JsonSchema schema, text::JsonSchema::compile(json, *options.json_schema));
-  return std::make_shared<const text::JsonSchema>(std::move(schema));
+Status RequestOptions::load_schema() {
+  if (!json_schema) return {};
+  TRY(schema_text_, read_file(*json_schema, kMaxSchemaBytes));
+  TRY(text::JsonSchema schema, text::JsonSchema::compile(schema_text_, *json_schema));
+  request.schema = std::make_shared<const text::JsonSchema>(std::move(schema));
+  return {};
+}
+
+// --threads, --cache and --no-draft leave the answer as it is.
+Digest RequestOptions::answer_digest() const {
+  const engine::Sampling& s = request.sampling;
+  Sha256 hash;
+  hash.field(fmt::format("{} {} {} {} {} {}", request.max_tokens, request.picture.max_tiles,
+                         request.picture.allow_upscale, quantisation, vision_quantisation, kv));
+  hash.field(fmt::format("{} {} {} {} {} {}", s.temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty, s.seed));
+  hash.field(system.value_or("")).field(schema_text_);
+  for (const std::string& stop : request.stop) hash.field(stop);
+  return hash.finish();
 }
 
 Result<Picture> load_picture(const std::string& path) {

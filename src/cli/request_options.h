@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/sha256.h"
 #include "cli/options.h"
 #include "engine/engine.h"
 
@@ -43,8 +44,13 @@ struct RequestOptions {
   Status check_values() const;
   // --fps and the like become `clip`; check() does it, too.
   Status check_clip();
+  // Reads the schema that --json-schema names into `request`.
+  Status load_schema();
+  // Of all options that an answer depends on, beside its model, picture and prompt: another where one is another.
+  Digest answer_digest() const;
 
  private:
+  std::string schema_text_;
   std::optional<std::string> start_, end_;
   int max_frames_ = 0;
 
@@ -57,9 +63,6 @@ struct Picture {
   std::string path;       // "-": standard input
   std::string file_hash;  // of the undecoded bytes
 };
-
-// The schema that --json-schema names, or null without it.
-Result<std::shared_ptr<const text::JsonSchema>> load_schema(const RequestOptions& options);
 
 // Reads and decodes one picture; "-" is standard input.
 Result<Picture> load_picture(const std::string& path);

@@ -74,7 +74,7 @@ class Watch : public Verb {
     TRY_STATUS(options_.check_values());
     TRY_STATUS(expect_source(*source_));
     TRY(const Path folder, find_model(options_.model));
-    TRY(options_.request.schema, load_schema(options_));
+    TRY_STATUS(options_.load_schema());
     engine::EngineOptions engine_options = options_.engine_options();
     engine_options.limits.feature_bytes = kLookFeatureBytes;
     TRY(std::unique_ptr<engine::Engine> engine, context.services.load(folder, engine_options));

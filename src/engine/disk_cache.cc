@@ -34,9 +34,7 @@ uint64_t time_of(const fs::file_time_type& time) { return static_cast<uint64_t>(
 // Large files in samples: reading all of them would take longer than looking at a picture.
 void add_file(Sha256& hash, const Path& path) {
   constexpr uint64_t kWhole = 4 << 20, kSample = 4096, kSamples = 128;
-  std::error_code error;
   hash.field(path.filename().string());
-  hash.field(time_of(fs::last_write_time(path, error)));
   Result<MappedFile> file = MappedFile::open(path);
   if (!file) return;
   const std::string_view bytes = text(file->bytes());
@@ -47,6 +45,29 @@ void add_file(Sha256& hash, const Path& path) {
   }
   for (uint64_t i = 0; i < kSamples; ++i)
     hash.add(bytes.substr((bytes.size() - kSample) / (kSamples - 1) * i, kSample));
+}
+
+std::vector<Path> files_of_model(const Path& path) {
+  std::vector<Path> files;
+  std::error_code error;
+  const auto add_folder = [&](const Path& folder, std::string_view extension) {
+    for (auto it = fs::directory_iterator(folder, error); !error && it != fs::directory_iterator(); it.increment(error))
+      if (it->is_regular_file(error) && (extension.empty() || it->path().extension() == extension))
+        files.push_back(it->path());
+  };
+  const std::string name = path.string();
+  const size_t comma = fs::exists(path, error) ? std::string::npos : name.find(',');
+  for (const Path& part :
+       {Path(name.substr(0, comma)), Path(comma == std::string::npos ? "" : name.substr(comma + 1))}) {
+    if (fs::is_directory(part, error)) {
+      add_folder(part, "");
+    } else if (fs::is_regular_file(part, error)) {
+      files.push_back(part);
+      if (part.extension() == ".gguf") add_folder(part.has_parent_path() ? part.parent_path() : Path("."), ".gguf");
+    }
+  }
+  std::sort(files.begin(), files.end());
+  return files;
 }
 
 std::array<std::byte, kHeaderBytes> make_header(const Digest& key) {
@@ -112,28 +133,17 @@ bool move_all(size_t bytes, const Move& move) {
 
 }  // namespace
 
-Digest model_identity(const Path& path) {
-  std::vector<Path> files;
-  std::error_code error;
-  const auto add_folder = [&](const Path& folder, std::string_view extension) {
-    for (auto it = fs::directory_iterator(folder, error); !error && it != fs::directory_iterator(); it.increment(error))
-      if (it->is_regular_file(error) && (extension.empty() || it->path().extension() == extension))
-        files.push_back(it->path());
-  };
-  const std::string name = path.string();
-  const size_t comma = fs::exists(path, error) ? std::string::npos : name.find(',');
-  for (const Path& part :
-       {Path(name.substr(0, comma)), Path(comma == std::string::npos ? "" : name.substr(comma + 1))}) {
-    if (fs::is_directory(part, error)) {
-      add_folder(part, "");
-    } else if (fs::is_regular_file(part, error)) {
-      files.push_back(part);
-      if (part.extension() == ".gguf") add_folder(part.has_parent_path() ? part.parent_path() : Path("."), ".gguf");
-    }
-  }
-  std::sort(files.begin(), files.end());
+Digest model_contents(const Path& path) {
   Sha256 hash;
-  for (const Path& file : files) add_file(hash, file);
+  for (const Path& file : files_of_model(path)) add_file(hash, file);
+  return hash.finish();
+}
+
+Digest model_identity(const Path& path) {
+  std::error_code error;
+  Sha256 hash;
+  hash.add(model_contents(path));
+  for (const Path& file : files_of_model(path)) hash.field(time_of(fs::last_write_time(file, error)));
   // Another build may compute other last bits.
   const Path program = "/proc/self/exe";
   hash.field(fs::file_size(program, error)).field(time_of(fs::last_write_time(program, error)));

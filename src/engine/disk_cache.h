@@ -18,7 +18,9 @@
 namespace onsight::engine {
 
 // The files of a model at `path` (a folder; a file, or two with a comma between, and the GGUF files beside them):
-// names, sizes, times, small files whole and large ones in samples. Another model has another identity.
+// names, sizes, small files whole and large ones in samples. A copy has the same.
+Digest model_contents(const Path& path);
+// The same and their times, and this program: another model, or a model that is written anew, has another identity.
 Digest model_identity(const Path& path);
 
 Digest pixel_digest(const media::Image& tile);

@@ -168,6 +168,10 @@ TEST_F(DiskCacheTest, KeysDifferWhereFeaturesMay) {
   write(folder_ / "config.json", "[]");
   fs::last_write_time(folder_ / "config.json", time);
   EXPECT_NE(model_identity(folder_), model);
+  const Digest contents = model_contents(folder_), again = model_identity(folder_);
+  fs::last_write_time(folder_ / "config.json", time + std::chrono::hours(1));
+  EXPECT_EQ(model_contents(folder_), contents);
+  EXPECT_NE(model_identity(folder_), again);
 
   const media::Image tile{2, 1, {1, 2, 3, 4, 5, 6}}, turned{1, 2, tile.rgb}, other{2, 1, {1, 2, 3, 4, 5, 7}};
   const Digest seen = pixel_digest(tile), key = feature_key(model, "q8", seen);

@@ -87,6 +87,44 @@ def test_describe_writes_captions_and_goes_on(scripted, model, folder, tmp_path)
     assert len(rows(out)) == 7 and len(rows(log)) == 7
 
 
+def test_what_changes_answers_is_asked_again(scripted, model, picture, tmp_path):
+    out, log, schema = tmp_path / "captions.jsonl", tmp_path / "log", tmp_path / "schema.json"
+    schema.write_text('{"type": "string", "maxLength": 3}')
+
+    def asked(*options, model=model):
+        before = len(rows(log)) if log.exists() else 0
+        done = scripted("describe", "--model", model, picture, "--out", out, *options, script={"log": str(log)})
+        assert done.returncode == 0, done.stderr
+        return len(rows(log)) - before
+
+    assert asked() == 1 and asked() == 0
+    for options in (["--max-tokens", 9], ["--system", "Be brief."], ["--stop", "x"], ["--temperature", 0.5], ["--seed", 1], ["--top-k", 2], ["--top-p", 0.5],
+                    ["--min-p", 0.5], ["--repetition-penalty", 2], ["--json-schema", schema], ["--max-tiles", 1], ["--no-upscale"], ["--quant", "q8"],
+                    ["--vision-quant", "q8"], ["--kv", "q8"]):  # fmt: skip
+        assert (asked(*options), asked(*options)) == (1, 0), options
+    schema.write_text('{"type": "string", "maxLength": 4}')
+    assert asked("--json-schema", schema) == 1
+    # What another option answered since is not what this one would.
+    assert asked() == 1 and asked() == 0
+    # Threads change nothing, nor does a copy of the model under another path; what is in it does.
+    assert asked("--threads", 1) == 0
+    other = tmp_path / "other" / "model"
+    shutil.copytree(model, other)
+    assert asked(model=other) == 0
+    (other / "config.json").write_text("{}")
+    assert asked(model=other) == 1
+    assert all(len(row["asked"]) == 16 for row in rows(out))
+
+
+def test_of_several_rows_of_a_picture_the_last_counts(scripted, model, picture, tmp_path):
+    out, log = tmp_path / "captions.jsonl", tmp_path / "log"
+    command = ("describe", "--model", model, picture, "--out", out)
+    for modified in (10, 20, 20, 10, 10):
+        os.utime(picture, (modified, modified))
+        assert scripted(*command, script={"log": str(log)}).returncode == 0
+    assert [row["modified"] // 10**9 for row in rows(out)] == [10, 20, 10] and len(rows(log)) == 3
+
+
 def test_a_line_that_was_cut_short_is_written_again(scripted, model, folder, tmp_path):
     out = tmp_path / "captions.jsonl"
     command = ("describe", "--model", model, folder, "--out", out)
