@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <set>
 
 #include "base/subprocess.h"
 #include "media/pages.h"
@@ -48,6 +49,7 @@ class Finder {
   explicit Finder(bool documents) : documents_(documents) {}
 
   void add(const Path& path, bool named) {
+    if (!seen_.insert(absolute_name(path.string())).second) return;
     std::error_code error;
     if (fs::is_directory(path, error)) return add_folder(path);
     struct stat facts {};
@@ -93,6 +95,7 @@ class Finder {
   }
 
   bool documents_;
+  std::set<std::string> seen_;
 };
 
 Result<media::Image> draw_page(const Page& page) {
@@ -109,6 +112,12 @@ PageList find_pages(const std::vector<std::string>& paths, bool documents) {
   Finder finder(documents);
   for (const std::string& path : paths) finder.add(Path(path), true);
   return std::move(finder.out);
+}
+
+std::string absolute_name(const std::string& file) {
+  std::error_code error;
+  const Path path = fs::absolute(file, error);
+  return (error ? Path(file) : path).lexically_normal().string();
 }
 
 Result<Picture> load_page(const Page& page) {

@@ -26,10 +26,13 @@ struct PageList {
   std::vector<std::string> errors;  // one sentence each
 };
 
-// Files as they come, of folders those that look like pictures or PDFs, by name, with all folders below. Where
-// `documents` is set, PDFs and TIFFs of several pictures are pages; else PDFs are left out, and of such a TIFF the
-// first is the picture.
+// Files as they come, of folders those that look like pictures or PDFs, by name, with all folders below; each once,
+// under the name by which it came first. Where `documents` is set, PDFs and TIFFs of several pictures are pages; else
+// PDFs are left out, and of such a TIFF the first is the picture.
 PageList find_pages(const std::vector<std::string>& paths, bool documents);
+
+// The same for every way to write the name of a file: "a.png", "./a.png", "/here/a.png". Links are not followed.
+std::string absolute_name(const std::string& file);
 
 // Decoded; a page of a PDF is drawn by pdftoppm.
 Result<Picture> load_page(const Page& page);

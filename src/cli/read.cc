@@ -131,7 +131,9 @@ class AskAboutMany : public Verb {
     return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
   }
   // What a row is about, and what the answer was made of: of several rows about the same the last counts.
-  static std::string subject_of(const ordered_json& row) { return part_of(row, {"file", "page", "model", "prompt"}); }
+  static std::string subject_of(const ordered_json& row) {
+    return absolute_name(row["file"].get<std::string>()) + part_of(row, {"page", "model", "prompt"});
+  }
   static std::string state_of(const ordered_json& row) { return part_of(row, {"bytes", "modified", "asked"}); }
   bool is_done(const Page& page) const {
     const ordered_json wanted = identity(page);

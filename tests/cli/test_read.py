@@ -116,6 +116,20 @@ def test_what_changes_answers_is_asked_again(scripted, model, picture, tmp_path)
     assert all(len(row["asked"]) == 16 for row in rows(out))
 
 
+def test_a_file_is_read_once_however_it_is_named(scripted, model, folder, tmp_path):
+    out = tmp_path / "out.jsonl"
+    names = ["scans/b.png", "./scans/b.png", folder / "b.png", "scans", "scans/deeper/../b.png", "scans/", "scans/b.png"]
+    done = scripted("read", "--model", model, "--json", *names, cwd=tmp_path)
+    assert done.returncode == 0 and [json.loads(line)["file"] for line in done.stdout.splitlines()] == ["scans/b.png", "scans/a.PNG", "scans/deeper/c.png"]
+    # Nor again under another name.
+    for name in ("scans", "./scans", folder):
+        assert scripted("read", "--model", model, "--out", out, name, cwd=tmp_path).returncode == 0
+    assert [row["file"] for row in rows(out)] == ["scans/a.PNG", "scans/b.png", "scans/deeper/c.png"]
+    # A link is a name of its own.
+    (folder / "link.png").symlink_to("b.png")
+    assert scripted("read", "--model", model, folder, cwd=tmp_path).stdout.count("== ") == 4
+
+
 def test_of_several_rows_of_a_picture_the_last_counts(scripted, model, picture, tmp_path):
     out, log = tmp_path / "captions.jsonl", tmp_path / "log"
     command = ("describe", "--model", model, picture, "--out", out)
