@@ -79,19 +79,34 @@ class Finder {
   }
 
   void add_folder(const Path& folder) {
-    std::error_code error;
+    const size_t before = out.errors.size();
     std::vector<Path> files;
-    const auto options = fs::directory_options::skip_permission_denied;
-    for (fs::recursive_directory_iterator it(folder, options, error), end; !error && it != end; it.increment(error)) {
+    walk(folder, files);
+    if (files.empty() && out.errors.size() == before)
+      out.notes.push_back(
+          fmt::format("{}: no {} in it", folder.string(), documents_ ? "pictures or PDFs" : "pictures"));
+    std::sort(files.begin(), files.end());
+    for (const Path& file : files) add(file, false);
+  }
+
+  // Links to folders may lead in circles.
+  void walk(const Path& folder, std::vector<Path>& files) {
+    std::error_code error;
+    for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
       std::error_code ignored;
+      if (it->is_directory(ignored)) {
+        if (it->is_symlink(ignored))
+          out.notes.push_back(fmt::format("{}: left out, a link to a folder", it->path().string()));
+        else
+          walk(it->path(), files);
+        continue;
+      }
       const std::string suffix = suffix_of(it->path());
       const bool known =
           std::find(kPictures.begin(), kPictures.end(), suffix) != kPictures.end() || (documents_ && suffix == ".pdf");
       if (known && it->is_regular_file(ignored)) files.push_back(it->path());
     }
     if (error) fail("{}: {}", folder.string(), error.message());
-    std::sort(files.begin(), files.end());
-    for (const Path& file : files) add(file, false);
   }
 
   bool documents_;

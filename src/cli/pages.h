@@ -24,6 +24,7 @@ struct Page {
 struct PageList {
   std::vector<Page> pages;
   std::vector<std::string> errors;  // one sentence each
+  std::vector<std::string> notes;   // the same of what is left out, and wrong with nothing
 };
 
 // Files as they come, of folders those that look like pictures or PDFs, by name, with all folders below; each once,

@@ -56,7 +56,7 @@ a terminal, each line of it is a message or a command.)",
             R"(Prints the text of each page, in order, with a line "== FILE" before it where there are several;
 or, with --json or --out, a JSON object a line: file, page (of a PDF, and of a TIFF of several),
 text, lines, and what it took. Of folders it takes everything below that looks like a picture or a
-PDF. PDFs are drawn by pdftoppm (Debian: poppler-utils).
+PDF; links to folders are left out. PDFs are drawn by pdftoppm (Debian: poppler-utils).
 
 With --out FILE.jsonl each page is in the file as soon as it is read. When the program is started
 again it goes on: pages that are in the file are left out, unless they have changed, or the model,

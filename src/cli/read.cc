@@ -93,6 +93,7 @@ class AskAboutMany : public Verb {
     TRY_STATUS(options_.load_schema());
     if (out_) TRY_STATUS(open_journal());
     PageList found = find_pages(paths_, task_.text);
+    for (const std::string& note : found.notes) print_error(note);
     for (const std::string& error : found.errors) complain(error);
     pages_ = std::move(found.pages);
     model_ = folder.filename().empty() ? folder.parent_path().filename().string() : folder.filename().string();

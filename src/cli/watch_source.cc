@@ -133,7 +133,7 @@ class Watcher {
     std::map<std::string, Seen> seen;
     std::string complained;
     for (due_ = Clock::now(); sleep_until(due_); step()) {
-      auto [pages, errors] = find_pages({source_}, /*documents=*/false);
+      auto [pages, errors, notes] = find_pages({source_}, /*documents=*/false);
       if (!errors.empty() && errors[0] != complained) options_.complain(errors[0]);
       complained = errors.empty() ? "" : errors[0];
       std::stable_sort(pages.begin(), pages.end(),

@@ -1,4 +1,5 @@
 """read and describe: many pictures and documents, in order, resumed where they stopped."""
+import ctypes
 import json
 import os
 import resource
@@ -191,6 +192,39 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_read(scripted, model, folde
     assert done.returncode == 3 and done.stdout.count("Text\n") == 3
     assert "broken.jpg: " in done.stderr and "missing.png: No such file or directory" in done.stderr
     assert "2 of 5 could not be read" in done.stderr
+
+
+def test_nothing_to_read_is_said(scripted, model, tmp_path):
+    out = tmp_path / "new.jsonl"
+    (tmp_path / "empty").mkdir()
+    for verb, what in (("read", "pictures or PDFs"), ("describe", "pictures")):
+        done = scripted(verb, "--model", model, "empty", "--out", out, cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", f"onsight: empty: no {what} in it\n")
+    done = scripted("describe", "--model", model, "nowhere", "--out", out, cwd=tmp_path)
+    assert done.returncode == 3 and "nowhere: No such file or directory" in done.stderr
+    assert not out.exists()
+    out.touch()
+    assert scripted("read", "--model", model, "empty", "--out", out, cwd=tmp_path).returncode == 0 and out.exists()
+
+
+def without_privileges():
+    """Root reads every folder with these capabilities alone."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
+
+
+def test_folders_that_are_left_out_are_said(scripted, model, folder, tmp_path):
+    (folder / "circle").symlink_to(folder)
+    done = scripted("read", "--model", model, folder)
+    assert done.returncode == 0 and done.stdout.count("== ") == 3
+    assert done.stderr == f"onsight: {folder}/circle: left out, a link to a folder\n"
+    assert scripted("read", "--model", model, folder / "circle").stdout.count("== ") == 3
+    (folder / "circle").unlink()
+    (folder / "deeper").chmod(0)
+    done = scripted("read", "--model", model, folder, preexec_fn=without_privileges)
+    (folder / "deeper").chmod(0o700)
+    assert done.returncode == 3 and done.stdout.count("== ") == 2
+    assert done.stderr == f"onsight: {folder}/deeper: Permission denied\nonsight: 1 of 3 could not be read\n"
 
 
 def test_a_page_that_the_engine_refuses(scripted, model, folder):
