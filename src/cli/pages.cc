@@ -49,6 +49,7 @@ class Finder {
   explicit Finder(bool documents) : documents_(documents) {}
 
   void add(const Path& path, bool named) {
+    if (named && path == "-") return out.pages.push_back({.file = "-"});
     if (!seen_.insert(absolute_name(path.string())).second) return;
     std::error_code error;
     if (fs::is_directory(path, error)) return add_folder(path);

@@ -27,9 +27,9 @@ struct PageList {
   std::vector<std::string> notes;   // the same of what is left out, and wrong with nothing
 };
 
-// Files as they come, of folders those that look like pictures or PDFs, by name, with all folders below; each once,
-// under the name by which it came first. Where `documents` is set, PDFs and TIFFs of several pictures are pages; else
-// PDFs are left out, and of such a TIFF the first is the picture.
+// Files as they come, "-" for a picture on standard input, of folders those that look like pictures or PDFs, by name,
+// with all folders below; each once, under the name by which it came first. Where `documents` is set, PDFs and TIFFs of
+// several pictures are pages; else PDFs are left out, and of such a TIFF the first is the picture.
 PageList find_pages(const std::vector<std::string>& paths, bool documents);
 
 // The same for every way to write the name of a file: "a.png", "./a.png", "/here/a.png". Links are not followed.

@@ -1,6 +1,7 @@
 // onsight read, onsight describe: one question about many pictures, taken up again where it stopped.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <condition_variable>
 #include <deque>
@@ -74,7 +75,8 @@ class AskAboutMany : public Verb {
     options.text("--prompt", "TEXT", prompt_, fmt::format("the question about each (default \"{}\")", task_.prompt));
     options.text("--system", "TEXT", options_.system, "what the model is told before");
     options.arguments("FILE|FOLDER...", paths_,
-                      task_.text ? "pictures, PDFs, and folders of them" : "pictures, and folders of them");
+                      task_.text ? "pictures, PDFs, and folders of them; - reads a picture from standard input"
+                                 : "pictures, and folders of them");
     options_.declare_answer(options);
     options_.declare_form(options);
     options_.declare_cost(options);
@@ -87,6 +89,10 @@ class AskAboutMany : public Verb {
     if (paths_.empty()) return make_error(ErrorCode::kUsage, "expected a file or a folder");
     if (out_ == "") return make_error(ErrorCode::kUsage, "--out: expected a file, found nothing");
     if (out_ && json_) return make_error(ErrorCode::kUsage, "--out and --json exclude each other");
+    const auto inputs = std::count(paths_.begin(), paths_.end(), "-");
+    if (inputs > 1) return make_error(ErrorCode::kUsage, "standard input can be read once only, expected one -");
+    if (inputs > 0 && out_)
+      return make_error(ErrorCode::kUsage, "-: expected files beside --out, standard input cannot be gone on with");
     if (!task_.text && !out_) return make_error(ErrorCode::kUsage, "expected --out FILE.jsonl, the file of captions");
     TRY_STATUS(options_.check_values());
     TRY(const Path folder, find_model(options_.model));

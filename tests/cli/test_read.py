@@ -49,6 +49,15 @@ def test_one_page_is_its_text(scripted, model, folder):
     assert (done.returncode, done.stdout, done.stderr) == (0, "One\ntwo\n", "")
 
 
+def test_standard_input_is_a_page(scripted, model, folder, tmp_path):
+    log = tmp_path / "log"
+    done = scripted("read", "--model", model, "-", folder / "b.png", input=png(9, 8), script={"log": str(log)})
+    assert (done.returncode, done.stdout) == (0, f"== -\nSeen.\n== {folder / 'b.png'}\nSeen.\n")
+    assert [request["messages"][0]["parts"][0] for request in rows(log)] == ["<9x8>", "<3x2>"]
+    done = scripted("read", "--model", model, "-", input=b"no picture")
+    assert done.returncode == 3 and "onsight: standard input: " in done.stderr
+
+
 def test_many_pages_come_in_order(scripted, model, folder):
     done = scripted("read", "--model", model, folder, script={"pieces": ["Text"]})
     names = [folder / "a.PNG", folder / "b.png", folder / "deeper" / "c.png"]
@@ -431,6 +440,9 @@ def test_describe_takes_the_first_page(scripted, model, scan, tmp_path):
         (["read"], 2, "expected a file or a folder"),
         (["describe", "."], 2, "expected --out FILE.jsonl, the file of captions"),
         (["read", "--out", "", "."], 2, "--out: expected a file, found nothing"),
+        (["read", "--out", "/dev/null", "."], 2, "/dev/null: expected a plain file, which can be read again and gone on with"),
+        (["read", "--out", "o", "-"], 2, "-: expected files beside --out, standard input cannot be gone on with"),
+        (["read", "-", "-"], 2, "standard input can be read once only, expected one -"),
         (["read", "--out", "o", "--json", "."], 2, "--out and --json exclude each other"),
         (["read", "--out", "/nowhere/o.jsonl", "."], 1, "/nowhere/o.jsonl: cannot be written (No such file or directory)"),
     ],
