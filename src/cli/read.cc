@@ -100,7 +100,7 @@ class AskAboutMany : public Verb {
     if (out_) TRY_STATUS(open_journal());
     PageList found = find_pages(paths_, task_.text);
     for (const std::string& note : found.notes) print_error(note);
-    for (const std::string& error : found.errors) complain(error);
+    for (const std::string& error : found.errors) complain(error, ErrorCode::kBadInput);
     pages_ = std::move(found.pages);
     model_ = folder.filename().empty() ? folder.parent_path().filename().string() : folder.filename().string();
     prompt_ = prompt_.value_or(std::string(task_.prompt));
@@ -116,7 +116,7 @@ class AskAboutMany : public Verb {
       TRY_STATUS(ask_all(context, *engine, static_cast<int64_t>(all)));
     }
     if (failed_ == 0) return {};
-    return bad_input("{} of {} could not be read", failed_, all + found.errors.size());
+    return make_error(worst_, "{} of {} could not be read", failed_, all + found.errors.size());
   }
 
  private:
@@ -166,10 +166,11 @@ class AskAboutMany : public Verb {
     return {};
   }
 
-  void complain(const std::string& sentence) {
+  void complain(const std::string& sentence, ErrorCode code) {
     bar_.clear();
     print_error(sentence);
     ++failed_;
+    if (code == ErrorCode::kOutOfMemory) worst_ = code;
   }
 
   Status ask_all(Context& context, engine::Engine& engine, int64_t all) {
@@ -202,7 +203,7 @@ class AskAboutMany : public Verb {
       if (more && asked.size() < kAtOnce && next < next_printed + 4 * kAtOnce) {
         const size_t page = next++;
         if (Status submitted = submit(engine, page, finished); !submitted) {
-          complain(submitted.error().message);
+          complain(submitted.error().message, submitted.error().code);
           waiting[page] = "";
         } else {
           asked.emplace(page, Stopwatch());
@@ -213,7 +214,8 @@ class AskAboutMany : public Verb {
         asked.erase(item.page);
         waiting[item.page] = "";
         if (!item.reply) {
-          if (!ends()) complain(fmt::format("{}: {}", pages_[item.page].name(), item.reply.error().message));
+          const Error& error = item.reply.error();
+          if (!ends()) complain(fmt::format("{}: {}", pages_[item.page].name(), error.message), error.code);
         } else if (item.reply->finish_reason != engine::FinishReason::kCancelled) {
           const std::string row = row_of(pages_[item.page], *item.reply, seconds);
           if (journal_) {
@@ -283,6 +285,7 @@ class AskAboutMany : public Verb {
   std::map<std::string, std::string> done_;  // of the rows that were there, by subject
   ProgressBar bar_;
   size_t failed_ = 0;
+  ErrorCode worst_ = ErrorCode::kBadInput;  // of what failed
 };
 
 }  // namespace

@@ -239,6 +239,8 @@ def test_folders_that_are_left_out_are_said(scripted, model, folder, tmp_path):
 def test_a_page_that_the_engine_refuses(scripted, model, folder):
     done = scripted("read", "--model", model, folder, script={"fail": "too long"})
     assert done.returncode == 3 and "a.PNG: too long" in done.stderr and "3 of 3 could not be read" in done.stderr
+    done = scripted("read", "--model", model, folder, script={"fail": "not enough memory", "code": 2})
+    assert done.returncode == 4 and "a.PNG: not enough memory" in done.stderr and "3 of 3 could not be read" in done.stderr
 
 
 def test_pages_of_a_pdf(scripted, model, tmp_path, tools):
