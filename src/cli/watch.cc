@@ -93,7 +93,6 @@ class Watch : public Verb {
  private:
   Status decide(Context& context, engine::Engine& engine, const Look& look) {
     const Stopwatch since;
-    ++looks_;
     std::optional<media::Glance> glance;
     bool same = false;
     if (min_change_ > 0 && look.file.empty()) {
@@ -103,13 +102,19 @@ class Watch : public Verb {
       same = is_equal(*look.picture);
     }
     if (!same) {
-      TRY(Decision read, ask(engine, look));
+      Result<Decision> read = ask(engine, look);
+      if (!read && !look.file.empty() && read.error().code != ErrorCode::kInterrupted) {
+        print_error(fmt::format("{}: {}", look.file, read.error().message));
+        return {};  // the folder's other pictures may go
+      }
+      if (!read) return tl::unexpected(std::move(read).error());
       last_glance_ = glance;
       if (!look.file.empty()) last_picture_ = look.picture;
-      read_ms_ += read.ms;
+      read_ms_ += read->ms;
       ++reads_;
-      now_ = std::move(read);
+      now_ = *std::move(read);
     }
+    ++looks_;
     now_.ms = since.ms();
     const bool changed = !before_ || *before_ != now_.text;
     if (changed || !on_change_) TRY_STATUS(context.out.write(line_of(look, same, changed)));

@@ -20,6 +20,8 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+constexpr milliseconds kStillWritten{1000};  // who writes a picture rarely pauses for so long
+
 std::string time_of_day() {
   const auto now = std::chrono::system_clock::now();
   const auto ms = std::chrono::duration_cast<milliseconds>(now.time_since_epoch()).count();
@@ -128,6 +130,7 @@ class Watcher {
   Status watch_folder() {
     struct Seen {
       int64_t bytes = -1, modified = -1;
+      Clock::time_point since = {};  // when it was seen so first
       bool done = false;
     };
     std::map<std::string, Seen> seen;
@@ -147,10 +150,12 @@ class Watcher {
         Seen& before = seen[page.file];
         const bool same = before.bytes == page.bytes && before.modified == page.modified;
         if (same && before.done) continue;
+        if (!same) before = {page.bytes, page.modified, Clock::now()};
         const auto picture = load_page(page);
-        // One that cannot be read may still be written: it is looked at again until it stays as it is.
-        if (!picture && same) options_.complain(picture.error().message);
-        before = {page.bytes, page.modified, picture.has_value() || same};
+        // One that cannot be read may still be written: it is looked at again until it stays as it is for a while.
+        const bool stays = Clock::now() - before.since >= kStillWritten;
+        if (!picture && stays) options_.complain(picture.error().message);
+        before.done = picture.has_value() || stays;
         if (picture) TRY_STATUS(decide_({.picture = picture->image, .time = time_of_day(), .file = page.file}));
       }
       if (!errors.empty()) continue;  // those that are not in the list may be there

@@ -95,14 +95,14 @@ def test_a_folder_that_fills(watch, tmp_path):
     with open(inbox / "a.png", "wb") as f:
         f.write(data[:2000])
         f.flush()
-        time.sleep(0.07)
+        time.sleep(0.3)
         f.write(data[2000:])
     other = seen.row()
     assert other["file"] == str(inbox / "a.png") and other["read"] and other["changed"] and "Battery" in other["answer"]
     # One that never becomes a picture is said once, and the others go on.
     (inbox / "d.png").write_bytes(b"no picture")
     (inbox / "e.txt").write_text("nor this")
-    time.sleep(0.4)
+    time.sleep(1.4)
     (inbox / "f.png").write_bytes(png(40, 30))
     assert seen.row()["file"] == str(inbox / "f.png")
     end = time.monotonic() + 10
@@ -317,11 +317,33 @@ def test_a_command_that_fails_is_said(watch, tmp_path):
     shutil.copy(RECEIPT, tmp_path / "a.jpg")
     seen = watch(tmp_path, *READ, "--exec", "exit 5")
     seen.row()
-    shutil.copy(SCREEN, tmp_path / "b.png")
+    shutil.copy(SCREEN, tmp_path / "next")
+    os.replace(tmp_path / "next", tmp_path / "b.png")
     seen.row()
     time.sleep(0.5)
     _, errors = seen.end()
     assert errors == "onsight: --exec: ended with code 5\n"
+
+
+def test_a_picture_that_the_engine_refuses_does_not_end_it(scripted, model, tmp_path):
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for name in ("a.png", "b.png"):
+        (inbox / name).write_bytes(png(3, 2))
+    process = scripted.start("watch", "--model", model, inbox, "--every", "50ms", "--stats", script={"fail": "too long"})
+    said = {process.stderr.readline().decode() for _ in range(2)}
+    assert said == {f"onsight: {inbox / name}: too long\n" for name in ("a.png", "b.png")}
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=20)
+    assert (process.returncode, out, errors) == (0, b"", b"nothing was seen\n")
+
+
+def test_what_is_not_read_again_is_saved(onsight):
+    done = onsight("watch", CLIPS / "b-frames.mp4", "--every", "50ms", "--min-change", 255, "--max-tokens", 4, "--stats")
+    summary = re.fullmatch(r"(\d+) looks, 1 read in ([\d.]+) s each; (\d+) had not changed, which saved ([\d.]+) s\n", done.stderr)
+    looks, each, spared, saved = map(float, summary.groups())
+    assert spared == looks - 1 > 9 and saved > 0 and abs(saved - spared * each) <= 0.05 + 0.005 * spared
 
 
 def test_answers_in_a_form(onsight, tmp_path):
