@@ -38,8 +38,10 @@ def _find_pulled(name: str) -> Path | None:
     found = re.fullmatch(r"([\w.-]+)/([\w.-]+)(?:@([\w./-]+))?", name)
     if not found or ".." in name:
         return None
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
-    folder = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub") / f"models--{found[1]}--{found[2]}"
+    given = os.environ.get
+    home = given("HF_HOME") or os.path.join(given("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    cache = given("HF_HUB_CACHE") or given("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    folder = Path(os.path.expanduser(cache)) / f"models--{found[1]}--{found[2]}"
     commit = found[3] or "main"
     if (ref := folder / "refs" / commit).is_file():
         commit = ref.read_text().strip()

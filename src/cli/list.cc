@@ -24,8 +24,8 @@ class List : public Verb {
 
   Status run(Context& context) override {
     std::vector<Row> rows = installed(context);
-    TRY(const hub::Settings settings, hub::Settings::from_environment());
-    for (hub::CachedModel& model : hub::Cache(settings.cache).models()) {
+    TRY(Path cache, hub::cache_folder());
+    for (hub::CachedModel& model : hub::Cache(std::move(cache)).models()) {
       auto info = context.services.inspect(model.folder);
       if (!info) continue;  // of others' models most are not for us
       std::string name = model.repository.id();

@@ -17,8 +17,8 @@ class Remove : public Verb {
   Status run(Context&) override {
     if (!name_) return make_error(ErrorCode::kUsage, "expected OWNER/NAME, a model that was pulled");
     TRY(const hub::Repository repository, hub::Repository::parse(*name_));
-    TRY(const hub::Settings settings, hub::Settings::from_environment());
-    TRY(const int64_t freed, hub::Cache(settings.cache).remove(repository));
+    TRY(Path cache, hub::cache_folder());
+    TRY(const int64_t freed, hub::Cache(std::move(cache)).remove(repository));
     Output error(STDERR_FILENO);
     if (error.is_terminal()) return error.write(fmt::format("{} are free again\n", readable_bytes(freed)));
     return {};

@@ -18,8 +18,8 @@ bool is_gguf(const Path& path) { return strcasecmp(path.extension().c_str(), ".g
 // OWNER/NAME, as the hub has it: nothing where it is no such name, or not in the cache.
 std::optional<Path> find_pulled(const std::string& model) {
   const auto repository = Repository::parse(model);
-  const auto settings = Settings::from_environment();
-  return repository && settings ? Cache(settings->cache).find(*repository) : std::nullopt;
+  const auto cache = cache_folder();
+  return repository && cache ? Cache(*cache).find(*repository) : std::nullopt;
 }
 
 }  // namespace

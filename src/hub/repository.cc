@@ -45,9 +45,16 @@ std::string trimmed(std::string_view text) {
   return std::string(text.substr(begin, text.find_last_not_of(kSpace) - begin + 1));
 }
 
+// A path, in which a first ~ is the user's folder: scripts and service files set it without a shell.
+Path path_in(const char* name) {
+  const std::string value = variable(name), user = variable("HOME");
+  if (!user.empty() && (value == "~" || value.starts_with("~/"))) return user + value.substr(1);
+  return value;
+}
+
 Result<Path> home() {
-  if (const std::string set = variable("HF_HOME"); !set.empty()) return Path(set);
-  if (const std::string set = variable("XDG_CACHE_HOME"); !set.empty()) return Path(set) / "huggingface";
+  if (const Path set = path_in("HF_HOME"); !set.empty()) return set;
+  if (const Path set = path_in("XDG_CACHE_HOME"); !set.empty()) return set / "huggingface";
   if (const std::string set = variable("HOME"); !set.empty()) return Path(set) / ".cache/huggingface";
   return bad_input("the cache of models: expected HF_HOME or HOME to be set");
 }
@@ -73,6 +80,13 @@ bool is_commit(std::string_view text) {
   return text.size() == 40 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
+Result<Path> cache_folder() {
+  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"})
+    if (const Path set = path_in(name); !set.empty()) return set;
+  TRY(const Path folder, home());
+  return folder / "hub";
+}
+
 Result<Settings> Settings::from_environment() {
   Settings out;
   out.endpoint = variable("HF_ENDPOINT");
@@ -80,15 +94,12 @@ Result<Settings> Settings::from_environment() {
   while (out.endpoint.ends_with('/')) out.endpoint.pop_back();
   if (!out.endpoint.starts_with("https://") && !out.endpoint.starts_with("http://"))
     return make_error(ErrorCode::kUsage, "HF_ENDPOINT: expected an http or https URL, found '{}'", out.endpoint);
-  out.offline = is_on(variable("HF_HUB_OFFLINE"));
-  out.cache = variable("HF_HUB_CACHE");
-  if (out.cache.empty()) {
-    TRY(const Path folder, home());
-    out.cache = folder / "hub";
-  }
+  const std::string offline = variable("HF_HUB_OFFLINE");
+  out.offline = is_on(offline.empty() ? variable("TRANSFORMERS_OFFLINE") : offline);
+  TRY(out.cache, cache_folder());
   out.token = trimmed(variable("HF_TOKEN"));
   if (out.token.empty()) {
-    Path file = variable("HF_TOKEN_PATH");
+    Path file = path_in("HF_TOKEN_PATH");
     if (file.empty())
       if (const auto folder = home()) file = *folder / "token";
     std::error_code ignored;

@@ -22,12 +22,16 @@ struct Repository {
 // 40 hexadecimal digits.
 bool is_commit(std::string_view text);
 
+// HF_HUB_CACHE or its older name HUGGINGFACE_HUB_CACHE, or $HF_HOME/hub; HF_HOME is ~/.cache/huggingface where it is
+// not set. All that looking for what is here takes of the environment.
+Result<Path> cache_folder();
+
 // The variables of huggingface_hub, so that both use one cache and one token.
 struct Settings {
   std::string endpoint;  // HF_ENDPOINT, without a slash at its end
   std::string token;     // HF_TOKEN, or of the file that HF_TOKEN_PATH names, $HF_HOME/token; may be empty
-  Path cache;            // HF_HUB_CACHE, or $HF_HOME/hub; HF_HOME is ~/.cache/huggingface where it is not set
-  bool offline = false;  // HF_HUB_OFFLINE
+  Path cache;            // cache_folder()
+  bool offline = false;  // HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE
   static Result<Settings> from_environment();
 };
 

@@ -123,7 +123,8 @@ class Hub:
 
     def variables(self, home, **more):
         """The environment of a program that asks this hub, with its cache in `home`."""
-        return {"HF_HOME": str(home), "HF_ENDPOINT": self.url, "HF_TOKEN": "", "HF_HUB_CACHE": "", "HF_HUB_OFFLINE": "", "no_proxy": "*", **more}
+        return {"HF_HOME": str(home), "HF_ENDPOINT": self.url, "HF_TOKEN": "", "HF_HUB_CACHE": "", "HUGGINGFACE_HUB_CACHE": "", "HF_HUB_OFFLINE": "",
+                "TRANSFORMERS_OFFLINE": "", "no_proxy": "*", **more}
 
 
 def folder_of(home):

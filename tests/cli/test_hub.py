@@ -86,6 +86,30 @@ def test_a_model_comes_once_and_runs(onsight, hub, home, pull):
     assert onsight("rm", ID, env=env).returncode == 3
 
 
+def test_what_is_here_needs_no_token_and_no_hub(onsight, hub, home, pull):
+    expect_whole(pull(), home, hub)
+    for bad in ({"HF_TOKEN": "a b"}, {"HF_ENDPOINT": "nonsense"}):
+        env = hub.variables(home, **bad)
+        assert onsight("inspect", ID, env=env).returncode == 0
+        assert ID in onsight("list", env=env).stdout
+        assert onsight("pull", ID, env=env).returncode == 2
+    assert onsight("rm", ID, env=hub.variables(home, HF_TOKEN="a b", HF_ENDPOINT="nonsense")).returncode == 0
+
+
+def test_the_variables_of_huggingface_hub(onsight, hub, home, pull):
+    expect_whole(pull(), home, hub)
+    hub.asked.clear()
+    for variables in (
+        {"HOME": home.parent, "HF_HOME": "~/home"},
+        {"HOME": home.parent, "HF_HOME": "/nowhere", "HF_HUB_CACHE": "~/home/hub"},
+        {"HF_HOME": "/nowhere", "HUGGINGFACE_HUB_CACHE": home / "hub"},
+        {"HF_HOME": "/nowhere", "HF_HUB_CACHE": home / "hub", "HUGGINGFACE_HUB_CACHE": "/nowhere"},
+    ):
+        assert onsight("inspect", ID, env=hub.variables(home, **variables)).returncode == 0, variables
+    assert pull(TRANSFORMERS_OFFLINE="1").returncode == 0 and hub.asked == []
+    assert pull(TRANSFORMERS_OFFLINE="1", HF_HUB_OFFLINE="0").returncode == 0 and hub.asked == [("list", "main")]
+
+
 def test_revisions_share_what_is_equal(onsight, hub, home, pull):
     expect_whole(pull(), home, hub)
     hub.commits = {"main": OLDER, "v2": COMMIT, "refs/pr/1": COMMIT}

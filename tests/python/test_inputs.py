@@ -143,5 +143,16 @@ def test_models_by_name_and_in_other_formats(tmp_path, monkeypatch, scene, model
     monkeypatch.setenv("ONSIGHT_MODELS", str(tmp_path))
     (tmp_path / "mine").symlink_to(ROOT / "models/onsight-nano")
     assert onsight.load("mine").ask(scene, max_tokens=8) == onsight.load(ROOT / "models/onsight-nano").ask(scene, max_tokens=8) == model.ask(scene, max_tokens=8)
+    # In the hub's cache, wherever its own tools have it.
+    snapshot = tmp_path / "hf/hub/models--acme--tiny/snapshots" / ("f" * 40)
+    snapshot.parent.mkdir(parents=True)
+    snapshot.symlink_to(ROOT / "models/onsight-nano")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (("HF_HOME", "~/hf"), ("HUGGINGFACE_HUB_CACHE", "~/hf/hub"), ("HF_HUB_CACHE", f"{tmp_path}/hf/hub")):
+        with monkeypatch.context() as variables:
+            variables.setenv(name, value)
+            assert onsight.model.find_model("acme/tiny@" + "f" * 40) == str(snapshot)
     small = onsight.load(quant="q4")
     assert small.info["quant"] == "q4" and small.info["vision_quant"] == "q8" and small.ask(scene, max_tokens=2)
