@@ -103,9 +103,9 @@ def check_device(device: object, device_map: object) -> None:
         raise InputError(f"device_map: expected 'auto' or 'cpu', found {str(device_map)!r:.200}")
 
 
-def is_float32(dtype: object) -> bool:
-    """Whether the weights are to be as they come, and not as `quant` would have them."""
+def keeps_weights(dtype: object) -> bool:
+    """Whether the weights are to be as they come, and not as `quant` would have them: exact for bfloat16 and float16, too."""
     number_format = str(dtype).removeprefix("torch.")
-    if number_format not in ("None", "auto", "float32"):
-        raise InputError(f"dtype: expected 'auto' or float32, found {number_format} (quant chooses the weights' format)")
-    return number_format == "float32"
+    if number_format not in ("None", "auto", "float32", "bfloat16", "float16"):
+        raise InputError(f"dtype: expected 'auto', float32, bfloat16 or float16, found {number_format} (quant chooses the weights' format)")
+    return number_format not in ("None", "auto")

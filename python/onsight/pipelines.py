@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -127,10 +128,6 @@ class Pipeline:
 
     def __init__(self, model: Model, **defaults: Any) -> None:
         self.model = model
-        # As in transformers, what generate() takes may stand among the constructor's arguments, below its generate_kwargs.
-        generate = {name: defaults.pop(name) for name in [*defaults] if name in _GENERATE and name not in self._call_names}
-        if generate:
-            defaults["generate_kwargs"] = {**generate, **_dict_of(defaults, "generate_kwargs")}
         self._defaults = self._checked(defaults)
         self._arguments({})  # what no call could be made with is refused now
 
@@ -138,16 +135,19 @@ class Pipeline:
         return f"<onsight.Pipeline {self.task}: {self.model!r}>"
 
     def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        out = {}
+        """Arguments of a call. What generate() takes may stand among them, below generate_kwargs, as transformers' constructor has it."""
+        out, generate = {}, {}
         for name, value in given.items():
             if name in self._as_it_is:
                 compatible.check(name, value, self._as_it_is)
             elif name in self._call_names:
                 out[name] = value
             elif name in _GENERATE:
-                raise TypeError(f"{self.task}: {name}: no argument of a call, expected it in generate_kwargs")
+                generate[name] = value
             else:
                 raise TypeError(f"{self.task}: {name}: no such argument, expected one of {', '.join((*self._call_names, *self._as_it_is))}")
+        if generate:
+            out["generate_kwargs"] = {**generate, **_dict_of(out, "generate_kwargs")}
         return out
 
     def _generate(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,6 +262,12 @@ class _TextPipeline(Pipeline):
             raise InputError(f"{self.task}: expected text, {self._kind}s or a conversation, found none")
 
         chats = text if text is not None else shown
+        if isinstance(chats, Iterator):
+            first = next(chats, None)
+            again = itertools.chain([] if first is None else [first], chats)
+            # The messages of one conversation, or one thing after the other: transformers looks at the first, too.
+            chats = list(again) if isinstance(first, Mapping) and "role" in first else again
+            shown, text = (chats, None) if text is None else (shown, chats)
         if _is_chat(chats) or _is_chats(chats):
             if text is not None and shown is not None:
                 raise InputError(f"{self._kind}s: expected them in the conversation's 'content', found them beside it")
@@ -275,6 +281,8 @@ class _TextPipeline(Pipeline):
             raise InputError(f"{self.task}: expected text beside the {self._kind}s, found none")
         if isinstance(text, str):
             return list(self._run([self._question(shown, text, options, full)], together))
+        if shown is None and not isinstance(text, tuple):  # a tuple is a batch of transformers' processor, and a list is of calls
+            return self._rows(text, options, full, together, texts=True)
 
         # One prompt each; the pictures of a prompt are a list where there are several.
         texts = list(text)
@@ -283,12 +291,14 @@ class _TextPipeline(Pipeline):
             raise InputError(f"{self._kind}s: expected one for each of the {len(texts)} texts, found {len(each)}")
         return list(self._run((self._question(s, t, options, full) for s, t in zip(each, texts)), together))
 
-    def _rows(self, rows: Any, options: Mapping[str, Any], full: bool, together: Any) -> Any:
-        """{"images": ..., "text": ...}, a list of such, or what is gone through; a row may be a conversation."""
+    def _rows(self, rows: Any, options: Mapping[str, Any], full: bool, together: Any, texts: bool = False) -> Any:
+        """{"images": ..., "text": ...}, a list of such, or what is gone through; a row may be a conversation, or of `texts` a text."""
 
         def request(row: Any) -> tuple[Begin, Callable[[Answer], Any]]:
             if _is_chat(row):
                 begin, shape = self._chat(row, options, full)
+            elif texts and isinstance(row, str):
+                begin, shape = self._question(None, row, options, full)
             elif isinstance(row, Mapping):
                 shown = row.get(self._keys[0], row.get(self._single_key))
                 begin, shape = self._question(shown, row.get("text", ""), options, full)
@@ -313,11 +323,11 @@ class ImageTextToTextPipeline(_TextPipeline):
         """
         Args:
             images: a picture as Model.ask() takes it, or a list of them; also a conversation, or rows {"images": ..., "text": ...}.
-            text: the question, whose <image> are the pictures' places; a list of questions, with a picture each; a conversation in the format of
-                Model.chat(), or a list of them.
+            text: the question, whose <image> are the pictures' places; a list of questions, with a picture each or none; a conversation in the
+                format of Model.chat(); a list or a generator of either.
             max_new_tokens: 256 without one.
             generate_kwargs: max_new_tokens, do_sample, temperature, top_k, top_p, min_p, repetition_penalty, stop_strings; also seed, json_schema
-                and max_tiles of Model.ask().
+                and max_tiles of Model.ask(). Each may also stand beside the other arguments.
             return_full_text: True (the default): generated_text begins with the input; of a conversation it is the conversation with the answer as
                 its last message. False: the answer alone.
             stop_sequence: one or a list of texts before which the answer ends.
@@ -325,8 +335,8 @@ class ImageTextToTextPipeline(_TextPipeline):
             batch_size: so many answers are written together (default 16).
 
         Returns:
-            [{"input_text": ..., "generated_text": ...}] of a question or a conversation; of a list of questions one such dict each, of a list of
-            conversations a list [{...}] each.
+            [{"input_text": ..., "generated_text": ...}] of a question or a conversation; of a list of conversations, or of questions without
+            pictures, a list [{...}] each, of a generator of such a generator; of questions with a picture each, or a tuple, one dict each.
         """
         return self._call(images, text, kwargs)
 
@@ -381,7 +391,7 @@ def pipeline(
         revision: of a model OWNER/NAME that `onsight pull` has fetched; of others None or "main".
         use_fast, token, trust_remote_code: change nothing; nothing is fetched, and no code of a model is ever run.
         device, device_map: None, "cpu" or -1; device_map also "auto".
-        dtype, torch_dtype: None or "auto"; or torch.float32, which is quant="none".
+        dtype, torch_dtype: None or "auto"; or torch.float32, bfloat16 or float16, which are quant="none": the weights as they come.
         model_kwargs: dtype and device_map may stand here; the rest is None or what is done anyway.
         pipeline_class: None.
         quant, vision_quant, threads, cache: as in load().
@@ -399,12 +409,12 @@ def pipeline(
         dtype = torch_dtype
     device_map, dtype = compatible.model_kwargs(model_kwargs, device_map, dtype)
     compatible.check_device(device, device_map)
-    float32 = compatible.is_float32(dtype)
+    keeps_weights = compatible.keeps_weights(dtype)
     model = compatible.of_revision(model, revision)
     if not isinstance(model, Model):
         if model is not None and not isinstance(model, (str, os.PathLike)):
             raise TypeError(f"model: expected a path, a name or an onsight.Model, found {type(model).__name__}")
         if quant is None:
-            quant = "none" if float32 else "auto"
+            quant = "none" if keeps_weights else "auto"
         model = load(model, quant=quant, vision_quant=vision_quant, threads=threads, cache=cache)
     return _TASKS[task](model, **defaults)

@@ -60,6 +60,23 @@ def test_a_question(image_text_to_text, model, receipt, scene):
     assert image_text_to_text(text="Hello?")[0]["generated_text"].startswith("Hello?")
 
 
+def test_many_texts_and_conversations(image_text_to_text, model, receipt, scene):
+    def said(text):
+        return {"input_text": text, "generated_text": text + model.ask(prompt=text, max_tokens=4).text}
+
+    def say(**call):
+        return image_text_to_text(max_new_tokens=4, **call)
+
+    assert say(text=["Hello", "Hi"]) == [[said("Hello")], [said("Hi")]] and say(text=["Hi"]) == [[said("Hi")]]
+    assert say(text=("Hello", "Hi")) == [said("Hello"), said("Hi")]
+    lazy = say(text=(each for each in ["Hello", "Hi"]))
+    assert isinstance(lazy, types.GeneratorType) and list(lazy) == [[said("Hello")], [said("Hi")]]
+    both = [chat(receipt), chat(scene)]
+    lazy = say(text=(each for each in both))
+    assert isinstance(lazy, types.GeneratorType) and list(lazy) == say(text=both) == list(say(images=iter(both)))
+    assert say(text=iter(both[0])) == say(text=both[0]) and list(say(text=iter([]))) == []
+
+
 def test_a_conversation(image_text_to_text, model, receipt, scene):
     messages = chat(receipt)
     answer = model.ask(receipt, READ, max_tokens=12).text
@@ -145,6 +162,8 @@ def test_generate_kwargs(image_text_to_text, model, receipt):
     assert say(generate_kwargs={"do_sample": False, "num_beams": 1, "temperature": 0.5}) == say()
     sampled = {"temperature": 0.8, "top_k": 5, "seed": 3}
     assert say(generate_kwargs={"do_sample": True, **sampled}) == model.ask(receipt, READ, max_tokens=12, **sampled)
+    assert say(do_sample=False) == say() and say(do_sample=True, **sampled) == say(generate_kwargs={"do_sample": True, **sampled})
+    assert say(do_sample=True, generate_kwargs={"do_sample": False}) == say()
     assert say(stop_sequence="2.45") == "Bread "
     assert say(generate_kwargs={"stop_strings": ["2.45"]}) == "Bread "
 
@@ -157,8 +176,8 @@ def test_generate_kwargs(image_text_to_text, model, receipt):
         ({"device": 0}, ValueError, "device: expected 'cpu', found '0'"),
         ({"device_map": "cuda"}, ValueError, "device_map: expected 'auto' or 'cpu', found 'cuda'"),
         ({"device_map": {"": 0}}, ValueError, "device_map: expected 'auto' or 'cpu', found \"{'': 0}\""),
-        ({"dtype": "bfloat16"}, ValueError, "dtype: expected 'auto' or float32, found bfloat16"),
-        ({"torch_dtype": "float16"}, ValueError, "dtype: expected 'auto' or float32, found float16"),
+        ({"dtype": "float64"}, ValueError, "dtype: expected 'auto', float32, bfloat16 or float16, found float64"),
+        ({"torch_dtype": "int8"}, ValueError, "dtype: expected 'auto', float32, bfloat16 or float16, found int8"),
         ({"feature_extractor": 1}, ValueError, "feature_extractor: expected None or the model's own path or name, found 1"),
         ({"processor": object()}, ValueError, "processor: expected None or the model's own path or name, found object: a model is read with"),
         ({"config": "elsewhere"}, ValueError, "config: expected None or the model's own path or name, found 'elsewhere'"),
@@ -172,7 +191,7 @@ def test_generate_kwargs(image_text_to_text, model, receipt):
         ({"model_kwargs": 5}, TypeError, "model_kwargs: expected a dict, found int"),
         ({"model_kwargs": {"load_in_4bit": True}}, ValueError, "model_kwargs: load_in_4bit: not supported, expected dtype, device_map or attn_"),
         ({"model_kwargs": {"attn_implementation": "flash_attention_2"}}, ValueError, "attn_implementation: expected None or 'eager' or 'sdpa'"),
-        ({"model_kwargs": {"dtype": "float16"}}, ValueError, "dtype: expected 'auto' or float32, found float16"),
+        ({"model_kwargs": {"dtype": "float8"}}, ValueError, "dtype: expected 'auto', float32, bfloat16 or float16, found float8"),
         ({"model_kwargs": {"dtype": "float32"}, "dtype": "float32"}, ValueError, "dtype: given twice"),
         ({"model_kwargs": {"device_map": "cuda"}}, ValueError, "device_map: expected 'auto' or 'cpu', found 'cuda'"),
         ({"generate_kwargs": 5}, TypeError, "generate_kwargs: expected a dict, found int"),
@@ -210,7 +229,6 @@ def test_pipelines_that_cannot_be_made(model, arguments, error, sentence):
         ({"text": "a", "skip_special_tokens": False}, ValueError, "skip_special_tokens: expected None or True, found False"),
         ({"text": "a", "return_tensors": True}, ValueError, "return_tensors: expected None or False, found True"),
         ({"text": "a", "colour": 1}, TypeError, "colour: no such argument"),
-        ({"text": "a", "do_sample": False}, TypeError, "do_sample: no argument of a call, expected it in generate_kwargs"),
         ({"text": [*chat("x.png"), {"role": "assistant", "content": "There"}]}, ValueError, "expected the last to be the user's"),
     ],
 )
@@ -233,6 +251,8 @@ def test_the_arguments_of_transformers_pipeline():
         {"revision": "main", "model_kwargs": {}, "token": "hf_x", "use_fast": False, "trust_remote_code": True, "local_files_only": True},
         {"device": "cpu", "dtype": "float32", "framework": "pt", "binary_output": False},
         {"device": -1, "torch_dtype": "auto", "device_map": {"": "cpu"}},
+        {"torch_dtype": "float16", "model_kwargs": {"device_map": "cpu"}},
+        {"dtype": "bfloat16", "do_sample": False},
         {"dtype": None, "device_map": "auto", "model_kwargs": {"torch_dtype": "float32", "attn_implementation": "sdpa", "low_cpu_mem_usage": True}},
         {"model_kwargs": {"device_map": "cpu", "dtype": "auto", "quantization_config": None, "something": None}},
         {"batch_size": 2, "num_workers": 4, "timeout": 3.5, "padding": True, "truncation": False, "tools": None},
@@ -244,7 +264,7 @@ def test_arguments_that_change_nothing(model, receipt, given):
     want = [{"input_text": READ, "generated_text": READ + model.ask(receipt, READ, max_tokens=4)}]
     generate = {"generate_kwargs": {"max_new_tokens": 4}}
     assert onsight.pipeline("image-text-to-text", model, **{**generate, **given})(receipt, READ, **generate) == want
-    of_a_call = {name: value for name, value in given.items() if name in (*names.CALL, *names.EVERY_CALL, *names.FRAMES, "padding", "truncation", "tools")}
+    of_a_call = {name: value for name, value in given.items() if name in (*names.CALL, *names.EVERY_CALL, *names.FRAMES, "padding", "truncation", "tools", "do_sample")}
     assert onsight.pipeline("image-text-to-text", model)(receipt, READ, **{**of_a_call, **generate}) == want
 
 

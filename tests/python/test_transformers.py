@@ -75,9 +75,10 @@ def calls(receipt, scene):
     system = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
     yield {"text": [system, *of_scene], "max_new_tokens": 12, "return_full_text": False}
     yield {"text": of_receipt, "generate_kwargs": {"max_new_tokens": 24, "repetition_penalty": 1.3}, "return_full_text": False}
+    yield {"text": of_receipt, "max_new_tokens": 24, "return_full_text": False, "do_sample": False}
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(9))
 def test_the_name_is_all_that_changes(theirs, ours, receipt, scene, number):
     call = list(calls(receipt, scene))[number]
     want = theirs(**{name: copy.deepcopy(value) if name != "text" else value for name, value in call.items()})
@@ -97,3 +98,18 @@ def test_questions_without_a_conversation_have_the_same_shape(theirs, ours, rece
         assert [each["input_text"] for each in got] == [each["input_text"] for each in want]
         begins = call["text"] if call.get("return_full_text", True) else ""
         assert got[0]["generated_text"].startswith(begins) and want[0]["generated_text"].startswith(begins)
+
+
+def shape(value):
+    """Lists of lists of dicts by their keys."""
+    return [shape(each) for each in value] if isinstance(value, list) else sorted(value)
+
+
+def test_many_texts_and_conversations_have_the_same_shape(theirs, ours, scene):
+    said = chat({"path": str(scene)})
+    for text in (["Hello", "Hi"], ["Hello"], ("Hello", "Hi"), [said, said], (said, said)):
+        assert shape(ours(text=text, max_new_tokens=2)) == shape(theirs(text=text, max_new_tokens=2)), text
+    for texts in (["Hello", "Hi"], [said, said], said):
+        want, got = theirs(text=(each for each in texts), max_new_tokens=2), ours(text=(each for each in texts), max_new_tokens=2)
+        assert shape(list(got)) == shape(list(want))
+        assert isinstance(got, list) == isinstance(want, list)
