@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -81,18 +82,23 @@ int answer(onsight_error* error, const Body& body) noexcept {
   }
 }
 
-// What the caller knows of T; a caller of a newer header may know more, as long as it asks for none of it.
+// Sizes of the first version, which the oldest callers know.
+constexpr size_t kFirstLoadOptions = offsetof(onsight_load_options, kv);
+constexpr size_t kFirstAskOptions = offsetof(onsight_ask_options, no_draft);
+
+// What the caller knows of T, of which the first version had so many bytes; a caller of a newer header may know more,
+// as long as it asks for none of it.
 template <class T>
-Result<T> options_of(const T* given, const char* type) {
+Result<T> options_of(const T* given, const char* type, size_t first = sizeof(T)) {
   T options = {};
   if (!given) return options;
   size_t size = 0;
   std::memcpy(&size, given, sizeof size);
-  if (size < sizeof(T)) return usage("{}: a size of {}, expected sizeof({})", type, size, type);
+  if (size < first) return usage("{}: a size of {}, expected sizeof({})", type, size, type);
   const auto* bytes = reinterpret_cast<const char*>(given);
-  if (size > 4096 || std::any_of(bytes + sizeof(T), bytes + size, [](char byte) { return byte != 0; }))
+  if (size > 4096 || std::any_of(bytes + std::min(size, sizeof(T)), bytes + size, [](char byte) { return byte != 0; }))
     return usage("{}: options that this version of the library does not know", type);
-  std::memcpy(&options, given, sizeof options);
+  std::memcpy(&options, given, std::min(size, sizeof options));
   return options;
 }
 
@@ -141,13 +147,16 @@ Result<std::optional<engine::Quantisation>> quant_of(const char* name, int quant
 }
 
 Result<engine::EngineOptions> engine_options(const onsight_load_options* given) {
-  TRY(const onsight_load_options options, options_of(given, "onsight_load_options"));
+  TRY(const onsight_load_options options, options_of(given, "onsight_load_options", kFirstLoadOptions));
   TRY_STATUS(expect_range("threads", options.threads, 0, 1024));
   TRY_STATUS(expect_range("cache_megabytes", static_cast<double>(options.cache_megabytes), 0, 1e6));
   if (options.cache) TRY_STATUS(expect_text(options.cache, "cache"));
   TRY(const auto text, quant_of("quant", options.quant));
   TRY(const auto vision, quant_of("vision_quant", options.vision_quant));
+  if (options.kv < ONSIGHT_KV_AUTO || options.kv > ONSIGHT_KV_Q8)
+    return usage("kv: expected an onsight_kv, found {}", options.kv);
   engine::EngineOptions out;
+  out.kv = engine::kKvFormats[static_cast<size_t>(options.kv)].type;
   out.threads = options.threads;
   out.text = text.value_or(engine::Quantisation::kAuto);
   out.vision = vision.value_or(engine::vision_like(out.text));
@@ -196,7 +205,7 @@ Result<std::vector<engine::Message>> messages_of(const onsight_chat& chat) {
 }
 
 Result<engine::Request> request_of(const onsight_chat& chat, const onsight_ask_options* given) {
-  TRY(const onsight_ask_options options, options_of(given, "onsight_ask_options"));
+  TRY(const onsight_ask_options options, options_of(given, "onsight_ask_options", kFirstAskOptions));
   TRY_STATUS(expect_range("max_tokens", options.max_tokens, 0, 1e6));
   TRY_STATUS(expect_range("temperature", options.temperature, 0, 10));
   TRY_STATUS(expect_range("top_k", options.top_k, 0, 1e6));
@@ -215,6 +224,7 @@ Result<engine::Request> request_of(const onsight_chat& chat, const onsight_ask_o
     request.schema = std::make_shared<const onsight::text::JsonSchema>(std::move(schema));
   }
   if (options.max_tokens) request.max_tokens = options.max_tokens;
+  request.draft = options.no_draft == 0;
   request.sampling = {.temperature = options.temperature,
                       .top_k = options.top_k,
                       .top_p = options.top_p > 0 ? options.top_p : 1,
@@ -337,11 +347,8 @@ int onsight_chat_image_pixels(onsight_chat* chat, const uint8_t* pixels, int wid
     const int64_t row_bytes = int64_t{width} * channels;
     if (stride != 0 && stride < row_bytes && stride > -row_bytes)
       return usage("stride: {} bytes, expected at least the {} of a row, or 0", stride, row_bytes);
-    media::Pixels from{.data = pixels, .shape = {height, width}, .strides = {stride ? stride : row_bytes, channels}};
-    if (channels > 1) {
-      from.shape.push_back(3);
-      from.strides.push_back(1);
-    }
+    const media::Pixels from{
+        .data = pixels, .shape = {height, width, channels}, .strides = {stride ? stride : row_bytes, channels, 1}};
     TRY(media::Image image, media::copy_pixels(from, "pixels"));
     return picture(std::move(image));
   });

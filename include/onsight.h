@@ -72,12 +72,21 @@ enum onsight_quant {
   ONSIGHT_QUANT_Q4 = 4       /* 4 bits */
 };
 
+/* What keys and values are in memory. */
+enum onsight_kv {
+  ONSIGHT_KV_AUTO = 0, /* F16 beside weights of Q8 and Q4, else F32 */
+  ONSIGHT_KV_F32 = 1,
+  ONSIGHT_KV_F16 = 2,
+  ONSIGHT_KV_Q8 = 3 /* 8 bits: about half of F16, a little less exact */
+};
+
 typedef struct onsight_load_options {
   size_t size;              /* sizeof(onsight_load_options) */
   const char* cache;        /* a folder that keeps what was seen of pictures for later runs; NULL: nothing is kept */
   uint64_t cache_megabytes; /* what it may hold, up to 1000000; 0: 1024 */
   int threads;              /* to compute with, up to 1024; 0: one for each core that the process may use */
   int quant, vision_quant;  /* of onsight_quant */
+  int kv;                   /* of onsight_kv */
 } onsight_load_options;
 
 /* Brings a model into memory. `path`: a checkpoint folder in Hugging Face's layout, a file that `onsight convert`
@@ -160,6 +169,7 @@ typedef struct onsight_ask_options {
   float repetition_penalty; /* as transformers', up to 10; 0: none */
   int max_tiles;            /* read a picture in so many tiles, up to 10000; 0: as many as the model makes */
   int no_upscale;           /* 1: a small picture is not enlarged beyond what tiling needs */
+  int no_draft;             /* 1: one token at a time, and no guesses from what was said; the same answer */
 } onsight_ask_options;
 
 enum onsight_finish {

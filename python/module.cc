@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "engine/runner.h"
+#include "engine/weight_choice.h"
 #include "media/pixels.h"
 
 namespace nb = nanobind;
@@ -163,22 +164,27 @@ nb::list place_videos(const std::vector<media::Clip>& clips, const std::string& 
   return list_of(engine::video_message(clips, prompt));
 }
 
-std::unique_ptr<Runner> load(const nb::bytes& path, int text, int vision, int threads, const nb::object& cache) {
+std::unique_ptr<Runner> load(const nb::bytes& path, int text, int vision, size_t kv, int threads,
+                             const nb::object& cache, int cache_megabytes) {
   engine::EngineOptions options;
+  options.kv = engine::kKvFormats.at(kv).type;
   options.threads = threads;
   options.text = static_cast<engine::Quantisation>(text);
   options.vision = static_cast<engine::Quantisation>(vision);
   if (!cache.is_none()) options.cache = path_of(nb::cast<nb::bytes>(cache));
+  options.cache_bytes = int64_t{cache_megabytes} << 20;
   return value_of(unlocked([&] { return Runner::load(path_of(path), options); }));
 }
 
 std::unique_ptr<Answering> submit(Runner& runner, const nb::list& messages, int max_tokens, float temperature,
                                   int top_k, float top_p, float min_p, float repetition_penalty, uint64_t seed,
-                                  const std::vector<std::string>& stop, int max_tiles, const Schema* schema) {
+                                  const std::vector<std::string>& stop, int max_tiles, bool upscale, bool draft,
+                                  const Schema* schema) {
   engine::Request request;
   request.messages = messages_of(messages);
   request.sampling = {temperature, top_k, top_p, min_p, repetition_penalty, seed};
-  request.picture.max_tiles = max_tiles;
+  request.picture = {.max_tiles = max_tiles, .allow_upscale = upscale};
+  request.draft = draft;
   request.max_tokens = max_tokens;
   request.stop = stop;
   if (schema) request.schema = schema->schema;
@@ -213,9 +219,13 @@ nb::dict reply_of(const Answering& answering) {
   out["text"] = to_str(reply.text);
   out["prompt_tokens"] = reply.prompt_tokens;
   out["cached_tokens"] = reply.reused_tokens;
+  out["cached_tiles"] = reply.cached_tiles;
   out["completion_tokens"] = reply.completion_tokens;
+  out["drafted_tokens"] = reply.drafted_tokens;
+  out["accepted_tokens"] = reply.accepted_tokens;
   out["finish_reason"] = to_str(engine::to_string(reply.finish_reason));
   out["timings_ms"] = timings;
+  out["peak_memory_bytes"] = engine::peak_memory_bytes();
   return out;
 }
 
@@ -273,9 +283,11 @@ NB_MODULE(_engine, m) {
       .def("fileno", [](Answering& self) { return value_of(self.descriptor()); });
 
   nb::class_<Runner>(m, "Runner")
-      .def_static("load", load, "path"_a, "text"_a, "vision"_a, "threads"_a, "cache"_a.none())
+      .def_static("load", load, "path"_a, "text"_a, "vision"_a, "kv"_a, "threads"_a, "cache"_a.none(),
+                  "cache_megabytes"_a)
       .def("submit", submit, "messages"_a, nb::kw_only(), "max_tokens"_a, "temperature"_a, "top_k"_a, "top_p"_a,
-           "min_p"_a, "repetition_penalty"_a, "seed"_a, "stop"_a, "max_tiles"_a, "schema"_a.none())
+           "min_p"_a, "repetition_penalty"_a, "seed"_a, "stop"_a, "max_tiles"_a, "upscale"_a, "draft"_a,
+           "schema"_a.none())
       .def("info", info_of)
       .def("close", [](Runner& self) { unlocked([&] { self.close(); }); });
 

@@ -13,9 +13,13 @@ class Reply(TypedDict):
     text: str
     prompt_tokens: int
     cached_tokens: int
+    cached_tiles: int
     completion_tokens: int
+    drafted_tokens: int
+    accepted_tokens: int
     finish_reason: str
     timings_ms: Timings
+    peak_memory_bytes: int
 
 class Picture:
     """8-bit RGB pixels."""
@@ -26,7 +30,7 @@ class Picture:
     def decode(data: bytes, where: str) -> Picture: ...
     @staticmethod
     def of_array(array: Any, where: str) -> Picture:
-        """uint8 [H, W, 3] or [H, W] with any strides; copied."""
+        """uint8 [H, W, 3], [H, W, 4], [H, W, 1] or [H, W] with any strides; copied."""
 
     @property
     def width(self) -> int: ...
@@ -58,7 +62,7 @@ class Answering:
 
 class Runner:
     @staticmethod
-    def load(path: bytes, text: int, vision: int, threads: int, cache: bytes | None) -> Runner: ...
+    def load(path: bytes, text: int, vision: int, kv: int, threads: int, cache: bytes | None, cache_megabytes: int) -> Runner: ...
     def submit(
         self,
         messages: list[tuple[str, list[str | Picture | Clip]]],
@@ -72,6 +76,8 @@ class Runner:
         seed: int,
         stop: list[str],
         max_tiles: int,
+        upscale: bool,
+        draft: bool,
         schema: Schema | None,
     ) -> Answering: ...
     def info(self) -> dict[str, Any]: ...

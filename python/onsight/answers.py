@@ -18,15 +18,22 @@ class Answer(str):
         finish_reason: "stop" (the model ended it, or a stop string), "length" (max_tokens, or the context is full), "cancelled".
         prompt_tokens: of pictures, question and what stood before.
         cached_tokens: of prompt_tokens, those that an earlier answer or run had left ready.
+        cached_tiles: tiles of the pictures that an earlier run had read (`cache` of load()).
         completion_tokens: of the answer.
+        drafted_tokens, accepted_tokens: tokens that were guessed and checked several at once; how many of them stand in the answer.
         timings_ms: milliseconds of "preprocess", "vision", "prefill" and "decode", and "first_token": from the start to the first token.
+        peak_memory_bytes: the most memory that the process had held by then.
     """
 
     finish_reason: str
     prompt_tokens: int
     cached_tokens: int
+    cached_tiles: int
     completion_tokens: int
+    drafted_tokens: int
+    accepted_tokens: int
     timings_ms: Timings
+    peak_memory_bytes: int
 
     @property
     def text(self) -> str:
@@ -39,8 +46,12 @@ class Answer(str):
         answer.finish_reason = reply["finish_reason"]
         answer.prompt_tokens = reply["prompt_tokens"]
         answer.cached_tokens = reply["cached_tokens"]
+        answer.cached_tiles = reply["cached_tiles"]
         answer.completion_tokens = reply["completion_tokens"]
+        answer.drafted_tokens = reply["drafted_tokens"]
+        answer.accepted_tokens = reply["accepted_tokens"]
         answer.timings_ms = reply["timings_ms"]
+        answer.peak_memory_bytes = reply["peak_memory_bytes"]
         return answer
 
 

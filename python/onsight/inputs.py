@@ -16,11 +16,13 @@ from typing import Any
 from onsight._engine import Clip, Picture, Schema
 from onsight.errors import InputError
 
-#: A path, the bytes of a file, a PIL picture, or an array of uint8 [H, W, 3] or [H, W].
+#: A path, the bytes of a file, base64 of them, a PIL picture, or an array of uint8 [H, W, 3], [H, W, 4], [H, W, 1] or [H, W].
 ImageLike = Any
 #: A path, or the bytes of a file.
 VideoLike = str | os.PathLike[str] | bytes
 Parts = list[str | Picture | Clip]
+_SHORTEST_BASE64 = 40  # of a picture of one pixel
+_LONGEST_PATH = 1024  # what is longer is hardly one, and no word of a sentence
 Messages = list[tuple[str, Parts]]
 
 
@@ -40,6 +42,8 @@ def text(value: object, where: str) -> str:
 
 def _path(value: str | os.PathLike[str], where: str) -> bytes:
     path = os.fsencode(value)
+    if len(path) > _LONGEST_PATH:
+        raise InputError(f"{where}: expected a path, found {len(path)} characters that begin with {path[:20].decode(errors='replace')!r}")
     if not path:
         raise InputError(f"{where}: expected a file, found nothing")
     if b"\0" in path:
@@ -66,6 +70,16 @@ def _base64(value: str, where: str) -> bytes:
         raise InputError(f"{where}: expected base64, found other characters") from None
 
 
+def _raw_base64(value: str) -> Picture | None:
+    """The picture of which the text is base64, as transformers' load_image takes it, or None for a path."""
+    if len(value) < _SHORTEST_BASE64 or os.path.isfile(value):
+        return None
+    try:
+        return Picture.decode(_base64(value, "base64"), "base64")
+    except InputError:
+        return None  # a path that leads nowhere may look like it
+
+
 def is_pil(value: object) -> bool:
     module = sys.modules.get("PIL.Image")  # whoever has a PIL picture has imported it
     return module is not None and isinstance(value, module.Image)
@@ -90,6 +104,8 @@ def picture(value: ImageLike, where: str) -> Picture:
         return value
     if isinstance(value, str) and (data := _data_url(value, where)) is not None:
         return Picture.decode(data, where)
+    if isinstance(value, str) and (decoded := _raw_base64(value)) is not None:
+        return decoded
     if isinstance(value, (str, os.PathLike)):
         return Picture.open(_path(value, where))
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -99,7 +115,7 @@ def picture(value: ImageLike, where: str) -> Picture:
     if is_array(value):
         dtype, shape = getattr(value, "dtype", None), list(getattr(value, "shape", []))
         if dtype is not None and not str(dtype).endswith("uint8"):
-            raise InputError(f"{where}: expected uint8 pixels [height, width, 3] or [height, width], found {dtype} {shape}")
+            raise InputError(f"{where}: expected uint8 pixels [height, width, 3], [height, width, 4] or [height, width], found {dtype} {shape}")
         return Picture.of_array(value, where)
     raise TypeError(f"{where}: expected a path, bytes, a PIL picture or an array of uint8, found {_kind(value)}")
 
@@ -247,6 +263,12 @@ def whole(value: Any, where: str, least: int, most: int) -> int:
     return out
 
 
+def truth(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{where}: expected True or False, found {_kind(value)}")
+    return value
+
+
 def sampling(given: Mapping[str, Any]) -> dict[str, Any]:
     """The options of an answer, in the ranges of `onsight ask`."""
     stop = [text(each, "stop") for each in several(given["stop"])]
@@ -264,5 +286,7 @@ def sampling(given: Mapping[str, Any]) -> dict[str, Any]:
         "seed": whole(given["seed"], "seed", 0, 2**64 - 1),
         "stop": stop,
         "max_tiles": whole(given["max_tiles"], "max_tiles", 0, 10_000),
+        "upscale": not truth(given["no_upscale"], "no_upscale"),
+        "draft": not truth(given["no_draft"], "no_draft"),
         "schema": schema(given["json_schema"]),
     }

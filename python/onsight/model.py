@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SHIPPED = "onsight-nano"
 DEFAULT_PROMPT, DEFAULT_VIDEO_PROMPT = "Describe this image.", "Describe this video."
 _QUANTS = ("auto", "none", "q8", "q4")  # in the order of the engine's Quantisation
+_KV_FORMATS = ("auto", "f32", "f16", "q8")  # and of its kKvFormats
 
 
 def model_folders() -> list[Path]:
@@ -69,10 +70,10 @@ def find_model(model: str | os.PathLike[str] | None) -> str:
     raise InputError(f"model '{model}' not found: there is no such folder, .onsight or .gguf file here, nor one of that name in {', '.join(map(str, looked))}")
 
 
-def _quant(value: str, where: str) -> int:
-    if value not in _QUANTS:
-        raise InputError(f"{where}: expected {', '.join(_QUANTS[:-1])} or {_QUANTS[-1]}, found {value!r}")
-    return _QUANTS.index(value)
+def _place(value: str, where: str, among: tuple[str, ...]) -> int:
+    if value not in among:
+        raise InputError(f"{where}: expected {', '.join(among[:-1])} or {among[-1]}, found {value!r}")
+    return among.index(value)
 
 
 class ChatOptions(TypedDict, total=False):
@@ -91,6 +92,8 @@ class ChatOptions(TypedDict, total=False):
     seed: int
     stop: str | Sequence[str] | None
     max_tiles: int
+    no_upscale: bool
+    no_draft: bool
     json_schema: Any
 
 
@@ -146,14 +149,16 @@ class Model:
         seed: int = 0,
         stop: str | Sequence[str] | None = None,
         max_tiles: int = 0,
+        no_upscale: bool = False,
+        no_draft: bool = False,
         json_schema: Any = None,
     ) -> Answer | Stream:
         """Asks about pictures, a video, or nothing but the prompt.
 
         Args:
-            images: one or a list of: the path of a file (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF), the bytes of one, a data: URL, a PIL
-                picture of any mode, or an array (numpy, or any with DLPack in main memory) of uint8, [H, W, 3] in RGB or [H, W] in grey, with any
-                strides. Files and PIL pictures are turned as their EXIF orientation says.
+            images: one or a list of: the path of a file (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF), the bytes of one, a data: URL, base64, a PIL
+                picture of any mode, or an array (numpy, or any with DLPack in main memory) of uint8, [H, W, 3] in RGB, [H, W, 4] with one more
+                that is left out, [H, W] or [H, W, 1] in grey, with any strides. Files and PIL pictures are turned as their EXIF orientation says.
             prompt: what is asked. Pictures stand before it, or where it says {image}, videos where it says {video}. Without one, "Describe this
                 image." or "Describe this video.".
             video: one or a list of: the path of a file, the bytes of one. Not beside images.
@@ -169,6 +174,8 @@ class Model:
             seed: the same seed gives the same answer.
             stop: one or a list of texts before which the answer ends.
             max_tiles: read a picture in at most so many tiles; 0: as many as the model makes.
+            no_upscale: do not enlarge a small picture beyond what tiling needs.
+            no_draft: one token at a time, and no guesses from what was said; the same answer.
             json_schema: the answer is JSON that this allows, whole even where max_tokens ends it: a dict, its text, the path of a file, or a
                 pydantic model. docs/structured_output.md lists the keywords.
 
@@ -288,8 +295,10 @@ def load(
     *,
     quant: str = "auto",
     vision_quant: str | None = None,
+    kv: str = "auto",
     threads: int = 0,
     cache: str | os.PathLike[str] | None = None,
+    cache_size: int = 1024,
 ) -> Model:
     """Brings a model into memory.
 
@@ -299,16 +308,20 @@ def load(
         quant: weights in memory: "q8", "q4", "none" (as they come, or as converted; answers equal transformers'), "auto" (q8 from 100 million
             parameters on).
         vision_quant: the same for the vision tower; None: as quant, but q8 for q4.
+        kv: keys and values in memory: "f32", "f16", "q8" (about half of f16, a little less exact), "auto" (f16 beside q8 and q4, else f32).
         threads: to compute with; 0: one for each core that this process may use.
         cache: a folder that keeps what was seen of pictures, and the decoder's state after them, for later runs; None: nothing is kept.
+        cache_size: the megabytes that it may hold, what was used last.
 
     Raises:
         InputError: the model is missing, broken or of a kind that is not supported, in one sentence.
         OutOfMemoryError: more memory is needed than is free.
     """
-    text = _quant(quant, "quant")
-    vision = (_QUANTS.index("q8") if quant == "q4" else text) if vision_quant is None else _quant(vision_quant, "vision_quant")
+    text = _place(quant, "quant", _QUANTS)
+    vision = (_QUANTS.index("q8") if quant == "q4" else text) if vision_quant is None else _place(vision_quant, "vision_quant", _QUANTS)
     if cache is not None and not os.fspath(cache):
         raise InputError("cache: expected a folder, found nothing")
+    numbers = (inputs.whole(threads, "threads", 0, 1024), inputs.whole(cache_size, "cache_size", 1, 1_000_000))
     path = os.fsencode(find_model(model))
-    return Model(Runner.load(path, text, vision, inputs.whole(threads, "threads", 0, 1024), None if cache is None else os.fsencode(cache)))
+    folder = None if cache is None else os.fsencode(cache)
+    return Model(Runner.load(path, text, vision, _place(kv, "kv", _KV_FORMATS), numbers[0], folder, numbers[1]))

@@ -54,7 +54,7 @@ _GENERATE_AS_IT_IS: dict[str, tuple[Any, ...]] = {
 _GENERATE_IGNORED = {"tokenizer", "pad_token_id"}  # what they are for has no counterpart here
 
 
-_GENERATE_OURS = ("repetition_penalty", "seed", "json_schema", "max_tiles", "fps", "max_frames", "start", "end")
+_GENERATE_OURS = ("repetition_penalty", "seed", "json_schema", "max_tiles", "no_upscale", "no_draft", "fps", "max_frames", "start", "end")
 _GENERATE_CHOSEN = {"temperature": 1.0, "top_k": 50, "top_p": 1.0, "min_p": 0.0}  # transformers' defaults
 _GENERATE = {"max_new_tokens", "stop_strings", "do_sample", *_GENERATE_AS_IT_IS, *_GENERATE_OURS, *_GENERATE_CHOSEN}
 
@@ -74,7 +74,7 @@ def _options(generate: Mapping[str, Any]) -> dict[str, Any]:
         out |= chosen
     if given:
         raise InputError(f"generate_kwargs: {min(given)}: not supported, expected one of max_new_tokens, do_sample, temperature, top_k, top_p, "
-                         "min_p, repetition_penalty, stop_strings, seed, json_schema, max_tiles, fps, max_frames, start, end")
+                         "min_p, repetition_penalty, stop_strings, seed, json_schema, max_tiles, no_upscale, no_draft, fps, max_frames, start, end")
     return out
 
 
@@ -326,8 +326,8 @@ class ImageTextToTextPipeline(_TextPipeline):
             text: the question, whose <image> are the pictures' places; a list of questions, with a picture each or none; a conversation in the
                 format of Model.chat(); a list or a generator of either.
             max_new_tokens: 256 without one.
-            generate_kwargs: max_new_tokens, do_sample, temperature, top_k, top_p, min_p, repetition_penalty, stop_strings; also seed, json_schema
-                and max_tiles of Model.ask(). Each may also stand beside the other arguments.
+            generate_kwargs: max_new_tokens, do_sample, temperature, top_k, top_p, min_p, repetition_penalty, stop_strings; also seed, json_schema,
+                max_tiles, no_upscale and no_draft of Model.ask(). Each may also stand beside the other arguments.
             return_full_text: True (the default): generated_text begins with the input; of a conversation it is the conversation with the answer as
                 its last message. False: the answer alone.
             stop_sequence: one or a list of texts before which the answer ends.
@@ -378,8 +378,10 @@ def pipeline(
     torch_dtype: Any = None,
     quant: str | None = None,
     vision_quant: str | None = None,
+    kv: str = "auto",
     threads: int = 0,
     cache: str | os.PathLike[str] | None = None,
+    cache_size: int = 1024,
     **defaults: Any,
 ) -> Any:
     """A pipeline as transformers.pipeline() makes it, with its arguments in its order; what would be ignored is refused.
@@ -394,7 +396,7 @@ def pipeline(
         dtype, torch_dtype: None or "auto"; or torch.float32, bfloat16 or float16, which are quant="none": the weights as they come.
         model_kwargs: dtype and device_map may stand here; the rest is None or what is done anyway.
         pipeline_class: None.
-        quant, vision_quant, threads, cache: as in load().
+        quant, vision_quant, kv, threads, cache, cache_size: as in load().
         defaults: arguments of all calls, such as max_new_tokens or num_frames; or of generate(), such as do_sample.
     """
     if task not in _TASKS:
@@ -416,5 +418,5 @@ def pipeline(
             raise TypeError(f"model: expected a path, a name or an onsight.Model, found {type(model).__name__}")
         if quant is None:
             quant = "none" if keeps_weights else "auto"
-        model = load(model, quant=quant, vision_quant=vision_quant, threads=threads, cache=cache)
+        model = load(model, quant=quant, vision_quant=vision_quant, kv=kv, threads=threads, cache=cache, cache_size=cache_size)
     return _TASKS[task](model, **defaults)

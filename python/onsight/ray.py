@@ -84,7 +84,9 @@ def ask(
     model: str | os.PathLike[str] | None = None,
     quant: str = "auto",
     vision_quant: str | None = None,
+    kv: str = "auto",
     cache: str | os.PathLike[str] | None = None,
+    cache_size: int = 1024,
     **options: Unpack[AskOptions],
 ) -> ray.data.Dataset:
     """A Dataset with two columns more: the answer about each row's picture, and why there is none. Nothing runs before it is read.
@@ -101,7 +103,7 @@ def ask(
         threads: of each worker, which takes as many of Ray's CPUs. One picture after the other is done soonest by one worker of all
             threads, a great many by workers of one thread each.
         batch_size: rows that a worker takes at once, 1 to 256. Their answers are written together.
-        model, quant, vision_quant, cache: those of onsight.load(). The model is a path, or the name of one, on each machine. Weights of a
+        model, quant, vision_quant, kv, cache, cache_size: those of onsight.load(). The model is a path, or the name of one, on each machine. Weights of a
             native file (`onsight convert`) are in memory once a machine, whatever the number of workers.
         options: those of Model.ask(), except images, prompt and video.
 
@@ -133,7 +135,7 @@ def ask(
             "column": column,
             "answer": answer,
             "error": error,
-            "load_options": {"model": model, "quant": quant, "vision_quant": vision_quant, "threads": threads, "cache": cache},
+            "load_options": {"model": model, "quant": quant, "vision_quant": vision_quant, "kv": kv, "threads": threads, "cache": cache, "cache_size": cache_size},
             "ask_options": options,
         },
     )

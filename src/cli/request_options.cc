@@ -112,7 +112,9 @@ void RequestOptions::declare_formats(Options& options) {
                  "parameters on; default)");
   options.choice("--vision-quant", "FORMAT", formats, vision_quantisation,
                  "the same for the vision tower (default: as --quant, but q8 for q4)");
-  options.choice("--kv", "FORMAT", {"auto", "f32", "f16", "q8"}, kv,
+  std::vector<std::string> kv_formats;
+  for (const engine::KvFormat& format : engine::kKvFormats) kv_formats.emplace_back(format.name);
+  options.choice("--kv", "FORMAT", std::move(kv_formats), kv,
                  "keys and values in memory: f32, f16, q8 (about half of f16, a little less exact), "
                  "auto (f16 beside q8 and q4, else f32; default)");
   options.number("--threads", "N", threads, {.min = 1, .max = 1024}, "compute with N threads (default: one a core)");
@@ -140,14 +142,12 @@ void RequestOptions::declare_machine(Options& options) {
 }
 
 engine::EngineOptions RequestOptions::engine_options() const {
-  using compute::DType;
-  constexpr std::optional<DType> kKv[] = {{}, DType::kF32, DType::kF16, DType::kI8};
   const auto text = static_cast<engine::Quantisation>(quantisation);
   return {.threads = threads,
           .text = text,
           .vision = vision_quantisation < 0 ? engine::vision_like(text)
                                             : static_cast<engine::Quantisation>(vision_quantisation),
-          .kv = kKv[kv],
+          .kv = engine::kKvFormats[static_cast<size_t>(kv)].type,
           .cache = cache.value_or(""),
           .cache_bytes = int64_t{cache_megabytes} << 20};
 }

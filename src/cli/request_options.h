@@ -20,7 +20,7 @@ struct RequestOptions {
   std::vector<std::string> images, videos;
   media::ClipOptions clip;                         // of every video
   int quantisation = 0, vision_quantisation = -1;  // places in engine::Quantisation; −1: as the text model
-  int kv = 0;
+  int kv = 0;                                      // of engine::kKvFormats
   int threads = 0;
   std::optional<std::string> cache;
   std::optional<std::string> json_schema;

@@ -1,10 +1,22 @@
-// Which formats a model's weights get.
+// Which formats a model's weights get, and its keys and values.
 #pragma once
+
+#include <array>
+#include <optional>
+#include <string_view>
 
 #include "engine/engine.h"
 #include "models/model.h"
 
 namespace onsight::engine {
+
+// Formats of keys and values in memory, by the names that users give them; auto leaves it to the engine.
+struct KvFormat {
+  std::string_view name;
+  std::optional<compute::DType> type;
+};
+inline constexpr std::array<KvFormat, 4> kKvFormats = {
+    {{"auto", {}}, {"f32", compute::DType::kF32}, {"f16", compute::DType::kF16}, {"q8", compute::DType::kI8}}};
 
 // What the vision tower gets where only the text model's format is asked for: the same, but 8 bits for 4.
 Quantisation vision_like(Quantisation text);

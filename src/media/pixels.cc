@@ -8,10 +8,13 @@ namespace onsight::media {
 
 Result<Image> copy_pixels(const Pixels& pixels, std::string_view where) {
   const std::vector<int64_t>& shape = pixels.shape;
-  const bool grey = shape.size() == 2;
-  if (!grey && (shape.size() != 3 || shape[2] != 3))
-    return bad_input("{}: expected pixels [height, width, 3] or [height, width], found [{}]", where,
-                     fmt::join(shape, ", "));
+  const int64_t channels = shape.size() == 2 ? 1 : shape.size() == 3 ? shape[2] : 0;
+  if (channels != 1 && channels != 3 && channels != 4)
+    return bad_input(
+        "{}: expected pixels [height, width, 3], [height, width, 4], [height, width, 1] or [height, width], "
+        "found [{}]",
+        where, fmt::join(shape, ", "));
+  const bool grey = channels == 1;
   const int64_t height = shape[0], width = shape[1], most = DecodeLimits{}.max_pixels;
   if (height < 1 || width < 1)
     return bad_input("{}: expected at least one pixel, found [{}]", where, fmt::join(shape, ", "));

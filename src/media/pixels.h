@@ -16,7 +16,8 @@ struct Pixels {
   std::vector<int64_t> shape, strides;  // strides: in bytes
 };
 
-// [H, W, 3] is RGB, [H, W] is grey. `where` names the array in errors.
+// [H, W] and [H, W, 1] are grey, [H, W, 3] is RGB, [H, W, 4] the same and one that is left out. `where` names the array
+// in errors.
 Result<Image> copy_pixels(const Pixels& pixels, std::string_view where);
 
 }  // namespace onsight::media

@@ -119,6 +119,41 @@ TEST(CApi, QuantisesTheTowerAsTheProgramDoes) {
   EXPECT_STREQ(onsight_model_info(model)->vision_quant, "q8");
 }
 
+TEST(CApi, KeysAndValuesTakeWhatTheirFormatSays) {
+  const auto memory = [](int kv) {
+    onsight_load_options options = {sizeof options};
+    options.kv = kv;
+    onsight_model* model = nullptr;
+    EXPECT_EQ(onsight_model_load(kTiny.c_str(), &options, &model, nullptr), ONSIGHT_OK);
+    const Model owner(model);
+    return onsight_model_info(model)->memory_bytes;
+  };
+  EXPECT_EQ(memory(ONSIGHT_KV_AUTO), memory(ONSIGHT_KV_F32));
+  EXPECT_LT(memory(ONSIGHT_KV_F16), memory(ONSIGHT_KV_F32));
+  EXPECT_LT(memory(ONSIGHT_KV_Q8), memory(ONSIGHT_KV_F32));
+}
+
+TEST(CApi, NoDraftIsTheSameAnswer) {
+  const Model model = load();
+  onsight_ask_options options = {sizeof options};
+  options.max_tokens = 24;
+  const std::string drafted = text_of(model, question("What is what is what is?"), options);
+  options.no_draft = 1;
+  EXPECT_EQ(text_of(model, question("What is what is what is?"), options), drafted);
+}
+
+// What came later is not read of them.
+TEST(CApi, TakesTheOptionsOfOlderHeaders) {
+  onsight_load_options loading = {offsetof(onsight_load_options, kv)};
+  loading.kv = 99;
+  onsight_model* model = nullptr;
+  ASSERT_EQ(onsight_model_load(kTiny.c_str(), &loading, &model, nullptr), ONSIGHT_OK);
+  const Model owner(model);
+  onsight_ask_options asking = {offsetof(onsight_ask_options, no_draft)};
+  asking.max_tokens = 3;
+  EXPECT_FALSE(text_of(owner, question("What?"), asking).empty());
+}
+
 // A BMP's bytes are pixels, so that the test needs no decoder: rows from the last up, blue first.
 struct Bmp {
   int width, height;
@@ -397,6 +432,9 @@ TEST(CApi, RefusesOptions) {
   options = {sizeof options};
   options.quant = 5;
   EXPECT_FAILS(ONSIGHT_WRONG_USAGE, "quant", load(options, &error));
+  options = {sizeof options};
+  options.kv = 4;
+  EXPECT_FAILS(ONSIGHT_WRONG_USAGE, "kv", load(options, &error));
   options = {sizeof options};
   options.cache = "";
   EXPECT_FAILS(ONSIGHT_WRONG_USAGE, "cache", load(options, &error));

@@ -53,6 +53,15 @@ def test_grey_pixels(model, scene):
     assert model.ask(grey, READ) == model.ask(np.repeat(grey[:, :, None], 3, axis=2), READ)
 
 
+def test_pixels_of_one_and_of_four_channels(model, scene):
+    image = PIL.Image.open(scene).convert("RGB")
+    pixels = np.asarray(image)
+    alpha = np.dstack([pixels, np.full(pixels.shape[:2], 9, np.uint8)])
+    assert model.ask(alpha, READ) == model.ask(alpha[:, :, :3], READ) == model.ask(pixels, READ)
+    grey = np.asarray(image.convert("L"))
+    assert model.ask(grey[:, :, None], READ) == model.ask(grey, READ)
+
+
 def test_a_pil_picture_is_turned_as_its_file_says(model, receipt):
     turned = PIL.Image.open(receipt).convert("RGB").transpose(PIL.Image.Transpose.ROTATE_90)
     exif = PIL.Image.Exif()
@@ -75,6 +84,18 @@ def test_options_of_the_answer(model, cli, receipt):
     assert model.ask(receipt, READ, stop="Milk") == "Bread 2.45\n"
     assert model.ask(receipt, READ, stop=["Coffee", "Milk"]).finish_reason == "stop"
     assert model.ask(receipt, READ, max_tokens=3).finish_reason == "length"
+
+
+def test_options_of_cost(model, cli, receipt, scene):
+    small = np.asarray(PIL.Image.open(scene).convert("RGB").resize((40, 30)))
+    assert model.ask(small, max_tokens=1, no_upscale=True).prompt_tokens <= model.ask(small, max_tokens=1).prompt_tokens
+    drafted, alone = model.ask(receipt, READ), model.ask(receipt, READ, no_draft=True)
+    assert drafted == alone and alone.drafted_tokens == alone.accepted_tokens == 0
+    want = cli("--image", receipt, "--no-draft", "--kv", "q8", "--no-upscale", "--max-tokens", "8", READ)
+    other = onsight.load(kv="q8")
+    assert other.ask(receipt, READ, no_draft=True, no_upscale=True, max_tokens=8) == want["text"]
+    assert other.info["memory_bytes"] < onsight.load(kv="f32").info["memory_bytes"]
+    assert want.keys() - {"prompt_tokens_details"} <= vars(alone).keys() | {"text"} and alone.peak_memory_bytes > 10_000_000
 
 
 def test_a_video(model, cli, clip):
@@ -191,3 +212,6 @@ def test_an_earlier_run_is_remembered(receipt, tmp_path):
     first = onsight.load(cache=tmp_path).ask(receipt, READ)
     again = onsight.load(cache=tmp_path).ask(receipt, READ)
     assert again == first and list(tmp_path.iterdir())
+    assert first.cached_tiles == 0 < again.cached_tiles
+    onsight.load(cache=tmp_path, cache_size=1).ask([receipt, ROOT / "examples/screenshot.png"], READ, max_tokens=1)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 1 << 20

@@ -22,11 +22,13 @@ GREY = np.zeros((4, 4), np.uint8)
         (ROOT / "README.md", onsight.InputError, "README.md: "),
         ("https://example.com/x.png", onsight.InputError, "images: expected a file of this machine or its bytes, found https: (nothing is fetched)"),
         ("data:image/png,abc", onsight.InputError, "images: expected data:...;base64,... found data:image/png"),
+        ("A" * 2000, onsight.InputError, "images: expected a path, found 2000 characters that begin with 'AAAAAAAAAAAAAAAAAAAA'"),
+        ("A" * 200, onsight.InputError, "A" * 200 + ": cannot be opened (No such file or directory)"),
         ("data:image/png;base64,%%", onsight.InputError, "images: expected base64, found other characters"),
-        (np.zeros((4, 4, 4), np.uint8), onsight.InputError, "images: expected pixels [height, width, 3] or [height, width], found [4, 4, 4]"),
+        (np.zeros((4, 4, 2), np.uint8), onsight.InputError, "images: expected pixels [height, width, 3], [height, width, 4], [height, width, 1] or [height, width], found [4, 4, 2]"),
         (np.zeros((0, 4, 3), np.uint8), onsight.InputError, "images: expected at least one pixel, found [0, 4, 3]"),
-        (np.zeros((4, 4, 3), np.float32), onsight.InputError, "expected uint8 pixels [height, width, 3] or [height, width], found float32 [4, 4, 3]"),
-        (np.zeros((2, 4, 4, 3), np.uint8), onsight.InputError, "images: expected pixels [height, width, 3] or [height, width], found [2, 4, 4, 3]"),
+        (np.zeros((4, 4, 3), np.float32), onsight.InputError, "expected uint8 pixels [height, width, 3], [height, width, 4] or [height, width], found float32 [4, 4, 3]"),
+        (np.zeros((2, 4, 4, 3), np.uint8), onsight.InputError, "[height, width, 1] or [height, width], found [2, 4, 4, 3]"),
         (7, TypeError, "images: expected a path, bytes, a PIL picture or an array of uint8, found int"),
         ([GREY, None], TypeError, "images[1]: expected a path, bytes, a PIL picture or an array of uint8, found NoneType"),
     ],
@@ -54,6 +56,8 @@ def test_bad_pictures(model, images, error, sentence):
         ({"prompt": "Hi", "temperature": float("nan")}, onsight.InputError, "temperature: expected a number from 0 to 10, found nan"),
         ({"prompt": "Hi", "temperature": "hot"}, TypeError, "temperature: expected a number, found str"),
         ({"prompt": "Hi", "top_p": 0}, onsight.InputError, "top_p: expected a number above 0 up to 1, found 0"),
+        ({"prompt": "Hi", "no_draft": 1}, TypeError, "no_draft: expected True or False, found int"),
+        ({"prompt": "Hi", "no_upscale": None}, TypeError, "no_upscale: expected True or False, found NoneType"),
         ({"prompt": "Hi", "seed": -1}, onsight.InputError, "seed: expected a whole number from 0 to 18446744073709551615, found -1"),
         ({"prompt": "Hi", "stop": ""}, onsight.InputError, "stop: expected a text, found nothing"),
         ({"prompt": "Hi", "stop": "x", "json_schema": True}, onsight.InputError, "stop and json_schema exclude each other"),
@@ -63,6 +67,7 @@ def test_bad_pictures(model, images, error, sentence):
         ({"prompt": "Hi " * 2000}, onsight.InputError, "prompt: "),
         ({"video": "nowhere.mp4"}, onsight.InputError, "nowhere.mp4: No such file or directory"),
         ({"video": b"no video"}, onsight.InputError, "video: "),
+        ({"video": "A" * 3000}, onsight.InputError, "video: expected a path, found 3000 characters that begin with 'AAAAAAAAAAAAAAAAAAAA'"),
         ({"video": ROOT / "tests/data/video/sound.m4a"}, onsight.InputError, "sound.m4a: holds sound alone, expected a video"),
         ({"video": "a.mp4", "start": 3, "end": 2}, onsight.InputError, "end: expected a time after start (3 s), found 2 s"),
     ],
@@ -104,7 +109,10 @@ def test_options_that_are_not_there(model):
 def test_data_urls(model, scene):
     url = "data:image/png;base64," + base64.b64encode(scene.read_bytes()).decode()
     assert model.ask(url, max_tokens=8) == model.ask(scene, max_tokens=8)
-    part = {"type": "image", "base64": url.split(",")[1]}
+    raw = url.split(",")[1]
+    lines = "\n".join(raw[at : at + 76] for at in range(0, len(raw), 76))
+    assert model.ask(raw, max_tokens=8) == model.ask([lines], max_tokens=8) == model.ask(scene, max_tokens=8)
+    part = {"type": "image", "base64": raw}
     assert model.chat([{"role": "user", "content": [part, {"type": "text", "text": "Describe this image."}]}], max_tokens=8) == model.ask(scene, max_tokens=8)
 
 
@@ -126,6 +134,8 @@ def test_modes_of_pil(model, scene):
         ({"vision_quant": "q5"}, onsight.InputError, "vision_quant: expected auto, none, q8 or q4, found 'q5'"),
         ({"threads": -1}, onsight.InputError, "threads: expected a whole number from 0 to 1024, found -1"),
         ({"cache": ""}, onsight.InputError, "cache: expected a folder, found nothing"),
+        ({"cache_size": 0}, onsight.InputError, "cache_size: expected a whole number from 1 to 1000000, found 0"),
+        ({"kv": "q4"}, onsight.InputError, "kv: expected auto, f32, f16 or q8, found 'q4'"),
     ],
 )
 def test_models_that_cannot_be_loaded(options, error, sentence):
