@@ -66,15 +66,31 @@ TEST(Listing, TakesTemplatesOfTheirFolderAlone) {
             (std::vector<std::string>{"config.json", "model.safetensors", "additional_chat_templates/tool_use.jinja"}));
 }
 
+TEST(Listing, DoesNotMindWhatIsNotFetched) {
+  const auto file = [](const char* name) {
+    return fmt::format(R"({{"rfilename": "{}", "size": 7, "blobId": "{}"}})", name, kCommit);
+  };
+  const std::string others =
+      R"({"rfilename": "notes.txt"}, {"rfilename": "x.bin", "lfs": {}}, {"rfilename": "onnx/x"})";
+  const auto read = read_listing(listing(file("config.json") + "," + file("model.safetensors") + "," + others), "x");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(model_files(*read, "x").value().size(), 2U);
+  const auto refused = read_listing(listing(R"({"rfilename": "vocab.json", "size": 7})"), "x");
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("vocab.json"), std::string::npos) << refused.error().message;
+  EXPECT_NE(refused.error().message.find("blobId"), std::string::npos) << refused.error().message;
+}
+
 TEST(Listing, RefusesWhatItCannotTrust) {
   const std::string sum = kCommit;
   for (const char* text : {"", "[]", "{}", R"({"sha": "main", "siblings": []})", R"({"sha": 1, "siblings": []})"})
     EXPECT_FALSE(read_listing(text, "x")) << text;
   for (const std::string& file :
-       {std::string("1"), std::string("{}"), fmt::format(R"({{"rfilename": "a", "blobId": "{}"}})", sum),
-        fmt::format(R"({{"rfilename": "a", "size": -1, "blobId": "{}"}})", sum),
-        std::string(R"({"rfilename": "a", "size": 1, "blobId": "../../x"})"),
-        fmt::format(R"({{"rfilename": "a", "size": 1, "blobId": "{0}", "lfs": {{"sha256": "{0}", "size": 1}}}})", sum)})
+       {std::string("1"), std::string("{}"), fmt::format(R"({{"rfilename": "LICENSE", "blobId": "{}"}})", sum),
+        fmt::format(R"({{"rfilename": "LICENSE", "size": -1, "blobId": "{}"}})", sum),
+        std::string(R"({"rfilename": "LICENSE", "size": 1, "blobId": "../../x"})"),
+        fmt::format(R"({{"rfilename": "LICENSE", "size": 1, "blobId": "{0}", "lfs": {{"sha256": "{0}", "size": 1}}}})",
+                    sum)})
     EXPECT_FALSE(read_listing(listing(file), "x")) << file;
   const auto empty = read_listing(listing(""), "x");
   ASSERT_TRUE(empty);

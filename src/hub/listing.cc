@@ -46,7 +46,13 @@ bool is_sum(std::string_view text, size_t digits) {
 }
 
 bool is_part(std::string_view name) {
-  return name.starts_with("model-") && name.ends_with(".safetensors") && name.find("-of-") != std::string_view::npos;
+  return is_plain_name(name) && name.starts_with("model-") && name.ends_with(".safetensors") &&
+         name.find("-of-") != std::string_view::npos;
+}
+
+bool may_be_needed(std::string_view name) {
+  return name == kWeights || name == kIndex || is_part(name) || is_template(name) ||
+         std::find(kWanted.begin(), kWanted.end(), name) != kWanted.end();
 }
 
 }  // namespace
@@ -61,12 +67,12 @@ Result<Listing> read_listing(std::string_view json, std::string_view where) {
   if (!files.is_array() || files.size() > kMostFiles)
     return bad_input("{}: expected \"siblings\", a list of files", where);
   for (const Json& entry : files) {
-    const JsonView file(entry, fmt::format("{}: siblings", where));
     HubFile found;
-    TRY(found.name, file.string("rfilename"));
+    TRY(found.name, JsonView(entry, fmt::format("{}: siblings", where)).string("rfilename"));
     const auto is_same = [&](const HubFile& other) { return other.name == found.name; };
-    if (!is_plain_name(found.name) && !is_template(found.name)) continue;
+    if (!may_be_needed(found.name)) continue;
     if (std::any_of(out.files.begin(), out.files.end(), is_same)) continue;
+    const JsonView file(entry, fmt::format("{}: siblings: {}", where, found.name));
     const JsonView large = file.at("lfs");
     if (file.has("lfs")) {
       TRY(found.sum, large.string("sha256"));
@@ -95,9 +101,8 @@ Result<std::vector<HubFile>> model_files(const Listing& listing, std::string_vie
         where, kWeights);
   std::vector<HubFile> out;
   for (const HubFile& file : listing.files) {
-    const bool weights = whole ? file.name == kWeights : file.name == kIndex || is_part(file.name);
-    const bool wanted = std::find(kWanted.begin(), kWanted.end(), file.name) != kWanted.end();
-    if (weights || wanted || is_template(file.name)) out.push_back(file);
+    const bool in_part = file.name == kIndex || is_part(file.name);
+    if (!whole || !in_part) out.push_back(file);
   }
   // The settings come first: whether the model can run is known before its weights come.
   std::stable_sort(out.begin(), out.end(), [](const HubFile& a, const HubFile& b) {

@@ -27,13 +27,12 @@ struct Listing {
 // expect of a model that is here.
 inline constexpr std::string_view kTemplateFolder = "additional_chat_templates/";
 
-// The answer to /api/models/OWNER/NAME/revision/REVISION?blobs=true. Files in folders, but for the templates, and with
-// names that a cache could not hold are left out. `where` names it in errors.
+// The answer to /api/models/OWNER/NAME/revision/REVISION?blobs=true: of its files what a model may need, which are its
+// settings, its tokenizer and templates, weights as safetensors, its card and licence. Nothing that could run is among
+// them, and what is said of others may be anything. `where` names it in errors.
 Result<Listing> read_listing(std::string_view json, std::string_view where);
 
-// Of a listing what a model needs: its settings, its tokenizer and templates, its weights as safetensors, its card and
-// licence.
-// Nothing that could run is among them. Refuses a listing without settings or weights.
+// Of these the weights whole, or in parts. Refuses a listing without settings or weights.
 Result<std::vector<HubFile>> model_files(const Listing& listing, std::string_view where);
 
 }  // namespace onsight::hub

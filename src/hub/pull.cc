@@ -25,7 +25,7 @@ namespace {
 using std::chrono::milliseconds;
 namespace fs = std::filesystem;
 
-constexpr int kTries = 6, kFirstTries = 3;  // in a row that bring nothing; for the list of files
+constexpr int kTries = 6, kFirstTries = 3;  // in a row that bring nothing; to reach the hub at all
 constexpr int kLines = 1000;                // for one file
 constexpr int kLongestRetryAfter = 300;     // seconds
 constexpr uint64_t kLargestListing = uint64_t{32} << 20, kLargestSettings = uint64_t{1} << 20;
@@ -77,6 +77,17 @@ class Pull {
 
   Result<Pulled> run() {
     if (settings_.offline) return offline();
+    std::error_code ignored;
+    const bool is_new = !fs::exists(cache_.folder(repository_), ignored);
+    Result<Pulled> pulled = all();
+    // What is refused will not be gone on with, unlike a line that is cut.
+    if (!pulled && pulled.error().code == ErrorCode::kBadInput && is_new && cache_.remove(repository_))
+      fs::remove_all(cache_.lock(repository_, "x").parent_path(), ignored);
+    return pulled;
+  }
+
+ private:
+  Result<Pulled> all() {
     const std::string address =
         fmt::format("{}/api/models/{}/{}/revision/{}?blobs=true", settings_.endpoint, repository_.owner,
                     repository_.name, net::percent_encoded(repository_.revision));
@@ -97,7 +108,6 @@ class Pull {
     return Pulled{cache_.snapshot(repository_, commit_), commit_, fetched_, total_};
   }
 
- private:
   Result<Pulled> offline() const {
     const auto folder = cache_.find(repository_);
     if (!folder)
@@ -198,13 +208,29 @@ class Pull {
 
   Status one_file(const HubFile& file) {
     const Path blob = cache_.blobs(repository_) / file.sum;
-    if (!is_whole(file, blob)) {
+    if (!is_whole(file, blob) || !is_linked(file)) {
       const Descriptor lock(::open(cache_.lock(repository_, file.sum).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
       TRY_STATUS(take_turn(file, lock));
-      if (!is_whole(file, blob)) return fetch(file, blob);
+      TRY(const bool fits, fits_its_sum(file, blob));
+      if (!fits) return fetch(file, blob);
     }
     came(file.name, file.bytes);
     return {};
+  }
+
+  bool is_linked(const HubFile& file) const {
+    std::error_code error;
+    return fs::read_symlink(cache_.snapshot(repository_, commit_) / file.name, error).filename() == file.sum;
+  }
+
+  // Of a blob that is there: whoever put it there may have compared nothing.
+  Result<bool> fits_its_sum(const HubFile& file, const Path& blob) const {
+    if (!is_whole(file, blob)) return false;
+    const Descriptor fd(::open(blob.c_str(), O_RDONLY | O_CLOEXEC));
+    if (fd.get() < 0) return false;
+    Sum sum(file);
+    TRY(const int64_t bytes, add_all(file, blob, fd.get(), sum));
+    return bytes == file.bytes && sum.fits();
   }
 
   static bool is_whole(const HubFile& file, const Path& blob) {
@@ -213,8 +239,14 @@ class Pull {
     return !error && static_cast<int64_t>(bytes) == file.bytes;
   }
 
-  // Into blob.incomplete, which becomes the blob when its checksum fits.
+  // Into blob.incomplete, which becomes the blob when its checksum fits, and goes when the file is refused.
   Status fetch(const HubFile& file, const Path& blob) {
+    Status fetched = fetch_part(file, blob);
+    if (!fetched && fetched.error().code == ErrorCode::kBadInput) ::unlink(incomplete(file).c_str());
+    return fetched;
+  }
+
+  Status fetch_part(const HubFile& file, const Path& blob) {
     const Path part = incomplete(file);
     const Descriptor fd(::open(part.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
     if (fd.get() < 0) return cannot_write(part);
@@ -244,24 +276,29 @@ class Pull {
     return make_error(ErrorCode::kIo, "{}: cannot be written ({})", path.string(), std::strerror(errno));
   }
 
-  // Bytes of an earlier try, added to the sum.
-  Result<int64_t> begun(const HubFile& file, int fd, Sum& sum) const {
+  // The bytes that are there, added to the sum; more than the file has end it.
+  Result<int64_t> add_all(const HubFile& file, const Path& path, int fd, Sum& sum) const {
     std::string buffer(kBuffer, '\0');
     int64_t have = 0;
-    for (;;) {
+    while (have <= file.bytes) {
       if (stopped()) return make_error(ErrorCode::kInterrupted, "interrupted");
       const ssize_t got = ::read(fd, buffer.data(), buffer.size());
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return make_error(ErrorCode::kIo, "{}: {}", incomplete(file).string(), std::strerror(errno));
-      if (got == 0) return have;
+      if (got < 0) return make_error(ErrorCode::kIo, "{}: {}", path.string(), std::strerror(errno));
+      if (got == 0) break;
       sum.add(buffer.data(), static_cast<size_t>(got));
       have += got;
-      if (have > file.bytes) {
-        sum.reset();
-        if (::ftruncate(fd, 0) != 0) return cannot_write(incomplete(file));
-        return 0;
-      }
     }
+    return have;
+  }
+
+  // Bytes of an earlier try, added to the sum.
+  Result<int64_t> begun(const HubFile& file, int fd, Sum& sum) const {
+    TRY(const int64_t have, add_all(file, incomplete(file), fd, sum));
+    if (have <= file.bytes) return have;
+    sum.reset();
+    if (::ftruncate(fd, 0) != 0) return cannot_write(incomplete(file));
+    return 0;
   }
 
   Status start_over(const HubFile& file, const Path& part, int fd, Sum& sum, int64_t& have) {
@@ -308,7 +345,7 @@ class Pull {
       TRY(const net::DownloadEnd end,
           net::download({.url = url, .token = settings_.token, .from = before}, take, [&] { return stopped(); }));
       if (done()) return {};
-      const bool busy = end.status == 429 || end.status >= 500;
+      const bool busy = is_busy(end);
       if (end.problem.empty() && end.status != 200 && end.status != 206 && !busy && end.status != 416)
         return refused(where, end);
       in_vain = have() > before ? 0 : in_vain + 1;
@@ -319,30 +356,40 @@ class Pull {
                             end.status);
         return bad_input("{}: the hub says that it is longer than what comes, {} bytes", where, have());
       }
-      if (end.retry_after_s > kLongestRetryAfter)
-        return make_error(ErrorCode::kIo, "{}: the hub asks for a pause of {} s: try again then", where,
-                          end.retry_after_s);
-      if (busy && end.retry_after_s >= 0)
-        TRY_STATUS(wait(std::chrono::seconds(end.retry_after_s)));
-      else if (in_vain > 0)
-        TRY_STATUS(wait(options_.first_wait * (1 << (in_vain - 1))));
+      TRY_STATUS(pause(where, end, in_vain));
     }
     return make_error(ErrorCode::kIo, "{}: the line was cut {} times", where, kLines);
   }
 
+  static bool is_busy(const net::DownloadEnd& end) { return end.status == 429 || end.status >= 500; }
+
+  // Before the next try: as long as a busy hub asks for, or twice as long after each one in vain.
+  Status pause(const std::string& where, const net::DownloadEnd& end, int in_vain) const {
+    if (end.retry_after_s > kLongestRetryAfter)
+      return make_error(ErrorCode::kIo, "{}: the hub asks for a pause of {} s: try again then", where,
+                        end.retry_after_s);
+    if (is_busy(end) && end.retry_after_s >= 0) return wait(std::chrono::seconds(end.retry_after_s));
+    return in_vain > 0 ? wait(options_.first_wait * (1 << (in_vain - 1))) : Status();
+  }
+
   tl::unexpected<Error> refused(const std::string& where, const net::DownloadEnd& end) const {
     const std::string page = fmt::format("{}/{}", settings_.endpoint, repository_.id());
+    const std::string said = end.reason.empty() ? "" : fmt::format(" (the hub says: {})", end.reason);
     switch (end.status) {
       case 401:
-        return bad_input("{}: not there, or not for everybody: expected HF_TOKEN to be a token that may read it",
-                         where);
+        return bad_input(
+            "{}: not there, or not for everybody: expected HF_TOKEN to be a token that may read it, of somebody who "
+            "has "
+            "accepted the terms on {} where it has any{}",
+            where, page, said);
       case 403:
-        return bad_input("{}: expected a token (HF_TOKEN) of somebody who has accepted the terms on {}", where, page);
+        return bad_input("{}: expected a token (HF_TOKEN) of somebody who has accepted the terms on {}{}", where, page,
+                         said);
       case 404:
         return bad_input("{}@{}: there is no such {} on {}", repository_.id(), repository_.revision,
                          where == repository_.id() ? "model or revision" : "file", settings_.endpoint);
       default:
-        return bad_input("{}: cannot be fetched (the hub answers {})", where, end.status);
+        return bad_input("{}: cannot be fetched (the hub answers {}){}", where, end.status, said);
     }
   }
 
@@ -361,13 +408,12 @@ class Pull {
       TRY(const net::DownloadEnd end, net::download({.url = url, .token = settings_.token}, take, options_.stop));
       whole = end.problem.empty() && end.status == 200;
       if (whole) break;
-      const bool busy = end.status == 429 || end.status >= 500;
+      const bool busy = end.problem.empty() && is_busy(end);
       if (end.problem.empty() && !busy) return refused(repository_.id(), end);
-      if (++in_vain >= kFirstTries)
+      if (++in_vain >= (busy ? kTries : kFirstTries))
         return make_error(ErrorCode::kIo, "{}: {} cannot be asked ({})", repository_.id(), settings_.endpoint,
                           end.problem.empty() ? fmt::format("it answers {}", end.status) : end.problem);
-      TRY_STATUS(wait(end.retry_after_s >= 0 ? std::chrono::seconds(std::min(end.retry_after_s, kLongestRetryAfter))
-                                             : options_.first_wait * (1 << (in_vain - 1))));
+      TRY_STATUS(pause(repository_.id(), end, in_vain));
     }
     return out;
   }

@@ -13,7 +13,7 @@ namespace onsight::net {
 namespace {
 
 constexpr long kDownloadRedirects = 10;
-constexpr size_t kRefusalBytes = 4096;
+constexpr size_t kRefusalBytes = 4096, kReasonBytes = 300;
 
 using Easy = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
 
@@ -42,6 +42,7 @@ size_t on_header(char* data, size_t size, size_t count, void* user) {
   if (line.starts_with("HTTP/")) {  // another answer: what a redirect said is over
     transfer.range_begin = -1;
     transfer.end.retry_after_s = -1;
+    transfer.end.reason.clear();
     return line.size();
   }
   const size_t colon = line.find(':');
@@ -53,6 +54,11 @@ size_t on_header(char* data, size_t size, size_t count, void* user) {
   } else if (equal_ignoring_case(name, "Retry-After")) {
     const int64_t seconds = number_in(value);
     if (seconds >= 0 && seconds < 1 << 20) transfer.end.retry_after_s = static_cast<int>(seconds);
+  } else if (equal_ignoring_case(name, "X-Error-Message")) {
+    constexpr std::string_view kSpace = " \t\r\n";
+    const size_t begin = std::min(value.find_first_not_of(kSpace), value.size());
+    const std::string_view said = value.substr(begin, value.find_last_not_of(kSpace) + 1 - begin);
+    transfer.end.reason = said.substr(0, kReasonBytes);
   }
   return line.size();
 }

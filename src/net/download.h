@@ -28,6 +28,7 @@ struct DownloadEnd {
   std::string problem;      // what cut the line; empty: the answer came whole
   int retry_after_s = -1;   // that the server asks for, -1: nothing
   std::string answer = {};  // the first bytes of a refusal
+  std::string reason = {};  // the hub's own sentence about a refusal, of the header X-Error-Message
 };
 
 // Called with pieces in their order, each with its place in the file: the first is `from`, or 0 where the server knows

@@ -242,7 +242,7 @@ def test_bytes_that_are_wrong(hub, home, pull):
     hub.asked.clear()
     expect_nothing(pull(), home, 3, WEIGHTS, "checksum")
     assert [b for n, b in hub.asked if n == WEIGHTS] == [0, 0]
-    assert [f.stat().st_size for f in home.rglob("*.incomplete")] == [0]
+    assert not list(home.rglob("*.incomplete")) and not folder_of(home).exists() and not list((home / "hub/.locks").glob("*"))
 
 
 def test_a_busy_hub_is_waited_for(hub, home, pull):
@@ -262,6 +262,54 @@ def test_a_busy_hub_is_waited_for(hub, home, pull):
     hub.trouble = lambda handler, name, data, begin: hub.send(handler, 429, b"", Retry_After=3600) or True if name == WEIGHTS else False
     shutil.rmtree(home)
     expect_nothing(pull(), home, 1, WEIGHTS, "pause of 3600 s")
+
+
+def test_a_busy_list_is_asked_for_six_times(hub, home, pull):
+    answers = [429] * 5
+    hub.trouble = lambda handler, name, data, begin: hub.send(handler, answers.pop(), b"", Retry_After=0) or True if answers and name == "list" else False
+    expect_whole(pull(), home, hub)
+    assert [n for n, _ in hub.asked].count("list") == 6
+    shutil.rmtree(home)
+    hub.asked.clear()
+    answers[:] = [503] * 9
+    expect_nothing(pull(), home, 1, "cannot be asked (it answers 503)")
+    assert len(hub.asked) == 6
+    hub.trouble = lambda handler, name, data, begin: hub.send(handler, 429, b"", Retry_After=3600) or True
+    expect_nothing(pull(), home, 1, "pause of 3600 s")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("at", ["list", WEIGHTS])
+def test_terms_that_are_not_accepted(hub, home, pull, status, at):
+    said = "Access to model acme/Vision-1.0 is restricted."
+    hub.trouble = lambda handler, name, data, begin: hub.send(handler, status, b"{}", X_Error_Message=said) or True if name == at else False
+    expect_nothing(pull(), home, 3, "HF_TOKEN", f"accepted the terms on {hub.url}/{ID}", f"(the hub says: {said})")
+    assert not folder_of(home).exists() and not list(home.rglob("*.lock"))
+
+
+def test_a_blob_that_was_there_is_compared(hub, home, pull):
+    wrong = folder_of(home) / "blobs" / git_sha1(hub.files["config.json"])
+    right = folder_of(home) / "blobs" / git_sha1(hub.files["README.md"])
+    wrong.parent.mkdir(parents=True)
+    wrong.write_bytes(hub.files["config.json"].replace(b"1", b"2"))
+    right.write_bytes(hub.files["README.md"])
+    expect_whole(pull(), home, hub)
+    asked = {n for n, _ in hub.asked}
+    assert "config.json" in asked and "README.md" not in asked
+
+
+def test_what_is_not_fetched_may_be_listed_anyhow(hub, home, pull):
+    whole = hub.listing
+
+    def listing(commit):
+        out = whole(commit)
+        for entry in out["siblings"]:
+            if entry["rfilename"] in UNWANTED:
+                del entry["blobId"]
+        return out
+
+    hub.listing = listing
+    expect_whole(pull(), home, hub)
 
 
 def test_redirects_do_not_see_the_token(hub, home, pull):
