@@ -67,8 +67,12 @@ Result<AtomicFolder> AtomicFolder::make(const Path& target, bool inside) {
   folder.inside_ = inside;
   Path temporary = inside ? folder.target_ / "" : folder.target_;
   temporary += fmt::format(".tmp-{}-{}", ::getpid(), counter++);
-  if (::mkdir(temporary.c_str(), 0755) != 0)
+  if (::mkdir(temporary.c_str(), 0755) != 0) {
+    if (errno == ENOENT)
+      return make_error(ErrorCode::kIo, "{}: cannot be written, expected the folder {} to be there", target.string(),
+                        temporary.parent_path().string());
     return make_error(ErrorCode::kIo, "{}: cannot be written ({})", target.string(), std::strerror(errno));
+  }
   folder.temporary_ = std::move(temporary);
   return folder;
 }

@@ -67,6 +67,14 @@ Result<OpenModel> open_gguf(std::vector<Path> files) {
                    text.where(), architecture(text), kind, supported());
 }
 
+// MLX turns the axes of convolutions and packs weights in a way of its own, under the same names.
+Status expect_layout(const formats::Checkpoint& checkpoint, const Path& path) {
+  const auto format = checkpoint.metadata().find("format");
+  if (format == checkpoint.metadata().end() || format->second != "mlx") return {};
+  return bad_input("{}: a model for MLX, expected the one that it was made of, in Hugging Face's layout",
+                   path.string());
+}
+
 }  // namespace
 
 std::span<const ModelDef* const> registry() { return kModels; }
@@ -96,6 +104,7 @@ Result<OpenModel> open_model(const Path& path) {
   TRY_STATUS(expect_folder(path));
   TRY(out.def, find_model(path));
   TRY(out.checkpoint, formats::Checkpoint::open_safetensors(path));
+  TRY_STATUS(expect_layout(out.checkpoint, path));
   return out;
 }
 

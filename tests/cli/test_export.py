@@ -232,7 +232,10 @@ def test_wrong_usage(onsight, refused, native, tmp_path):
     refused(onsight("export", TILES, out, "--to", "mlx", "--dtype", "f16"), 2, "--dtype", "--to gguf or onnx")
     refused(onsight("export", TILES, out, "--to", "onnx", "--dtype", "bf16"), 2, "--dtype", "f32", "--to onnx", "'bf16'")
     refused(onsight("export", tmp_path / "none", out, "--to", "safetensors"), 3, "none")
-    refused(onsight("export", TILES, tmp_path / "no" / "out", "--to", "safetensors"), 1, "no/out", "cannot be written")
+    refused(onsight("export", TILES, tmp_path / "no" / "out", "--to", "safetensors"), 1, "no/out: cannot be written, expected the folder", "no to be there")
+    folder = tmp_path / "for-mlx"
+    assert onsight("export", TILES, folder, "--to", "mlx", "--bits", "none").returncode == 0
+    refused(onsight("ask", "--model", folder, "Hi"), 3, "for-mlx: a model for MLX, expected the one that it was made of")
     refused(onsight("export", TILES, PICTURE, "--to", "safetensors"), 2, "picture0.png", "found a file")
     for quant in ("q8", "q4"):
         model = native(TILES, "--quant", quant)

@@ -1,4 +1,5 @@
 """Wrong usage is one sentence and exit code 2; --help says what there is, and docs/cli.md says the same."""
+import json
 import re
 
 import pytest
@@ -88,6 +89,14 @@ def test_docs_hold_the_help_text(onsight, verb):
 def test_wrong_usage(onsight, refused, arguments, words, tmp_path):
     refused(onsight(*arguments, cwd=tmp_path), 2, *words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_an_option_that_is_given_twice_the_last_counts(scripted, tmp_path):
+    clip, log = ROOT / "tests/data/video/walk.gif", tmp_path / "log"
+    arguments = ("--video", clip, "--fps", "1", "--max-tokens", "3", "--fps", "2", "--max-tokens", "9", "Hi")
+    assert scripted("ask", "--model", tmp_path, *arguments, script={"log": str(log)}).returncode == 0
+    [request] = map(json.loads, log.read_text().splitlines())
+    assert request["max_tokens"] == 9 and ", fps 2>" in request["messages"][0]["parts"][0]
 
 
 def test_a_sentence_stays_one_line_and_cannot_steer_the_terminal(onsight, refused):
