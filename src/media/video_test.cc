@@ -1,11 +1,13 @@
 #include "media/video.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 #include <random>
 
 #include "base/json.h"
@@ -151,6 +153,56 @@ TEST(Video, BadFilesGetOneSentence) {
             std::string::npos);
   EXPECT_NE(Video::open(kFolder / "walk.webm", {.max_frames = 10}).error().message.find("more than 10 frames"),
             std::string::npos);
+}
+
+// An AVI of one JPEG picture after another, two a second.
+std::string avi_of(const std::string& jpeg, uint32_t frames, uint32_t width, uint32_t height) {
+  const auto numbers = [](std::initializer_list<uint32_t> values) {
+    std::string out;
+    for (const uint32_t value : values)
+      for (int byte = 0; byte < 4; ++byte) out += static_cast<char>(value >> 8 * byte);
+    return out;
+  };
+  const auto chunk = [&](const std::string& name, const std::string& data) {
+    return name + numbers({static_cast<uint32_t>(data.size())}) + data + std::string(data.size() % 2, '\0');
+  };
+  const std::string frame = chunk("00dc", jpeg);
+  std::string movie = "movi", index;
+  for (uint32_t i = 0; i < frames; ++i) {
+    index += "00dc" + numbers({0x10, static_cast<uint32_t>(movie.size()), static_cast<uint32_t>(jpeg.size())});
+    movie += frame;
+  }
+  const std::string head = numbers({500'000, 0, 0, 0x10, frames, 0, 1, 0, width, height, 0, 0, 0, 0});
+  const std::string stream = "vidsMJPG" + numbers({0, 0, 0, 1, 2, 0, frames, 0, 0, 0, 0, 0});
+  const std::string format = numbers({40, width, height, 1 | 24 << 16}) + "MJPG" + numbers({0, 0, 0, 0, 0});
+  const std::string streams = chunk("LIST", "strl" + chunk("strh", stream) + chunk("strf", format));
+  return chunk("RIFF", "AVI " + chunk("LIST", "hdrl" + chunk("avih", head) + streams) + chunk("LIST", movie) +
+                           chunk("idx1", index));
+}
+
+// Of files, by this process; nothing where the system does not count.
+std::optional<int64_t> bytes_read() {
+  const auto facts = read_file("/proc/self/io");
+  const size_t at = facts ? facts->find("rchar:") : std::string::npos;
+  return at == std::string::npos ? std::nullopt : std::optional<int64_t>(std::stoll(facts->substr(at + 6)));
+}
+
+TEST(Video, OfALongOneLittleIsReadForFewFrames) {
+  const std::string jpeg = read_file(Path(ONSIGHT_SOURCE_DIR) / "examples/receipt.jpg").value();
+  const Image shown = decode_image(jpeg, "receipt.jpg").value();
+  const std::string bytes = avi_of(jpeg, 240, static_cast<uint32_t>(shown.width), static_cast<uint32_t>(shown.height));
+  const Path file = std::filesystem::temp_directory_path() / fmt::format("onsight-video-test-{}.avi", ::getpid());
+  ASSERT_TRUE(write_file_atomically(file, bytes));
+  const auto opened = Video::open(file);
+  ASSERT_TRUE(opened.has_value()) << opened.error().message;
+  EXPECT_EQ((*opened)->facts().frames, 240);
+  EXPECT_DOUBLE_EQ((*opened)->facts().duration, 120);
+  const auto before = bytes_read();
+  EXPECT_EQ(frames_of(**opened, {60, 120, 200}).size(), 3u);
+  const auto after = bytes_read();
+  std::filesystem::remove(file);
+  if (!before || !after) GTEST_SKIP() << "expected the system to count what is read";
+  EXPECT_LT(*after - *before, std::ssize(bytes) / 4);
 }
 
 TEST(Video, AListOfOtherFilesIsNotOpened) {
