@@ -112,6 +112,15 @@ media::Clip clip_of(Result<std::shared_ptr<const media::Video>> video, double fp
   return {value_of(std::move(video)), {.fps = fps, .max_frames = max_frames, .start = start, .end = end}};
 }
 
+// Frames that somebody has chosen: each is looked at, as long as they are not too many.
+media::Clip clip_of_frames(const std::vector<Picture>& pictures, const std::string& where, double rate,
+                           int64_t max_frames, double start, double end) {
+  std::vector<std::shared_ptr<const media::Image>> images;
+  for (const Picture& picture : pictures) images.push_back(picture.pixels);
+  return clip_of(media::Video::of_images(std::move(images), rate, where), media::kEveryFrame,
+                 max_frames > 0 ? max_frames : media::kHoweverMany, start, end);
+}
+
 Schema compile_schema(const std::string& json, const std::string& where) {
   return {std::make_shared<const text::JsonSchema>(
       value_of(unlocked([&] { return text::JsonSchema::compile(json, where); })))};
@@ -272,7 +281,8 @@ NB_MODULE(_engine, m) {
             return clip_of(unlocked([&] { return media::Video::open(std::string(view(data)), where); }), fps,
                            max_frames, start, end);
           },
-          "data"_a, "where"_a, "fps"_a, "max_frames"_a, "start"_a, "end"_a);
+          "data"_a, "where"_a, "fps"_a, "max_frames"_a, "start"_a, "end"_a)
+      .def_static("of_frames", clip_of_frames, "pictures"_a, "where"_a, "rate"_a, "max_frames"_a, "start"_a, "end"_a);
 
   nb::class_<Schema>(m, "Schema").def_static("compile", compile_schema, "json"_a, "where"_a);
 

@@ -44,6 +44,10 @@ class Clip:
     def open(path: bytes, fps: float, max_frames: int, start: float, end: float) -> Clip: ...
     @staticmethod
     def decode(data: bytes, where: str, fps: float, max_frames: int, start: float, end: float) -> Clip: ...
+    @staticmethod
+    def of_frames(pictures: list[Picture], where: str, rate: float, max_frames: int, start: float, end: float) -> Clip:
+        """Pictures of one size, `rate` a second; each is looked at, but no more than max_frames."""
+
 
 class Schema:
     @staticmethod

@@ -18,8 +18,8 @@ from onsight.errors import InputError
 
 #: A path, the bytes of a file, base64 of them, a PIL picture, or an array of uint8 [H, W, 3], [H, W, 4], [H, W, 1] or [H, W].
 ImageLike = Any
-#: A path, or the bytes of a file.
-VideoLike = str | os.PathLike[str] | bytes
+#: A path, the bytes of a file, or its frames: a list of PIL pictures or arrays, or an array of uint8 [frames, H, W, 3].
+VideoLike = Any
 Parts = list[str | Picture | Clip]
 _SHORTEST_BASE64 = 40  # of a picture of one pixel
 _LONGEST_PATH = 1024  # what is longer is hardly one, and no word of a sentence
@@ -127,6 +127,21 @@ def several(value: object) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
+def _dimensions(value: object) -> int:
+    return len(getattr(value, "shape", ())) if is_array(value) else 0
+
+
+def _is_frames(value: object) -> bool:
+    """Whether a video comes as its frames, and is one therefore."""
+    if isinstance(value, (list, tuple)):
+        return len(value) > 0 and all(is_pil(each) or _dimensions(each) in (2, 3) for each in value)
+    return _dimensions(value) == 4
+
+
+def several_videos(value: object) -> list[Any]:
+    return [value] if _is_frames(value) else several(value)
+
+
 def pictures(value: ImageLike | Sequence[ImageLike] | None) -> list[Picture]:
     given = several(value)
     one = not isinstance(value, (list, tuple))
@@ -147,6 +162,9 @@ class Look:
 
 
 def clip(value: VideoLike, look: Look, where: str) -> Clip:
+    if _is_frames(value):
+        frames = [picture(value[i], f"{where}: frame {i}") for i in range(len(value))]
+        return Clip.of_frames(frames, where, look.fps or 1.0, look.max_frames, look.start, look.end)
     at = (look.fps, look.max_frames, look.start, look.end)
     if isinstance(value, str) and (data := _data_url(value, where)) is not None:
         return Clip.decode(data, where, *at)
@@ -154,12 +172,13 @@ def clip(value: VideoLike, look: Look, where: str) -> Clip:
         return Clip.open(_path(value, where), *at)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return Clip.decode(bytes(value), where, *at)
-    raise TypeError(f"{where}: expected a path or the bytes of a video, found {_kind(value)}")
+    raise TypeError(f"{where}: expected a path, the bytes of a video or its frames, found {_kind(value)}")
 
 
 def clips(value: VideoLike | Sequence[VideoLike] | None, look: Look) -> list[Clip]:
-    one = not isinstance(value, (list, tuple))
-    return [clip(each, look, "video" if one else f"video[{i}]") for i, each in enumerate(several(value))]
+    given = several_videos(value)
+    one = not isinstance(value, (list, tuple)) or _is_frames(value)
+    return [clip(each, look, "video" if one else f"video[{i}]") for i, each in enumerate(given)]
 
 
 _IMAGE_KEYS = ("image", "url", "path", "base64")

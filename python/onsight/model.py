@@ -161,8 +161,10 @@ class Model:
                 that is left out, [H, W] or [H, W, 1] in grey, with any strides. Files and PIL pictures are turned as their EXIF orientation says.
             prompt: what is asked. Pictures stand before it, or where it says {image}, videos where it says {video}. Without one, "Describe this
                 image." or "Describe this video.".
-            video: one or a list of: the path of a file, the bytes of one. Not beside images.
-            fps, max_frames: how many frames of a second, and at most, are looked at; None: as the model's checkpoint says.
+            video: one or a list of: the path of a file, the bytes of one, or its frames, a list of PIL pictures or arrays, or an array of uint8
+                [frames, H, W, 3]. Not beside images.
+            fps, max_frames: how many frames of a second, and at most, are looked at; None: as the model's checkpoint says. Of a video that comes
+                as its frames all are, max_frames at most, and fps says how many of them are a second (1).
             start, end: seconds between which the video is looked at.
             system: what the model is told before the conversation.
             stream: return a Stream of pieces instead of the Answer.
@@ -248,7 +250,7 @@ class Model:
         """What starts the answer; mistakes that need no file are raised here."""
         images, video, prompt = given["images"], given["video"], given["prompt"]
         look = Look(given["fps"], given["max_frames"], given["start"], given["end"])
-        shown, filmed = len(inputs.several(images)), len(inputs.several(video))
+        shown, filmed = len(inputs.several(images)), len(inputs.several_videos(video))
         if prompt is not None:
             prompt = inputs.text(prompt, "prompt")
         if shown and filmed:

@@ -229,6 +229,9 @@ class _TextPipeline(Pipeline):
     _keys: tuple[str, ...] = ()
     _single_key = ""
 
+    def _several(self, shown: Any) -> list[Any]:
+        return inputs.several_videos(shown) if self._kind == "video" else inputs.several(shown)
+
     def _place(self, shown: list[Any], text: str) -> str:
         """Where transformers' text has the model's own token for a picture, ours has a place."""
         place = "{" + self._kind + "}"
@@ -238,7 +241,7 @@ class _TextPipeline(Pipeline):
 
     def _question(self, shown: Any, text: str, options: Mapping[str, Any], full: bool) -> tuple[Begin, Callable[[Answer], Any]]:
         text = inputs.text(text, "text")
-        shown = inputs.several(shown)
+        shown = self._several(shown)
         prompt = self._place(shown, text)
         images, video = (None, shown or None) if self._kind == "video" else (shown or None, None)
         begin = self.model._begin_of(images, prompt, {**options, "video": video})
@@ -286,7 +289,7 @@ class _TextPipeline(Pipeline):
 
         # One prompt each; the pictures of a prompt are a list where there are several.
         texts = list(text)
-        each = [None] * len(texts) if shown is None else inputs.several(shown)
+        each = [None] * len(texts) if shown is None else self._several(shown)
         if len(each) != len(texts):
             raise InputError(f"{self._kind}s: expected one for each of the {len(texts)} texts, found {len(each)}")
         return list(self._run((self._question(s, t, options, full) for s, t in zip(each, texts)), together))

@@ -1,3 +1,4 @@
+#include <functional>
 #include <utility>
 
 #include "media/image.h"
@@ -8,13 +9,13 @@ namespace {
 
 class PictureVideo final : public Video {
  public:
-  PictureVideo(std::vector<std::string> pictures, std::string name, int64_t max_pixels)
-      : pictures_(std::move(pictures)), name_(std::move(name)), max_pixels_(max_pixels) {}
+  using Frame = std::function<Result<Image>(size_t)>;
+  PictureVideo(Frame frame, std::string name) : frame_(std::move(frame)), name_(std::move(name)) {}
 
-  Status look(double fps) {
-    if (pictures_.empty()) return bad_input("{}: expected at least one picture", name_);
-    TRY(const Image first, decode(0));
-    const auto frames = static_cast<int64_t>(pictures_.size());
+  Status look(int64_t frames, double fps, const VideoLimits& limits) {
+    if (frames == 0) return bad_input("{}: expected at least one picture", name_);
+    if (frames > limits.max_frames) return bad_input("{}: more than {} frames", name_, limits.max_frames);
+    TRY(const Image first, frame_(0));
     facts_ = {.width = first.width,
               .height = first.height,
               .frames = frames,
@@ -29,7 +30,7 @@ class PictureVideo final : public Video {
 
   Status read(std::span<const int64_t> wanted, const std::function<bool(size_t, Image)>& sink) const override {
     for (size_t i = 0; i < wanted.size() && wanted[i] < facts_.frames; ++i) {
-      TRY(Image image, decode(wanted[i]));
+      TRY(Image image, frame_(static_cast<size_t>(wanted[i])));
       if (image.width != facts_.width || image.height != facts_.height)
         return bad_input("{}: frame {} has {}x{} pixels, expected {}x{} as the first has", name_, wanted[i],
                          image.width, image.height, facts_.width, facts_.height);
@@ -39,25 +40,34 @@ class PictureVideo final : public Video {
   }
 
  private:
-  Result<Image> decode(int64_t frame) const {
-    return decode_image(pictures_[static_cast<size_t>(frame)], fmt::format("{}: frame {}", name_, frame),
-                        {.max_pixels = max_pixels_});
-  }
-
-  std::vector<std::string> pictures_;
+  Frame frame_;
   std::string name_;
-  int64_t max_pixels_;
   VideoFacts facts_;
 };
+
+Result<std::shared_ptr<const Video>> video_of(PictureVideo::Frame frame, size_t frames, double fps, std::string name,
+                                              const VideoLimits& limits) {
+  auto out = std::make_shared<PictureVideo>(std::move(frame), std::move(name));
+  TRY_STATUS(out->look(static_cast<int64_t>(frames), fps, limits));
+  return std::shared_ptr<const Video>(std::move(out));
+}
 
 }  // namespace
 
 Result<std::shared_ptr<const Video>> Video::of_pictures(std::vector<std::string> pictures, double fps, std::string name,
                                                         const VideoLimits& limits) {
-  if (std::ssize(pictures) > limits.max_frames) return bad_input("{}: more than {} frames", name, limits.max_frames);
-  auto out = std::make_shared<PictureVideo>(std::move(pictures), std::move(name), limits.max_pixels);
-  TRY_STATUS(out->look(fps));
-  return std::shared_ptr<const Video>(std::move(out));
+  const size_t frames = pictures.size();
+  auto frame = [pictures = std::move(pictures), name, most = limits.max_pixels](size_t i) {
+    return decode_image(pictures[i], fmt::format("{}: frame {}", name, i), {.max_pixels = most});
+  };
+  return video_of(std::move(frame), frames, fps, std::move(name), limits);
+}
+
+Result<std::shared_ptr<const Video>> Video::of_images(std::vector<std::shared_ptr<const Image>> images, double fps,
+                                                      std::string name, const VideoLimits& limits) {
+  const size_t frames = images.size();
+  auto frame = [images = std::move(images)](size_t i) -> Result<Image> { return *images[i]; };
+  return video_of(std::move(frame), frames, fps, std::move(name), limits);
 }
 
 }  // namespace onsight::media

@@ -57,6 +57,9 @@ class Video {
   // read, but for the first.
   static Result<std::shared_ptr<const Video>> of_pictures(std::vector<std::string> pictures, double fps,
                                                           std::string name, const VideoLimits& limits = {});
+  // The same of pictures that are decoded already.
+  static Result<std::shared_ptr<const Video>> of_images(std::vector<std::shared_ptr<const Image>> images, double fps,
+                                                        std::string name, const VideoLimits& limits = {});
   virtual ~Video() = default;
 
   virtual const std::string& name() const = 0;  // for messages

@@ -131,6 +131,11 @@ TEST(Video, PicturesAreFrames) {
   EXPECT_NE(error_of_frame(2).find("list: frame 2 has"), std::string::npos);
   EXPECT_NE(error_of_frame(3).find("list: frame 3: "), std::string::npos);
   EXPECT_FALSE(Video::of_pictures({}, 2, "list").has_value());
+  const auto decoded = std::make_shared<const Image>(shown);
+  const auto same = Video::of_images({decoded, decoded}, 2, "list").value();
+  EXPECT_EQ(same->facts().frames, 2);
+  EXPECT_DOUBLE_EQ(same->facts().duration, 1);
+  EXPECT_EQ(frames_of(*same, {1}).at(1).rgb, shown.rgb);
   EXPECT_FALSE(Video::of_pictures({receipt}, 2, "list", {.max_pixels = 100}).has_value());
 }
 

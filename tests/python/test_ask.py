@@ -106,6 +106,24 @@ def test_a_video(model, cli, clip):
         assert answer == want["text"] and answer.prompt_tokens == want["prompt_tokens"]
 
 
+def test_a_video_as_its_frames(model, receipt, scene):
+    frames = [PIL.Image.open(scene).convert("RGB").rotate(angle) for angle in (0, 90, 180)]
+    pixels = np.stack([np.asarray(frame) for frame in frames])
+    want = model.ask(video=frames, prompt="What moves?", max_tokens=8)
+    for given in (tuple(frames), list(pixels), pixels, [pixels], [frames]):
+        assert model.ask(video=given, prompt="What moves?", max_tokens=8) == want
+    messages = [{"role": "user", "content": [{"type": "video", "video": frames}, {"type": "text", "text": "What moves?"}]}]
+    assert model.chat(messages, max_tokens=8) == want
+    pipe = onsight.pipeline("video-text-to-text", model=model, max_new_tokens=8, return_full_text=False)
+    assert pipe(videos=frames, text="What moves?")[0]["generated_text"] == want.text
+    # Each is looked at; their rate is in the prompt.
+    one = model.ask(video=frames[:1], prompt="What moves?", max_tokens=1).prompt_tokens
+    assert want.prompt_tokens > model.ask(video=frames, prompt="What moves?", max_tokens=1, max_frames=2).prompt_tokens > one
+    assert model.ask(video=[frames[:1], frames[:1]], prompt="{video} and {video}?", max_tokens=1).prompt_tokens > one
+    with pytest.raises(onsight.InputError, match=r"video: frame 1 has 9x9 pixels, expected"):
+        model.ask(video=[frames[0], np.zeros((9, 9, 3), np.uint8)], prompt="What moves?")
+
+
 BESIDE_ANOTHER_FFMPEG = """
 import ctypes, sys
 for library in ("libavutil.so.57", "libavcodec.so.59", "libavformat.so.59", "libswscale.so.6"):
