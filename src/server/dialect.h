@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,8 +34,11 @@ struct Route {
   std::string_view request_schema = {};               // JSON; empty: there is no body
   std::string_view answer_type = "application/json";  // and, of streams,
   std::string_view stream_type = {};
-  bool open = false;     // no key is asked for
+  // No key is asked for; but without one no body is read, unless `refuse` has looked at who sends it.
+  bool open = false;
   bool refused = false;  // a path of the original that fails with a reason; not in /openapi.json
+  // As net::Site::refuse: it must not wait.
+  std::optional<net::HttpResponse> (*refuse)(const Service& service, const net::PathNames& names) = nullptr;
 };
 
 constexpr Route refused_route(std::string_view method, std::string_view pattern, Outcome (*handle)(Call& call)) {

@@ -13,6 +13,7 @@
 #include <map>
 #include <mutex>
 #include <random>
+#include <set>
 #include <system_error>
 #include <thread>
 
@@ -160,6 +161,8 @@ class DiskStore : public FileStore {
     upload->touched = options_.now();
     TRY_STATUS(upload->file.create(directory_ / (id + std::string(kPartEnd))));
     uploads_.emplace(id, std::move(upload));
+    const std::scoped_lock ids_lock(ids_mutex_);
+    ids_.insert(id);
     return id;
   }
 
@@ -209,6 +212,11 @@ class DiskStore : public FileStore {
     if (found == uploads_.end() || found->second->published) return false;
     forget(found);
     return true;
+  }
+
+  bool knows(const std::string& id) const override {
+    const std::scoped_lock lock(ids_mutex_);
+    return ids_.contains(id);
   }
 
   std::optional<File> find(const std::string& name) override {
@@ -408,6 +416,10 @@ class DiskStore : public FileStore {
   void forget(Uploads::iterator upload) {
     used_ -= upload->second->reserved;
     upload->second->reserved = 0;
+    {
+      const std::scoped_lock ids_lock(ids_mutex_);
+      ids_.erase(upload->first);
+    }
     uploads_.erase(upload);
   }
 
@@ -444,6 +456,9 @@ class DiskStore : public FileStore {
   int lock_ = -1;
   Files files_;
   Uploads uploads_;
+  // Of uploads_, under a mutex that nobody holds while a file is written.
+  mutable std::mutex ids_mutex_;
+  std::set<std::string> ids_;
   int64_t used_ = 0;
   std::jthread worker_;
 };

@@ -65,6 +65,8 @@ class FileStore {
                                                  bool last) = 0;
   virtual std::optional<Progress> progress(const std::string& id) = 0;
   virtual bool cancel(const std::string& id) = 0;  // false: there is none that could be
+  // Whether there is an upload of that id, or was until now. Never waits for a disk, as the others may.
+  virtual bool knows(const std::string& id) const = 0;
 
   virtual std::optional<File> find(const std::string& name) = 0;
   virtual std::vector<File> list() = 0;  // the oldest first

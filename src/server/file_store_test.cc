@@ -56,6 +56,8 @@ TEST_F(FileStoreTest, KeepsWhatComesInPieces) {
   EXPECT_EQ(id->size(), 32u);
   EXPECT_EQ(store->append(*id, 0, "hello ", false)->received, 6);
   EXPECT_EQ(store->progress(*id)->received, 6);
+  EXPECT_TRUE(store->knows(*id));
+  EXPECT_FALSE(store->knows("guess"));
   EXPECT_TRUE(store->list().empty());
   const auto wrong = store->append(*id, 3, "lo ", false);
   EXPECT_EQ(wrong.error().message, "X-Goog-Upload-Offset: expected 6, found 3");
@@ -100,6 +102,7 @@ TEST_F(FileStoreTest, NamesCannotLeaveTheDirectory) {
   const auto pending = store->begin({.name = "b"});
   EXPECT_EQ(store->begin({.name = "b"}).error().status, 409);
   EXPECT_TRUE(store->cancel(*pending));
+  EXPECT_FALSE(store->knows(*pending));
   EXPECT_TRUE(store->begin({.name = "b"}));
 }
 

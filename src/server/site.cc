@@ -11,6 +11,16 @@
 namespace onsight::server {
 namespace {
 
+bool has_body(const net::HttpRequest& head) {
+  return head.headers.find("Transfer-Encoding") ||
+         head.headers.get("Content-Length").find_first_not_of('0') != std::string_view::npos;
+}
+
+// Whether it needs no key.
+bool is_open(const Route& route, const net::HttpRequest& head) {
+  return route.open && (route.refuse || !has_body(head));
+}
+
 class Rules {
  public:
   Rules(Service& service, AccessOptions access)
@@ -32,9 +42,10 @@ class Rules {
           head, Failure(403, fmt::format("Origin: expected a page of this server, or of --cors, found '{}'", origin)));
     const auto found = find(head);
     if (head.method == "OPTIONS" && (!found.allowed.empty() || head.path == "*")) return options(head, found.allowed);
-    if (key_ && !(found.target && found.target->route->open) && !key_->opens(head))
+    const Route* route = found.target ? found.target->route : nullptr;
+    if (key_ && !(route && is_open(*route, head)) && !key_->opens(head))
       return error(head, Failure(401, "the API key: expected the one of this server", "invalid_api_key"));
-    if (found.target) return {};
+    if (route) return route->refuse ? route->refuse(service_, found.names) : std::nullopt;
     if (found.allowed.empty())
       return error(head, Failure(404, fmt::format("{} {}: there is no such path", head.method, head.path)));
     Failure failure(405, fmt::format("{}: expected {}, found {}", head.path, joined(found.allowed), head.method));
@@ -166,7 +177,9 @@ net::Site make_site(Service& service, const AccessOptions& access) {
     rules->handle(std::move(request), std::move(exchange));
   };
   site.error = [rules](const net::HttpRequest& head, int status, const std::string& message) {
-    return rules->error(head, Failure(status, message));
+    Failure failure(status, message);
+    if (status == 503) failure.retry_after_s = 1;  // what there is no room for now
+    return rules->error(head, failure);
   };
   site.answering = [rules](const net::HttpRequest& head, int status, net::Headers& headers) {
     rules->answering(head, status, headers);

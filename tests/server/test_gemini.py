@@ -312,7 +312,9 @@ def test_key(serving):
     started = server.upload(**{"x-goog-api-key": "secret"})
     done = server.go_on(started.headers["X-Goog-Upload-URL"], "upload, finalize", PICTURE, 0)
     assert done.status == 200 and done.headers["X-Goog-Upload-Status"] == "final"
-    assert server("POST", "/upload/v1beta/files/guess", b"", {"X-Goog-Upload-Command": "query"}).status == 404
+    guess = server("POST", "/upload/v1beta/files/guess", b"", {"X-Goog-Upload-Command": "query"})
+    refused(guess, 404, "NOT_FOUND", "the upload")
+    assert guess.headers["X-Goog-Upload-Status"] == "cancelled"
 
 
 def test_counts(server):

@@ -104,6 +104,7 @@ def test_bodies_that_wait_are_bounded_together(serve):
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(head + b"Content-Length: 90000\r\n\r\n{")
         server.wait_until(lambda: server.raw(head + b"Content-Length: 80000\r\n\r\n").startswith(b"HTTP/1.1 503 "))
+        assert b"\r\nRetry-After: 1\r\n" in server.raw(head + b"Content-Length: 80000\r\n\r\n")
         assert server.raw(head + b"Transfer-Encoding: chunked\r\n\r\n").startswith(b"HTTP/1.1 503 ")
         assert server.raw(head + b"Content-Length: %d\r\n\r\n" % len(body) + body).startswith(b"HTTP/1.1 200 ")
     server.wait_until(lambda: server.raw(head + b"Content-Length: 80000\r\n\r\n" + body.ljust(80000)).startswith(b"HTTP/1.1 200 "))
@@ -312,6 +313,21 @@ def test_keys(serve, tmp_path):
         # A body that needs a key is not read without one.
         out = server.raw(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000000\r\n\r\n")
         assert out.startswith(b"HTTP/1.1 401 ")
+
+
+def test_without_the_key_no_room_is_taken(serve):
+    """By heads that say how much will come, to paths that need no key."""
+    server = serve("--api-key", "secret", "--max-body", "100K", "--max-bodies", "150K")
+    for path, status in ((b"POST /upload/v1beta/files/guess", 404), (b"PUT /upload/v1/files/guess", 404), (b"GET /health", 401), (b"GET /", 401)):
+        for length in (b"Content-Length: 100000", b"Transfer-Encoding: chunked"):
+            with server.socket() as s:
+                s.sendall(path + b" HTTP/1.1\r\nHost: localhost\r\n" + length + b"\r\nExpect: 100-continue\r\n\r\n")
+                assert s.recv(12) == b"HTTP/1.1 %d" % status, (path, length)
+                # While that one is open.
+                assert server.chat().status == 401
+                reply = server.post("/v1/chat/completions", json.dumps(HI).ljust(100_000), x_api_key="secret")
+                assert reply.status == 200, (path, length, reply.body)
+    assert server.ask("GET", "/health", headers={"Content-Length": "0"}).status == 200
 
 
 def test_a_name_that_was_made_to_lead_here_is_refused(serve):

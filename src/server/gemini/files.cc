@@ -155,13 +155,18 @@ Outcome begin_resumable(Call& call, FileStore& store) {
 }
 
 // Says with the failure whether the upload may go on: clients look at that first.
-void respond_failed(Call& call, FileStore& store, const std::string& id, const Failure& failure) {
+net::HttpResponse failed_response(const Failure& failure, const std::optional<FileStore::Progress>& now) {
   net::HttpResponse response = error(failure);
-  const auto now = store.progress(id);
   response.headers.add("X-Goog-Upload-Status", !now ? "cancelled" : now->file ? "final" : "active");
   if (now) response.headers.add("X-Goog-Upload-Size-Received", std::to_string(now->received));
-  call.exchange->respond(response);
+  return response;
 }
+
+void respond_failed(Call& call, FileStore& store, const std::string& id, const Failure& failure) {
+  call.exchange->respond(failed_response(failure, store.progress(id)));
+}
+
+Failure no_upload() { return {404, "the upload: expected one that was begun less than an hour ago and not cancelled"}; }
 
 }  // namespace
 
@@ -187,17 +192,23 @@ Outcome start_upload(Call& call) {
   return fails(400, fmt::format("X-Goog-Upload-Protocol: expected resumable, multipart or raw, found '{}'", protocol));
 }
 
+// Who does not know the URL of an upload sends nothing.
+std::optional<net::HttpResponse> refuse_upload(const Service& service, const net::PathNames& names) {
+  const FileStore* store = service.options().files.get();
+  if (store && store->knows(names.at("upload"))) return {};
+  return failed_response(no_upload(), {});
+}
+
 Outcome go_on_with_upload(Call& call) {
   const auto found = store_of(call);
   if (!found) return tl::unexpected<Failure>(found.error());
   FileStore& store = **found;
   const std::string& id = call.names["upload"];
   const std::string_view command = call.request.headers.get("X-Goog-Upload-Command");
-  const Failure unknown(404, "the upload: expected one that was begun less than an hour ago and not cancelled");
   if (command == "query") {
     const auto progress = store.progress(id);
     if (!progress) {
-      respond_failed(call, store, id, unknown);
+      respond_failed(call, store, id, no_upload());
     } else {
       call.exchange->respond(progress_response(call, *progress));
     }
@@ -207,7 +218,7 @@ Outcome go_on_with_upload(Call& call) {
     if (store.cancel(id)) {
       call.exchange->respond(upload_response("cancelled"));
     } else {
-      respond_failed(call, store, id, unknown);
+      respond_failed(call, store, id, no_upload());
     }
     return {};
   }
@@ -224,7 +235,7 @@ Outcome go_on_with_upload(Call& call) {
   }
   const auto before = store.progress(id);
   if (!before) {
-    respond_failed(call, store, id, unknown);
+    respond_failed(call, store, id, no_upload());
     return {};
   }
   // Without an offset it goes on where it stopped.

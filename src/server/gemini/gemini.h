@@ -19,6 +19,7 @@ Outcome count_tokens(Call& call);
 
 Outcome start_upload(Call& call);
 Outcome go_on_with_upload(Call& call);
+std::optional<net::HttpResponse> refuse_upload(const Service& service, const net::PathNames& names);
 Outcome list_files(Call& call);
 Outcome get_file(Call& call);
 Outcome delete_file(Call& call);
