@@ -56,8 +56,9 @@ class TwoWords : public engine::Engine {
     on_done(std::move(reply));
     return {};
   }
-  Result<engine::Estimate> estimate(const engine::Request& request) override {
+  Result<engine::Estimate> estimate(const engine::Request& request, int answers) override {
     TRY_STATUS(check(request));
+    expect(answers >= 1 && answers <= 8);
     return engine::Estimate{.prompt_tokens = 9, .image_tokens = 3};
   }
   engine::Activity activity() const override { return {}; }

@@ -225,7 +225,7 @@ TEST_P(Batching, ProbabilitiesAreTold) {
 TEST_P(Batching, EstimatesCountWhatIsThenRead) {
   const auto engine = load({});
   const Request request = picture("What 12 is this?");
-  const engine::Estimate estimate = engine->estimate(request).value();
+  const engine::Estimate estimate = engine->estimate(request, 1).value();
   const Reply reply = engine->generate(request, {}).value();
   EXPECT_EQ(estimate.prompt_tokens, reply.prompt_tokens);
   EXPECT_GT(estimate.image_tokens, 0);
@@ -234,6 +234,31 @@ TEST_P(Batching, EstimatesCountWhatIsThenRead) {
   EXPECT_GT(estimate.first_token_ms, 0);
   EXPECT_GT(estimate.token_ms, 0);
   EXPECT_GE(estimate.memory_bytes, engine->activity().memory_bytes);
+}
+
+TEST_P(Batching, EstimatesCountEachAnswer) {
+  const auto engine = load({});
+  Request request = picture("What 12 is this?");
+  const engine::Estimate one = engine->estimate(request, 1).value(), three = engine->estimate(request, 3).value();
+  EXPECT_EQ(three.prompt_tokens, one.prompt_tokens);
+  EXPECT_EQ(three.tiles, one.tiles);
+  EXPECT_GE(three.token_ms, one.token_ms);
+  const int64_t answer = (three.memory_bytes - one.memory_bytes) / 2;
+  EXPECT_EQ(three.memory_bytes, one.memory_bytes + 2 * answer);
+  EXPECT_GT(answer, one.memory_bytes / 10);
+  EXPECT_LT(answer, one.memory_bytes);  // the picture is there once
+}
+
+TEST_P(Batching, EstimatesRefuseWhatIsRefused) {
+  const auto engine = load({});
+  Request request = text("What is this?");
+  const auto compiled = text::JsonSchema::compile(R"({"type": "object"})", "schema");
+  request.schema = std::make_shared<const text::JsonSchema>(*compiled);
+  request.max_tokens = 1;
+  const auto estimate = engine->estimate(request, 1);
+  ASSERT_FALSE(estimate);
+  EXPECT_EQ(estimate.error().field, "schema");
+  EXPECT_EQ(estimate.error().message, engine->submit(request, {}, [](Outcome) {}).error().message);
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, Batching, testing::Values(Quantisation::kNone, Quantisation::kQ8, Quantisation::kQ4),

@@ -84,7 +84,7 @@ class Ask : public Verb {
     double load_ms = loading.ms();
     say_quantised(engine->info(), load_ms);
     if (estimate_) {
-      TRY(engine::Estimate estimate, engine->estimate(options_.request));
+      TRY(engine::Estimate estimate, engine->estimate(options_.request, 1));
       estimate.first_token_ms += decode_ms;
       return context.out.write(json_ ? to_json(estimate) : to_text(estimate));
     }

@@ -116,7 +116,7 @@ class Serve : public Verb {
     // Measures the machine, so that estimates may be asked for from any thread.
     engine::Request first;
     first.messages.push_back({.content = {{.text = "Hello"}}});
-    (void)engine.estimate(first);
+    (void)engine.estimate(first, 1);
     Status ran;
     std::jthread worker([&](const std::stop_token& stop) {
       ran = without_throwing([&]() -> Status {

@@ -100,14 +100,15 @@ class ModelEngine : public Engine {
     });
   }
 
-  Result<Estimate> estimate(const Request& request) override {
+  Result<Estimate> estimate(const Request& request, int answers) override {
     return guarded([&]() -> Result<Estimate> {
       TRY_STATUS(measure());
       const Stopwatch preparing;
       TRY(const models::Prompt prompt, prepare(network_.model(), request));
       const models::ModelFacts& facts = network_.facts();
       const auto n = static_cast<int64_t>(prompt.ids.size());
-      const int64_t most = std::min<int64_t>(request.max_tokens, facts.context_length - n);
+      TRY_STATUS(mask_of(network_.model(), request, n, tries_));
+      const int64_t most = budget_of(facts, request, n);
       int different = 0;  // tiles with the same pixels are read once
       for (auto tile = prompt.tiles.begin(); tile != prompt.tiles.end(); ++tile)
         different += std::none_of(prompt.tiles.begin(), tile, [&](const auto& t) { return t.rgb == tile->rgb; });
@@ -118,8 +119,8 @@ class ModelEngine : public Engine {
                       .tiles = static_cast<int>(prompt.tiles.size()),
                       .max_tokens = static_cast<int>(most),
                       .first_token_ms = preparing.ms() + different * speeds.tile_ms() + speeds.prompt_ms(0, n),
-                      .token_ms = speeds.token_ms(n + most / 2),
-                      .memory_bytes = pages * facts.kv.page_bytes() +
+                      .token_ms = speeds.token_ms(n + most / 2, answers),
+                      .memory_bytes = answers * pages * facts.kv.page_bytes() +
                                       bytes_of(DType::kF32, std::ssize(prompt.image_positions) * facts.text_width)};
     });
   }

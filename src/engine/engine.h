@@ -169,13 +169,13 @@ struct ModelInfo {
   std::string vision_shape, text_shape;  // "d 768, 12 layers, 12 heads, FFN 3072"
 };
 
-// What a request will take, predicted from its prompt and from how long such work has taken on this machine.
+// What answers to a request will take, predicted from its prompt and from how long such work has taken on this machine.
 struct Estimate {
   int prompt_tokens = 0, image_tokens = 0, tiles = 0;  // image_tokens: of prompt_tokens
-  int max_tokens = 0;                                  // what is left of the context for it, at most what it asks for
-  double first_token_ms = 0;                           // alone on the machine, nothing reused
-  double token_ms = 0;                                 // of each token behind the first
-  int64_t memory_bytes = 0;                            // beside the model: keys, values and features to its end
+  int max_tokens = 0;         // of each: what is left of the context for it, at most what it asks for
+  double first_token_ms = 0;  // of the first of them, alone on the machine, nothing reused
+  double token_ms = 0;        // of a further token of each, which are written together
+  int64_t memory_bytes = 0;   // beside the model: keys, values and features to their ends
 };
 
 // How busy the engine is.
@@ -215,9 +215,9 @@ class Engine {
   // Runs one request to its end on the caller's thread, and whatever else is submitted meanwhile; not beside run().
   // Requests that share a prefix with earlier ones (a chat) reuse its computed state.
   virtual Result<Reply> generate(const Request& request, const Callbacks& callbacks) = 0;
-  // What a request would take. The first call measures the machine, in a second or so on the caller's thread, and must
-  // come before run(); then it is thread safe.
-  virtual Result<Estimate> estimate(const Request& request) = 0;
+  // What so many answers to a request would take; refuses what submit() would, whatever others do. The first call
+  // measures the machine, in a second or so on the caller's thread, and must come before run(); then it is thread safe.
+  virtual Result<Estimate> estimate(const Request& request, int answers) = 0;
   virtual Activity activity() const = 0;  // thread safe
   // One forward pass over the prompt of `request` and `answer` after it, a text as in Reply, or nothing; nothing is
   // generated.

@@ -68,30 +68,38 @@ Result<models::Prompt> prepare(const models::Model& model, const Request& reques
   return prompt;
 }
 
-Result<std::unique_ptr<Sequence>> Sequence::make(const Network& network, const Request& request, Callbacks callbacks,
-                                                 Done on_done, TrieMaker& tries) {
-  const Stopwatch since;
-  const models::Model& model = network.model();
-  TRY(models::Prompt prompt, prepare(model, request, callbacks.on_progress));
-  const double preprocess_ms = since.ms();
+int64_t budget_of(const models::ModelFacts& facts, const Request& request, int64_t prompt_length) {
+  return std::min<int64_t>(request.max_tokens, facts.context_length - prompt_length);
+}
+
+Result<std::optional<text::TokenMask>> mask_of(const models::Model& model, const Request& request,
+                                               int64_t prompt_length, TrieMaker& tries) {
   std::optional<text::TokenMask> mask;
-  if (request.schema) {
-    if (!request.stop.empty())
-      return make_error(ErrorCode::kUsage, "stop: '{}', expected none beside a schema", request.stop[0]);
-    TRY(mask, text::TokenMask::make(*request.schema, tries.get(model)));
-  }
-  std::unique_ptr<Sequence> sequence(
-      new Sequence(network, request, std::move(callbacks), std::move(on_done), std::move(prompt), std::move(mask)));
-  sequence->since_ = since;
-  sequence->reply_.timings_ms.preprocess = preprocess_ms;
-  if (!sequence->mask_) return sequence;
-  const int64_t left = sequence->budget(), least = sequence->mask_->least_tokens();
+  if (!request.schema) return mask;
+  if (!request.stop.empty())
+    return make_error(ErrorCode::kUsage, "stop: '{}', expected none beside a schema", request.stop[0]);
+  TRY(mask, text::TokenMask::make(*request.schema, tries.get(model)));
+  const int64_t left = budget_of(model.facts(), request, prompt_length), least = mask->least_tokens();
   if (least > left)
     return tl::unexpected<Error>(
         {.message = fmt::format("schema: its shortest value takes {} tokens, {} allows {}", least,
                                 left < request.max_tokens ? "the model's context" : "max_tokens", left),
          .field = "schema",
          .reason = "invalid_value"});
+  return mask;
+}
+
+Result<std::unique_ptr<Sequence>> Sequence::make(const Network& network, const Request& request, Callbacks callbacks,
+                                                 Done on_done, TrieMaker& tries) {
+  const Stopwatch since;
+  const models::Model& model = network.model();
+  TRY(models::Prompt prompt, prepare(model, request, callbacks.on_progress));
+  const double preprocess_ms = since.ms();
+  TRY(std::optional<text::TokenMask> mask, mask_of(model, request, std::ssize(prompt.ids), tries));
+  std::unique_ptr<Sequence> sequence(
+      new Sequence(network, request, std::move(callbacks), std::move(on_done), std::move(prompt), std::move(mask)));
+  sequence->since_ = since;
+  sequence->reply_.timings_ms.preprocess = preprocess_ms;
   return sequence;
 }
 
@@ -111,9 +119,7 @@ Sequence::Sequence(const Network& network, const Request& request, Callbacks cal
   reply_.prompt_tokens = static_cast<int>(prompt_.ids.size());
 }
 
-int64_t Sequence::budget() const {
-  return std::min<int64_t>(request_.max_tokens, network_.facts().context_length - prompt_length());
-}
+int64_t Sequence::budget() const { return budget_of(network_.facts(), request_, prompt_length()); }
 
 bool Sequence::stands_before(int64_t tile, int64_t position) const {
   return prompt_.image_positions[static_cast<size_t>((tile + 1) * network_.facts().tokens_per_tile - 1)] < position;

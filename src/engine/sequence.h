@@ -58,6 +58,13 @@ class TrieMaker {
 Result<models::Prompt> prepare(const models::Model& model, const Request& request,
                                const std::function<void(Stage, int64_t, int64_t)>& on_progress = nullptr);
 
+// How many tokens its answer may have.
+int64_t budget_of(const models::ModelFacts& facts, const Request& request, int64_t prompt_length);
+
+// Of its schema, if it has one; refuses one no value of which is short enough.
+Result<std::optional<text::TokenMask>> mask_of(const models::Model& model, const Request& request,
+                                               int64_t prompt_length, TrieMaker& tries);
+
 class Sequence {
  public:
   using Done = std::function<void(Result<Reply>)>;

@@ -10,6 +10,7 @@ namespace {
 
 constexpr int64_t kChunk = 256, kFar = 768;  // rows of a part of a prompt, and where the second of them begins
 constexpr int kTokens = 4;                   // the first warms up
+constexpr size_t kAnswers = 4;               // that are written together
 constexpr int kTiles = 3;  // the first brings the weights into memory, and of the others one may be held up
 
 double pairs(int64_t begin, int64_t end) {
@@ -49,13 +50,18 @@ Status Speeds::measure(Network& network) {
     TRY_STATUS(network.read({.ids = ids, .first = first, .cache = &cache}, {}, Network::Logits::kLast));
     return watch.ms();
   };
-  const auto token_ms = [&](int64_t first) -> Result<double> {
+  const auto token_ms = [&](int64_t first, size_t answers) -> Result<double> {
     double best = 0;
+    cache.truncate(first);
+    std::vector<compute::KvCache> caches(answers, cache);
     for (int i = 0; i < kTokens; ++i) {
-      cache.truncate(first);
+      std::vector<Run> runs;
+      for (compute::KvCache& each : caches) {
+        each.truncate(first);
+        runs.push_back({.ids = std::span(ids).first(1), .first = first, .cache = &each});
+      }
       const Stopwatch watch;
-      const Run run = {.ids = std::span(ids).first(1), .first = first, .cache = &cache};
-      TRY_STATUS(network.write({&run, 1}));
+      TRY_STATUS(network.write(runs));
       best = i == 0 ? watch.ms() : std::min(best, watch.ms());
     }
     return best;
@@ -63,9 +69,11 @@ Status Speeds::measure(Network& network) {
   TRY(double warm, prompt_ms(0));
   TRY(double near_ms, prompt_ms(0));
   near_ms = std::min(warm, near_ms);
-  TRY(const double near_token, token_ms(1));
+  TRY(const double near_token, token_ms(1, 1));
+  const size_t together = std::min(kAnswers, network.rows_together());
+  TRY(const double near_tokens, token_ms(1, together));
   TRY(const double far_ms, prompt_ms(far));
-  TRY(const double far_token, token_ms(far));
+  TRY(const double far_token, token_ms(far, 1));
 
   const std::scoped_lock lock(mutex_);
   measured_ = true;
@@ -74,6 +82,8 @@ Status Speeds::measure(Network& network) {
   row_ms_ = std::max(0.0, near_ms - pair_ms_ * pairs(0, chunk)) / static_cast<double>(chunk);
   context_ms_ = std::max(0.0, (far_token - near_token) / static_cast<double>(far - 1));
   token_ms_ = near_token;
+  rows_together_ = static_cast<int>(network.rows_together());
+  answer_ms_ = together < 2 ? 0 : std::max(0.0, near_tokens - near_token) / static_cast<double>(together - 1);
   factors_ = {1, 1, 1};
   return {};
 }
@@ -88,9 +98,11 @@ double Speeds::prompt_ms(int64_t begin, int64_t end) const {
   return factor(Kind::kPrompt) * (row_ms_ * static_cast<double>(end - begin) + pair_ms_ * pairs(begin, end));
 }
 
-double Speeds::token_ms(int64_t context) const {
+double Speeds::token_ms(int64_t context, int answers) const {
   const std::scoped_lock lock(mutex_);
-  return factor(Kind::kToken) * (token_ms_ + context_ms_ * static_cast<double>(context));
+  const int passes = (answers + rows_together_ - 1) / rows_together_;
+  return factor(Kind::kToken) *
+         (passes * token_ms_ + (answers - passes) * answer_ms_ + answers * context_ms_ * static_cast<double>(context));
 }
 
 void Speeds::took(Kind kind, double predicted_ms, double ms) {

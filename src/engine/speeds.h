@@ -22,7 +22,8 @@ class Speeds {
   // Of what is to be done; 0 before measure(). Thread safe, as is took().
   double tile_ms() const;
   double prompt_ms(int64_t begin, int64_t end) const;  // of positions [begin, end) of a prompt
-  double token_ms(int64_t context) const;              // of one token of a lone answer behind so many others
+  // Of a token of each of so many answers, which nothing else is written beside, behind so many others.
+  double token_ms(int64_t context, int answers = 1) const;
 
   enum class Kind { kTile, kPrompt, kToken };
   // What was predicted, and what it was.
@@ -32,7 +33,8 @@ class Speeds {
   double factor(Kind kind) const { return factors_[static_cast<size_t>(kind)]; }
   mutable std::mutex mutex_;
   bool measured_ = false;
-  double tile_ms_ = 0, row_ms_ = 0, pair_ms_ = 0, token_ms_ = 0, context_ms_ = 0;
+  double tile_ms_ = 0, row_ms_ = 0, pair_ms_ = 0, token_ms_ = 0, answer_ms_ = 0, context_ms_ = 0;
+  int rows_together_ = 1;
   std::array<double, 3> factors_{1, 1, 1};  // of late, of what was measured
 };
 

@@ -254,8 +254,8 @@ Outcome Service::answer(const std::shared_ptr<net::Exchange>& exchange, const st
   return {};
 }
 
-tl::expected<engine::Estimate, Failure> Service::estimate(const engine::Request& request) {
-  auto estimate = engine_.estimate(request);
+tl::expected<engine::Estimate, Failure> Service::estimate(const engine::Request& request, int answers) {
+  auto estimate = engine_.estimate(request, answers);
   if (!estimate) return tl::unexpected<Failure>(failure_of(estimate.error()));
   return *estimate;
 }

@@ -94,7 +94,7 @@ class Service {
   // refused here, and then the writer is not called.
   Outcome answer(const std::shared_ptr<net::Exchange>& exchange, const std::string& client,
                  std::vector<engine::Request> requests, std::shared_ptr<Writer> writer);
-  tl::expected<engine::Estimate, Failure> estimate(const engine::Request& request);
+  tl::expected<engine::Estimate, Failure> estimate(const engine::Request& request, int answers);
 
  private:
   Failure failure_of(const Error& error) const;

@@ -242,4 +242,6 @@ def test_an_estimate(serve):
     server = serve(script={"tiles": 5})
     estimate = server.post("/v1/estimate", HI).json()
     assert estimate["prompt_tokens"] == 7 and estimate["tiles"] == 5 and estimate["memory_bytes"] == 1000
+    three = server.post("/v1/estimate", {**HI, "n": 3}).json()
+    assert three["memory_bytes"] == 3000 and three["token_seconds"] == 3 * estimate["token_seconds"] and three["prompt_tokens"] == 7
     assert server.post("/v1/estimate", {**HI, "n": 0}).status == 400

@@ -117,15 +117,15 @@ class ScriptedEngine : public engine::Engine {
     }
   }
 
-  Result<engine::Estimate> estimate(const engine::Request& request) override {
+  Result<engine::Estimate> estimate(const engine::Request& request, int answers) override {
     TRY_STATUS(begin(request));
     return engine::Estimate{.prompt_tokens = kPromptTokens,
                             .image_tokens = 3,
                             .tiles = script_.value("tiles", 0),
                             .max_tokens = request.max_tokens,
                             .first_token_ms = 5,
-                            .token_ms = 1,
-                            .memory_bytes = 1000};
+                            .token_ms = 1.0 * answers,
+                            .memory_bytes = 1000 * answers};
   }
 
   engine::Activity activity() const override {

@@ -236,7 +236,7 @@ Outcome count_tokens(Call& call) {
   const auto read = read_generate(call.service, nested ? *fields.find("generateContentRequest") : body,
                                   nested ? "generateContentRequest" : "");
   if (!read) return tl::unexpected<Failure>(read.error());
-  const auto found = call.service.estimate(read->request);
+  const auto found = call.service.estimate(read->request, 1);
   if (!found) return tl::unexpected<Failure>(found.error());
   Json details = Json::array({{{"modality", "TEXT"}, {"tokenCount", found->prompt_tokens - found->image_tokens}}});
   if (found->image_tokens > 0) details.push_back({{"modality", "IMAGE"}, {"tokenCount", found->image_tokens}});

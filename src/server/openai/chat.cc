@@ -175,7 +175,7 @@ Outcome estimate(Call& call) {
   TRY(const std::string model, Fields(body, "").string("model"));
   if (!call.service.serves(model)) return tl::unexpected<Failure>(unknown_model(model));
   TRY(const ChatRequest chat, read_chat(call.service, body));
-  const auto found = call.service.estimate(chat.request);
+  const auto found = call.service.estimate(chat.request, chat.choices);
   if (!found) return tl::unexpected<Failure>(in_words_of_body(found.error(), "messages", "response_format"));
   const double wait_ms = call.service.activity().wait_ms;
   call.exchange->respond(json_response({{"object", "estimate"},
