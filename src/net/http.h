@@ -32,7 +32,7 @@ bool equal_ignoring_case(std::string_view a, std::string_view b);
 
 struct HttpRequest {
   std::string method;  // "GET"
-  std::string path;    // percent-decoded; begins with /, and has no empty, "." or ".." segments
+  std::string path;    // decoded, but for kEncodedSlash; begins with /, and has no empty, "." or ".." segments
   std::vector<std::pair<std::string, std::string>> query;  // decoded, in order
   Headers headers;
   std::string body;

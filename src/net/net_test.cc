@@ -23,12 +23,26 @@ TEST(Target, PathAndQueryAreDecoded) {
 }
 
 TEST(Target, WhatLeadsElsewhereIsRefused) {
-  for (const char* bad : {"",          "v1",      "/../etc/passwd", "/a/../b",         "/%2e%2e/b",
-                          "/a/%2E./b", "/.",      "/a//b",          "//evil.example/", "/a%2fb",
-                          "/a%5cb",    "/a\\b",   "/a%00b",         "/a%0d%0ab",       "/a%",
-                          "/a%4",      "/a%zz",   "/%ff",           "/%c0%ae",         "/%ed%a0%80",
-                          "/?a=%0a",   "/?a=%ff", "/\x7f"})
+  for (const char* bad : {"",      "v1",      "/../etc/passwd",  "/a/../b",     "/%2e%2e/b", "/a/%2E./b",
+                          "/.",    "/a//b",   "//evil.example/", "/a%2f..%2fb", "/..%2fb",   "/a%2F.",
+                          "/a%2f", "/%2fb",   "/a%2f%2fb",       "/a%252fb",    "/a%2%46b",  "/a%5cb",
+                          "/a\\b", "/a%00b",  "/a%0d%0ab",       "/a%",         "/a%4",      "/a%zz",
+                          "/%ff",  "/%c0%ae", "/%ed%a0%80",      "/?a=%0a",     "/?a=%ff",   "/\x7f"})
     EXPECT_FALSE(parse_target(bad)) << bad;
+}
+
+TEST(Target, EncodedSlashesAreOfTheirSegment) {
+  EXPECT_EQ(parse_target("/v1/models/a%2fb%20c%2Fd")->path, "/v1/models/a%2Fb c%2Fd");
+}
+
+TEST(Target, OfWhatIsRefusedTheStartIsRead) {
+  for (const auto& [target, path] :
+       {std::pair("/v1/../x", "/v1/"), std::pair("/v1beta/models/%zz?a=b", "/v1beta/models/"),
+        std::pair("/a?b=%ff", "/a"), std::pair("/../x", "/"), std::pair("/a/b%2f../c", "/a/"), std::pair("x", "")}) {
+    Target out;
+    EXPECT_FALSE(read_target(target, out)) << target;
+    EXPECT_EQ(out.path, path);
+  }
 }
 
 TEST(Router, PatternsNameSegments) {
@@ -55,6 +69,25 @@ TEST(Router, PatternsNameSegments) {
   const auto wrong = router.find("PUT", "/v1beta/models/nano:generateContent");
   EXPECT_FALSE(wrong.target);
   EXPECT_EQ(wrong.allowed, (std::vector<std::string>{"POST", "GET"}));
+}
+
+TEST(Router, NamesMaySpanSegments) {
+  Router<int> router;
+  router.add("POST", "/models/{+model}:generateContent", 1);
+  router.add("POST", "/models/{+model}:{method}", 2);
+  router.add("GET", "/models/{+model}", 3);
+  router.add("GET", "/files/{name}", 4);
+  const auto model = [&](const char* method, const char* path) { return router.find(method, path).names["model"]; };
+  EXPECT_EQ(model("GET", "/models/nano"), "nano");
+  EXPECT_EQ(model("GET", "/models/a/b"), "a/b");
+  EXPECT_EQ(model("GET", "/models/a%2Fb%2Fc"), "a/b/c");
+  EXPECT_EQ(model("POST", "/models/a/b:c:generateContent"), "a/b:c");
+  const auto other = router.find("POST", "/models/a/b:embed");
+  EXPECT_EQ(*other.target, 2);
+  EXPECT_EQ(other.names.at("model"), "a/b");
+  EXPECT_EQ(other.names.at("method"), "embed");
+  EXPECT_EQ(router.find("GET", "/files/a%2Fb").names.at("name"), "a%2Fb");
+  for (const char* path : {"/models/", "/models", "/files/a/b"}) EXPECT_FALSE(router.find("GET", path).target) << path;
 }
 
 TEST(Base64, ThereAndBack) {

@@ -52,10 +52,11 @@ struct RequestReader::Impl {
   }
   Status take_target(std::string_view target) {
     // CONNECT is refused as any method that a path does not have.
-    TRY(Target parsed, request.method == "CONNECT" ? Target{"*", {}} : parse_target(target));
+    Target parsed;
+    const Status read = read_target(request.method == "CONNECT" ? "*" : target, parsed);
     request.path = std::move(parsed.path);
     request.query = std::move(parsed.query);
-    return {};
+    return read;
   }
 
   // Of a head that is not whole, or wrong; `bytes` were not understood. The parser looks at no line before all are

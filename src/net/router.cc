@@ -1,6 +1,17 @@
 #include "net/router.h"
 
+#include "net/target.h"
+
 namespace onsight::net {
+namespace {
+
+std::string with_slashes(std::string name) {
+  for (size_t at = name.find(kEncodedSlash); at != std::string::npos; at = name.find(kEncodedSlash, at))
+    name.replace(at, kEncodedSlash.size(), "/");
+  return name;
+}
+
+}  // namespace
 
 bool match_path(std::string_view pattern, std::string_view path, PathNames& names) {
   while (!pattern.empty()) {
@@ -11,24 +22,26 @@ bool match_path(std::string_view pattern, std::string_view path, PathNames& name
       continue;
     }
     const size_t close = pattern.find('}');
-    const std::string_view name = pattern.substr(1, close - 1);
+    const bool spans = pattern[1] == '+';
+    const std::string_view name = pattern.substr(spans ? 2 : 1, close - (spans ? 2 : 1));
     pattern.remove_prefix(close + 1);
     const std::string_view literal = pattern.substr(0, pattern.find_first_of("{/"));
-    const std::string_view segment = path.substr(0, path.find('/'));
+    const std::string_view rest = spans ? path : path.substr(0, path.find('/'));
     // A literal that ends the segment stands at its end; others at their first place.
     const bool ends = literal.size() == pattern.size() || pattern[literal.size()] == '/';
     size_t length = 0;
     if (literal.empty()) {
-      length = segment.size();
+      length = rest.size();
     } else if (ends) {
-      if (!segment.ends_with(literal)) return false;
-      length = segment.size() - literal.size();
+      if (!rest.ends_with(literal)) return false;
+      length = rest.size() - literal.size();
     } else {
-      length = segment.find(literal, 1);
+      length = rest.find(literal, 1);
       if (length == std::string_view::npos) return false;
     }
     if (length == 0) return false;
-    names.insert_or_assign(std::string(name), std::string(segment.substr(0, length)));
+    std::string value(rest.substr(0, length));
+    names.insert_or_assign(std::string(name), spans ? with_slashes(std::move(value)) : std::move(value));
     path.remove_prefix(length);
   }
   return path.empty();

@@ -1,9 +1,10 @@
 // Router: patterns of paths, and what they lead to.
 //
 //   Router<int> router;
-//   router.add("GET", "/v1/models/{model}", 7);
-//   router.add("POST", "/v1beta/models/{model}:generateContent", 8);
-//   auto found = router.find("GET", "/v1/models/nano");    // found.target: 7, found.names: {{"model", "nano"}}
+//   router.add("GET", "/v1/files/{name}", 7);
+//   router.add("POST", "/v1beta/models/{+model}:generateContent", 8);
+//   auto found = router.find("GET", "/v1/files/a.png");    // found.target: 7, found.names: {{"name", "a.png"}}
+//   found = router.find("POST", "/v1beta/models/a/b:generateContent");   // 8, {{"model", "a/b"}}
 #pragma once
 
 #include <algorithm>
@@ -17,8 +18,8 @@ namespace onsight::net {
 
 using PathNames = std::map<std::string, std::string, std::less<>>;
 
-// Whether `path` is of `pattern`, in which "{name}" stands for at least one character of a segment; two of them never
-// touch.
+// Whether `path` is of `pattern`, in which "{name}" stands for at least one character of a segment, and "{+name}", with
+// which a pattern may end, for segments too, whose slashes may be encoded; two of them never touch.
 bool match_path(std::string_view pattern, std::string_view path, PathNames& names);
 
 template <class T>

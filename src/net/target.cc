@@ -1,5 +1,6 @@
 #include "net/target.h"
 
+#include <algorithm>
 #include <optional>
 
 namespace onsight::net {
@@ -52,29 +53,61 @@ bool is_clean(std::string_view text) {
   return true;
 }
 
-Result<std::string> clean_path(std::string_view raw) {
-  std::string path;
+bool is_name(std::string_view text) {
+  return !text.empty() && text != "." && text != ".." && text.find('\\') == std::string_view::npos;
+}
+
+// Where the first encoded slash stands; npos without one.
+size_t find_slash(std::string_view segment) { return std::min(segment.find("%2F"), segment.find("%2f")); }
+
+// A segment of a path, in which encoded slashes stay what they are: nobody takes what is around them for segments.
+// Between them are names too.
+Status append_segment(std::string_view raw, bool last, std::string& path) {
+  path += '/';
+  if (raw.empty() && last) return {};
+  for (;;) {
+    const size_t slash = find_slash(raw);
+    const auto name = decoded(raw.substr(0, slash), /*plus_is_space=*/false);
+    if (!name || !is_clean(*name)) return bad_input("the path of the request: expected percent-encoded UTF-8");
+    // Encoded twice, it would be an encoded slash now.
+    if (!is_name(*name) || find_slash(*name) != std::string::npos)
+      return bad_input("the path of the request: expected names between slashes, found '{}'", *name);
+    path += *name;
+    if (slash == std::string_view::npos) return {};
+    path += kEncodedSlash;
+    raw.remove_prefix(slash + kEncodedSlash.size());
+  }
+}
+
+// Leaves what was understood in `path`: whole segments.
+Status read_path(std::string_view raw, std::string& path) {
   while (!raw.empty()) {
     raw.remove_prefix(1);  // the slash
-    const size_t end = raw.find('/');
-    const std::string_view segment = raw.substr(0, end);
-    const auto text = decoded(segment, /*plus_is_space=*/false);
-    if (!text || !is_clean(*text)) return bad_input("the path of the request: expected percent-encoded UTF-8");
+    const size_t end = raw.find('/'), begin = path.size();
     const bool last = end == std::string_view::npos;
-    if (*text == "." || *text == ".." || text->find('/') != std::string::npos ||
-        text->find('\\') != std::string::npos || (text->empty() && !last))
-      return bad_input("the path of the request: expected names between slashes, found '{}'", *text);
-    path += '/';
-    path += *text;
+    if (Status read = append_segment(raw.substr(0, end), last, path); !read) {
+      path.resize(begin + 1);
+      return read;
+    }
     raw = last ? std::string_view() : raw.substr(end);
   }
-  return path;
+  return {};
 }
 
 }  // namespace
 
 Result<Target> parse_target(std::string_view target) {
-  if (target == "*") return Target{"*", {}};
+  Target out;
+  TRY_STATUS(read_target(target, out));
+  return out;
+}
+
+Status read_target(std::string_view target, Target& out) {
+  out = {};
+  if (target == "*") {
+    out.path = target;
+    return {};
+  }
   for (const std::string_view scheme : {"http://", "https://"}) {
     if (!target.starts_with(scheme)) continue;
     const size_t slash = target.find_first_of("/?", scheme.size());
@@ -83,8 +116,7 @@ Result<Target> parse_target(std::string_view target) {
   const size_t mark = target.find('?');
   const std::string_view raw = target.substr(0, mark);
   if (!raw.starts_with('/')) return bad_input("the target of the request: expected a path that begins with /");
-  Target out;
-  TRY(out.path, clean_path(raw));
+  TRY_STATUS(read_path(raw, out.path));
   std::string_view rest = mark == std::string_view::npos ? std::string_view() : target.substr(mark + 1);
   rest = rest.substr(0, rest.find('#'));
   while (!rest.empty()) {
@@ -98,7 +130,7 @@ Result<Target> parse_target(std::string_view target) {
       return bad_input("the query of the request: expected percent-encoded UTF-8");
     out.query.emplace_back(*key, *value);
   }
-  return out;
+  return {};
 }
 
 }  // namespace onsight::net

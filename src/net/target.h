@@ -17,8 +17,14 @@ struct Target {
   std::vector<std::pair<std::string, std::string>> query;
 };
 
-// Refuses what has no place in a path: segments "." and "..", empty ones but the last, an encoded slash, control
-// characters, bytes that are not UTF-8. Absolute targets ("http://host/path") lose their host; "*" is itself.
+// How a slash that was percent-encoded stands in a path: "/models/a%2fb" is of two segments.
+inline constexpr std::string_view kEncodedSlash = "%2F";
+
+// Refuses what has no place in a path: the names "." and "..", between encoded slashes too, empty ones but the last
+// segment, control characters, bytes that are not UTF-8. Absolute targets ("http://host/path") lose their host; "*" is
+// itself.
 Result<Target> parse_target(std::string_view target);
+// The same; of one that is refused `out` has what was understood before: whole segments of its path.
+Status read_target(std::string_view target, Target& out);
 
 }  // namespace onsight::net

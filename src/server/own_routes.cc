@@ -48,11 +48,18 @@ net::HttpResponse error(const Failure& failure) {
   return json_response({{"error", {{"message", failure.message}, {"code", failure.status}}}}, failure.status);
 }
 
+// As OpenAPI has it, which knows no "{+model}".
+std::string path_of(std::string_view pattern) {
+  std::string path(pattern);
+  std::erase(path, '+');
+  return path;
+}
+
 // {model} and the like.
-Json parameters_of(std::string_view pattern) {
+Json parameters_of(const std::string& pattern) {
   Json out = Json::array();
   for (size_t at = pattern.find('{'); at != std::string_view::npos; at = pattern.find('{', at + 1)) {
-    const std::string_view name = pattern.substr(at + 1, pattern.find('}', at) - at - 1);
+    const std::string name = pattern.substr(at + 1, pattern.find('}', at) - at - 1);
     out.push_back({{"name", name}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}}}});
   }
   return out;
@@ -71,7 +78,7 @@ Json operation_of(const Place& place) {
   const Json failed = {{"description", "An error, in the shape of this API"},
                        {"content", {{"application/json", Json::object()}}}};
   Json operation = {{"summary", route.summary}, {"tags", Json::array({place.dialect->id})}};
-  const Json parameters = parameters_of(route.pattern);
+  const Json parameters = parameters_of(path_of(route.pattern));
   if (!parameters.empty()) operation["parameters"] = parameters;
   if (!route.request_schema.empty())
     operation["requestBody"] = {
@@ -131,7 +138,7 @@ Json openapi_of(std::span<const Place> places, const std::string& version) {
   for (const bool claimed : {false, true})
     for (const Place& place : places) {
       if (place.route->refused || place.claimed != claimed) continue;
-      Json& operation = paths[std::string(place.route->pattern)][lower(place.route->method)];
+      Json& operation = paths[path_of(place.route->pattern)][lower(place.route->method)];
       if (operation.is_null())
         operation = operation_of(place);
       else

@@ -127,10 +127,11 @@ TEST(OpenApi, ListsEveryRouteAndNoOther) {
     for (const auto& [method, operation] : methods.items())
       for (const Json& tag : operation["tags"]) listed.insert(fmt::format("{} {} {}", method, path, to_text(tag)));
   for (const Place& place : places) {
-    std::string method(place.route->method);
+    std::string method(place.route->method), path(place.route->pattern);
+    std::erase(path, '+');
     std::transform(method.begin(), method.end(), method.begin(), [](char c) { return std::tolower(c); });
     if (!place.route->refused)
-      routed.insert(fmt::format("{} {} \"{}\"", method, place.route->pattern, place.dialect->id));
+      routed.insert(fmt::format("{} {} \"{}\"", method, path, place.dialect->id));
     EXPECT_TRUE(place.route->request_schema.empty() || Json::accept(place.route->request_schema))
         << place.route->pattern;
   }

@@ -219,6 +219,20 @@ def test_the_model_must_be_the_one(serve):
     assert server.post("/v1/chat/completions", {"messages": HI["messages"]}).status == 400
 
 
+def test_a_name_with_a_slash(serve):
+    name = "HuggingFaceTB/SmolVLM"
+    server = serve("--name", name)
+    for path in (name, name.replace("/", "%2F"), name.replace("/", "%2f")):
+        assert server.get("/v1/models/" + path).json()["id"] == name
+        assert server.get("/v1beta/models/" + path).json()["name"] == "models/" + name
+        for method in ("generateContent", "streamGenerateContent", "countTokens"):
+            assert server.post(f"/v1beta/models/{path}:{method}", {"contents": [{"parts": [{"text": "Hi"}]}]}).status == 200
+    assert server.chat(model=name).json()["model"] == name
+    assert server.get("/v1/models/other/SmolVLM").json()["error"]["code"] == "model_not_found"
+    for path in ("HuggingFaceTB%252FSmolVLM", "HuggingFaceTB%2F..", "..%2F" + name):
+        assert server.get("/v1/models/" + path).status == 400, path
+
+
 def test_errors_of_the_engine(serve):
     for code, status, kind in ((1, 400, "invalid_request_error"), (2, 503, "server_error"), (5, 429, "rate_limit_error")):
         reply = serve(script={"fail": "it cannot be", "code": code}).chat(stream=True)

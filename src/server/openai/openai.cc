@@ -49,7 +49,7 @@ const Route kRoutes[] = {
      .handle = estimate,
      .request_schema = kChatSchema},
     {.method = "GET", .pattern = "/v1/models", .summary = "The model, by its names", .handle = models},
-    {.method = "GET", .pattern = "/v1/models/{model}", .summary = "The model", .handle = model},
+    {.method = "GET", .pattern = "/v1/models/{+model}", .summary = "The model", .handle = model},
     refused_route("POST", "/v1/completions", not_here),
     refused_route("POST", "/v1/embeddings", not_here),
     refused_route("POST", "/v1/moderations", not_here),
