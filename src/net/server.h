@@ -43,7 +43,7 @@ struct Site {
   // Looks at a request before its body is read; what it returns is the answer.
   std::function<std::optional<HttpResponse>(const HttpRequest& head)> refuse;
   std::function<void(HttpRequest request, std::shared_ptr<Exchange> exchange)> handle;
-  // The answer to what could not be read, or handled. `head` has a path only if it was read.
+  // The answer to what could not be read, or handled. `head` has of the path what was read.
   std::function<HttpResponse(const HttpRequest& head, int status, const std::string& message)> error;
   // Sees each answer as it begins, and may add to its headers.
   std::function<void(const HttpRequest& head, int status, Headers& headers)> answering;

@@ -1,5 +1,8 @@
 #include "server/access.h"
 
+#include <algorithm>
+#include <array>
+
 namespace onsight::server {
 namespace {
 
@@ -15,7 +18,22 @@ bool ends_ignoring_case(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && net::equal_ignoring_case(text.substr(text.size() - end.size()), end);
 }
 
+constexpr std::string_view kBearer = "Bearer ";
+
+// In the order of ApiKey::opens; empty where there is none.
+std::array<std::string_view, 4> keys_of(const net::HttpRequest& request) {
+  std::string_view bearer = request.headers.get("Authorization");
+  bearer = net::equal_ignoring_case(bearer.substr(0, kBearer.size()), kBearer) ? bearer.substr(kBearer.size())
+                                                                               : std::string_view();
+  return {bearer, request.headers.get("x-api-key"), request.headers.get("x-goog-api-key"), request.query_value("key")};
+}
+
 }  // namespace
+
+bool has_key(const net::HttpRequest& request) {
+  const auto keys = keys_of(request);
+  return std::any_of(keys.begin(), keys.end(), [](std::string_view key) { return !key.empty(); });
+}
 
 bool ApiKey::equals(std::string_view key) const {
   const Digest digest = sha256(key);
@@ -25,14 +43,8 @@ bool ApiKey::equals(std::string_view key) const {
 }
 
 bool ApiKey::opens(const net::HttpRequest& request) const {
-  std::string_view bearer = request.headers.get("Authorization");
-  constexpr std::string_view kBearer = "Bearer ";
-  bearer = net::equal_ignoring_case(bearer.substr(0, kBearer.size()), kBearer) ? bearer.substr(kBearer.size())
-                                                                               : std::string_view();
   bool open = false;
-  for (const std::string_view key :
-       {bearer, request.headers.get("x-api-key"), request.headers.get("x-goog-api-key"), request.query_value("key")})
-    open |= equals(key);
+  for (const std::string_view key : keys_of(request)) open |= equals(key);
   return open;
 }
 

@@ -22,6 +22,9 @@ class ApiKey {
   Digest wanted_;
 };
 
+// Whether a request has any key.
+bool has_key(const net::HttpRequest& request);
+
 // Whether a Host field names this machine, as it does unless another site's name was made to lead here: a loopback
 // address, "localhost", or `host`, with or without a port.
 bool names_this_machine(std::string_view field, std::string_view host);

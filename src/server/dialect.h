@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "net/http.h"
 #include "net/router.h"
@@ -46,8 +47,8 @@ constexpr Route refused_route(std::string_view method, std::string_view pattern,
 }
 
 struct Dialect {
-  std::string_view id;      // as in metrics: "openai"
-  std::string_view prefix;  // of its paths: what fails below it has its shape; of several the longest
+  std::string_view id;                     // as in metrics: "openai"
+  std::vector<std::string_view> prefixes;  // of its paths: what fails below has its shape; of several the longest
   std::span<const Route> (*routes)();
   net::HttpResponse (*error)(const Failure& failure);
   // Of paths that two APIs have: whether a request is surely one of this, what tells so, in words, and the routes that
@@ -55,6 +56,10 @@ struct Dialect {
   bool (*claims)(const net::HttpRequest& head) = [](const net::HttpRequest&) { return false; };
   std::string_view claimed_by = {};
   std::span<const Route> (*claimed)() = [] { return std::span<const Route>(); };
+  // Of a request without the key of the server; `other`: it has another.
+  Failure (*no_key)(bool other) = [](bool) {
+    return Failure(401, "the API key: expected the one of this server", "invalid_api_key");
+  };
 };
 
 std::span<const Dialect* const> dialects();

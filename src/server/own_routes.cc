@@ -92,7 +92,7 @@ Json operation_of(const Place& place) {
 
 }  // namespace
 
-const Dialect kOwnRoutes{"server", "/", [] { return std::span<const Route>(kRoutes); }, error};
+const Dialect kOwnRoutes{"server", {"/"}, [] { return std::span<const Route>(kRoutes); }, error};
 
 net::HttpResponse json_response(const Json& json, int status) {
   return {status, {{"Content-Type", "application/json"}}, to_text(json)};

@@ -44,7 +44,7 @@ class Rules {
     if (head.method == "OPTIONS" && (!found.allowed.empty() || head.path == "*")) return options(head, found.allowed);
     const Route* route = found.target ? found.target->route : nullptr;
     if (key_ && !(route && is_open(*route, head)) && !key_->opens(head))
-      return error(head, Failure(401, "the API key: expected the one of this server", "invalid_api_key"));
+      return error(head, dialect_of(head).no_key(has_key(head)));
     if (route) return route->refuse ? route->refuse(service_, found.names) : std::nullopt;
     if (found.allowed.empty())
       return error(head, Failure(404, fmt::format("{} {}: there is no such path", head.method, head.path)));
@@ -139,8 +139,13 @@ class Rules {
     for (const auto& [dialect, routes] : claimed_)
       if (dialect->claims(head)) return *dialect;
     const Dialect* best = &kOwnRoutes;
+    size_t longest = 0;
     for (const Dialect* dialect : dialects())
-      if (head.path.starts_with(dialect->prefix) && dialect->prefix.size() > best->prefix.size()) best = dialect;
+      for (const std::string_view prefix : dialect->prefixes)
+        if (head.path.starts_with(prefix) && prefix.size() > longest) {
+          best = dialect;
+          longest = prefix.size();
+        }
     return *best;
   }
 

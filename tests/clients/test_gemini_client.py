@@ -183,7 +183,8 @@ def test_key(url):
     stranger = genai.Client(api_key="wrong", http_options={"base_url": url})
     with pytest.raises(errors.ClientError) as refused:
         stranger.models.generate_content(model=MODEL, contents="Hi")
-    assert refused.value.code == 401 and refused.value.status == "UNAUTHENTICATED"
+    assert refused.value.code == 400 and refused.value.status == "INVALID_ARGUMENT"
+    assert "API key not valid. Please pass a valid API key." in refused.value.message
 
 
 def test_video(client):

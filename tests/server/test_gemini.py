@@ -280,7 +280,11 @@ def test_refuses_paths_and_bodies(server_of_all):
     refused(server("POST", "/v1beta/models/other:countTokens", HELLO), 404, "NOT_FOUND", "models/other")
     refused(server("GET", "/v1beta/models/other"), 404, "NOT_FOUND", "models/other")
     refused(server("GET", "/v1beta/nothing"), 404, "NOT_FOUND", "/v1beta/nothing")
-    refused(server("DELETE", "/v1beta/models"), 405, "NOT_FOUND", "GET")
+    wrong = server("DELETE", "/v1beta/models")
+    refused(wrong, 404, "NOT_FOUND", "GET")
+    assert wrong.headers["Allow"] == "GET, HEAD, OPTIONS"
+    refused(server("PATCH", "/upload/v1beta/files/x"), 404, "NOT_FOUND")
+    refused(server("GET", "/upload/v1beta/nothing"), 404, "NOT_FOUND")
     for path in ("models/nano:embedContent", "models/nano:batchEmbedContents", "cachedContents"):
         refused(server("POST", "/v1beta/" + path, {}), 501, "UNIMPLEMENTED", path)
     refused(server("POST", "/v1/models/nano:predict", {}), 501, "UNIMPLEMENTED", "nano:predict")
@@ -303,8 +307,13 @@ def test_key(serving):
     server = serving("--api-key", "secret")
     path = "/v1beta/models/nano:generateContent"
     for path in (path, "/v1/models/nano:generateContent", "/upload/v1beta/files"):
-        refused(server("POST", path, HELLO), 401, "UNAUTHENTICATED", "API key")
-    refused(server("GET", "/v1beta/files"), 401, "UNAUTHENTICATED")
+        missing, wrong = server("POST", path, HELLO), server("POST", path, HELLO, {"x-goog-api-key": "wrong"})
+        refused(missing, 403, "PERMISSION_DENIED", "API key")
+        refused(wrong, 400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.")
+        assert "WWW-Authenticate" not in missing.headers and "WWW-Authenticate" not in wrong.headers
+    refused(server("GET", "/v1beta/files"), 403, "PERMISSION_DENIED")
+    refused(server("GET", "/v1beta/files?key=wrong"), 400, "INVALID_ARGUMENT", "API key not valid")
+    refused(server("GET", "/upload/nothing"), 403, "PERMISSION_DENIED")
     path = "/v1beta/models/nano:generateContent"
     assert server("POST", path, HELLO, {"x-goog-api-key": "secret"}).status == 200
     assert server("POST", path + "?key=secret", HELLO).status == 200

@@ -150,14 +150,17 @@ bool claims(const net::HttpRequest& head) {
   return head.headers.find("x-goog-api-key") || head.headers.find("x-goog-api-client");
 }
 
+// In the original's words, which clients look for.
+Failure no_key(bool other) {
+  if (other) return {400, "API key not valid. Please pass a valid API key."};
+  return {403, "the API key: expected the one of this server, as x-goog-api-key or ?key="};
+}
+
 std::string_view status_name(int status) {
   switch (status) {
-    case 401:
-      return "UNAUTHENTICATED";
     case 403:
       return "PERMISSION_DENIED";
     case 404:
-    case 405:
       return "NOT_FOUND";
     case 409:
       return "ALREADY_EXISTS";
@@ -178,6 +181,9 @@ std::string_view status_name(int status) {
   }
 }
 
+// To the original a path with another method is another path.
+int status_of(const Failure& failure) { return failure.status == 405 ? 404 : failure.status; }
+
 Result<size_t> query_number(const net::HttpRequest& request, std::string_view name, size_t otherwise) {
   const std::string_view text = request.query_value(name);
   if (text.empty()) return otherwise;
@@ -191,19 +197,21 @@ Result<size_t> query_number(const net::HttpRequest& request, std::string_view na
 }  // namespace
 
 const Dialect kDialect{.id = "gemini",
-                       .prefix = "/v1beta/",
+                       .prefixes = {"/v1beta/", "/upload/"},
                        .routes = [] { return std::span<const Route>(kRoutes); },
                        .error = error,
                        .claims = claims,
                        .claimed_by = "an x-goog-api-key or x-goog-api-client field",
-                       .claimed = [] { return std::span<const Route>(kClaimed); }};
+                       .claimed = [] { return std::span<const Route>(kClaimed); },
+                       .no_key = no_key};
 
 Json error_object(const Failure& failure) {
-  return {{"code", failure.status}, {"message", failure.message}, {"status", status_name(failure.status)}};
+  const int status = status_of(failure);
+  return {{"code", status}, {"message", failure.message}, {"status", status_name(status)}};
 }
 
 net::HttpResponse error(const Failure& failure) {
-  return json_response({{"error", error_object(failure)}}, failure.status);
+  return json_response({{"error", error_object(failure)}}, status_of(failure));
 }
 
 Outcome check_model(const Call& call, std::string_view method) {

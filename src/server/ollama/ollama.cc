@@ -122,7 +122,7 @@ const Route kRoutes[] = {
 }  // namespace
 
 const Dialect kDialect{
-    .id = "ollama", .prefix = "/api/", .routes = [] { return std::span<const Route>(kRoutes); }, .error = error};
+    .id = "ollama", .prefixes = {"/api/"}, .routes = [] { return std::span<const Route>(kRoutes); }, .error = error};
 
 net::HttpResponse error(const Failure& failure) { return json_response({{"error", failure.message}}, failure.status); }
 

@@ -76,7 +76,7 @@ std::string_view type_of(int status) {
 }  // namespace
 
 const Dialect kDialect{
-    .id = "openai", .prefix = "/v1/", .routes = [] { return std::span<const Route>(kRoutes); }, .error = error};
+    .id = "openai", .prefixes = {"/v1/"}, .routes = [] { return std::span<const Route>(kRoutes); }, .error = error};
 
 Json error_object(const Failure& failure) {
   std::string code = failure.code;
