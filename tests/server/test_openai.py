@@ -123,7 +123,7 @@ REFUSED = [
     ({"audio": {"voice": "x"}}, "audio"), ({"modalities": ["audio"]}, "modalities"), ({"logit_bias": {"1": 2}}, "logit_bias"),
     ({"nonsense": 1}, "Unknown parameter: 'nonsense'"), ({"stream_options": {}}, "stream_options"),
     ({"response_format": {"type": "xml"}}, "response_format.type"), ({"response_format": {"type": "json_schema"}}, "schema"),
-    ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"not": {}}}}}, "response_format.json_schema.schema"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"not": {}}}}}, "response_format.json_schema.schema"),
     ({"response_format": {"type": "json_object"}, "stop": "x"}, "stop"),
 ]
 
@@ -144,6 +144,18 @@ def image(url):
     return {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": url}}]}]}
 
 
+def form(**described):
+    return {"response_format": {"type": "json_schema", "json_schema": described}}
+
+
+def said(**more):
+    return {"messages": [*HI["messages"], {"role": "assistant", "content": "A cat.", **more}, *HI["messages"]]}
+
+
+def part(**fields):
+    return {"messages": [{"role": "user", "content": [fields]}]}
+
+
 URL = "messages[0].content[1].image_url.url"
 BLAMED = [  # what is asked, the field that is to blame, the code
     ({"messages": None}, "messages", "missing_required_parameter"), ({"messages": "Hi"}, "messages", "invalid_type"),
@@ -162,8 +174,32 @@ BLAMED = [  # what is asked, the field that is to blame, the code
     ({"tools": [{"type": "function"}]}, "tools", "unsupported_parameter"), ({"frequency_penalty": 0.5}, "frequency_penalty", "unsupported_value"),
     ({"nonsense": 1}, "nonsense", "unknown_parameter"), ({"modalities": ["audio"]}, "modalities", "unsupported_value"),
     ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value"),
-    ({"response_format": {"type": "json_schema"}}, "response_format.json_schema.schema", "missing_required_parameter"),
-    ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"not": {}}}}}, "response_format.json_schema.schema", "invalid_value"),
+    ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "missing_required_parameter"),
+    (form(name="x"), "response_format.json_schema.schema", "missing_required_parameter"),
+    (form(name="x", schema={"not": {}}), "response_format.json_schema.schema", "invalid_value"),
+    (form(schema={}), "response_format.json_schema.name", "missing_required_parameter"),
+    (form(name=5, schema={}), "response_format.json_schema.name", "invalid_type"),
+    (form(name="a b", schema={}), "response_format.json_schema.name", "invalid_value"),
+    (form(name="", schema={}), "response_format.json_schema.name", "invalid_value"),
+    (form(name="a" * 65, schema={}), "response_format.json_schema.name", "invalid_value"),
+    (form(name="x", schema={}, strict="yes"), "response_format.json_schema.strict", "invalid_type"),
+    (form(name="x", schema={}, description=5), "response_format.json_schema.description", "invalid_type"),
+    (form(name="x", schema={}, bogus=1), "response_format.json_schema.bogus", "unknown_parameter"),
+    ({"response_format": {"type": "text", "bogus": 1}}, "response_format.bogus", "unknown_parameter"),
+    ({"messages": [{"role": "user", "content": "Hi", "bogus": 1}]}, "messages[0].bogus", "unknown_parameter"),
+    ({"messages": [{"role": "user", "content": "Hi", "name": 1}]}, "messages[0].name", "invalid_type"),
+    (said(refusal=1), "messages[1].refusal", "invalid_type"), (said(audio={"id": "x"}), "messages[1].audio", "unsupported_parameter"),
+    (said(tool_calls=[{"id": "x"}]), "messages[1].tool_calls", "unsupported_parameter"),
+    (said(function_call={"name": "f", "arguments": "{}"}), "messages[1].function_call", "unsupported_parameter"),
+    (part(type="text", text="x", bogus=1), "messages[0].content[0].bogus", "unknown_parameter"),
+    (part(type="image_url", image_url={"url": "x"}, text="x"), "messages[0].content[0].text", "unknown_parameter"),
+    (part(type="image_url", image_url={"url": "x", "bogus": 1}), "messages[0].content[0].image_url.bogus", "unknown_parameter"),
+    (part(type="video_url", video_url={"url": "x", "bogus": 1}), "messages[0].content[0].video_url.bogus", "unknown_parameter"),
+    ({"stream": True, "stream_options": 5}, "stream_options", "invalid_type"),
+    ({"stream": True, "stream_options": {"bogus": 1}}, "stream_options.bogus", "unknown_parameter"),
+    ({"metadata": 5}, "metadata", "invalid_type"), ({"metadata": {"a": 5}}, "metadata.a", "invalid_type"), ({"user": [1]}, "user", "invalid_type"),
+    ({"parallel_tool_calls": "zz"}, "parallel_tool_calls", "invalid_type"), ({"store": 1}, "store", "invalid_type"),
+    ({"prediction": "x"}, "prediction", "invalid_type"), ({"verbosity": 1}, "verbosity", "invalid_type"),
     ({"model": None}, "model", "missing_required_parameter"), ({"model": 1}, "model", "invalid_type"),
 ]
 
@@ -183,9 +219,37 @@ def test_errors_name_the_field_and_the_reason(serve):
                                  "input[0].content[0].image_url", "invalid_image_url"),
                                 ({"max_output_tokens": 0}, "max_output_tokens", "integer_below_min_value"),
                                 ({"tools": [{}]}, "tools", "unsupported_parameter"), ({"truncation": "auto"}, "truncation", "unsupported_value"),
-                                ({"nonsense": 1}, "nonsense", "unknown_parameter")):
+                                ({"nonsense": 1}, "nonsense", "unknown_parameter"), ({"text": {"bogus": 1}}, "text.bogus", "unknown_parameter"),
+                                ({"text": {"format": {"type": "text", "bogus": 1}}}, "text.format.bogus", "unknown_parameter"),
+                                ({"text": {"format": {"type": "json_schema", "schema": {}}}}, "text.format.name", "missing_required_parameter"),
+                                ({"text": {"format": {"type": "json_schema", "name": "x", "schema": {}, "strict": "yes"}}}, "text.format.strict",
+                                 "invalid_type"),
+                                ({"metadata": "zz"}, "metadata", "invalid_type"), ({"reasoning": {"bogus": 1}}, "reasoning.bogus", "unknown_parameter"),
+                                ({"stream_options": 5}, "stream_options", "invalid_type"), ({"input": [5]}, "input[0]", "invalid_type"),
+                                ({"input": [{"role": "user", "content": "Hi", "bogus": 1}]}, "input[0].bogus", "unknown_parameter"),
+                                ({"input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi", "bogus": 1}]}]},
+                                 "input[0].content[0].bogus", "unknown_parameter"),
+                                ({"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "x"}]}]},
+                                 "input[0].content[0].file_id", "unsupported_parameter")):
         error = server.post("/v1/responses", {"model": "nano", "input": "Hi", **change}).json()["error"]
         assert (error["param"], error["code"]) == (field, code), (change, error)
+
+
+def test_what_clients_send_back_is_taken(serve):
+    """Answers as the official clients hold them, and fields that change nothing."""
+    server = serve()
+    message = server.chat().json()["choices"][0]["message"]
+    back = {**message, "annotations": [], "audio": None, "function_call": None, "tool_calls": None, "name": "nano", "parsed": None}
+    content = [{"type": "text", "text": "A"}, {"type": "refusal", "refusal": "No."}]
+    assert server.chat(messages=[*HI["messages"], back, {"role": "assistant", "content": content}, *HI["messages"]], user="me", metadata={"a": "b"},
+                       store=False, service_tier="auto", safety_identifier="x", prompt_cache_key="x", prompt_cache_retention="24h",
+                       parallel_tool_calls=True, prediction={"type": "content", "content": "x"}, verbosity="low", reasoning_effort="low",
+                       stream=True, stream_options={"include_usage": True, "include_obfuscation": False},
+                       response_format={"type": "json_schema", "json_schema": {"name": "a-B_1", "description": "x", "strict": None, "schema": {}}}).status == 200
+    [item] = server.post("/v1/responses", {"model": "nano", "input": "Hi"}).json()["output"]
+    assert server.post("/v1/responses", {"model": "nano", "input": [{"role": "user", "content": "Hi"}, item, {"role": "user", "content": "So?"}],
+                                         "metadata": {"a": "b"}, "reasoning": {"effort": "low", "summary": None}, "stream_options": None,
+                                         "text": {"format": {"type": "text"}, "verbosity": "low"}, "user": None}).status == 200
 
 
 def test_a_prompt_that_is_too_long_is_told_so_in_the_originals_words(serve):

@@ -114,12 +114,16 @@ Result<engine::Part> read_inline_data(const Service& service, const Fields& data
   return engine::Part{.kind = kind, .image = std::move(picture)};
 }
 
-tl::expected<engine::Part, Failure> read_part(const Service& service, const Fields& part) {
+Status check_part_names(const Fields& part) {
   TRY_STATUS(expect_object(part));
-  TRY_STATUS(check_names(part, {"text", "inlineData", "fileData", "videoMetadata"},
-                         {"thought", "thoughtSignature", "partMetadata"},
-                         {"functionCall", "functionResponse", "executableCode", "codeExecutionResult", "toolCall",
-                          "toolResponse", "mediaResolution"}));
+  return check_names(part, {"text", "inlineData", "fileData", "videoMetadata"},
+                     {"thought", "thoughtSignature", "partMetadata"},
+                     {"functionCall", "functionResponse", "executableCode", "codeExecutionResult", "toolCall",
+                      "toolResponse", "mediaResolution"});
+}
+
+tl::expected<engine::Part, Failure> read_part(const Service& service, const Fields& part) {
+  TRY_STATUS(check_part_names(part));
   if (part.has("text") + part.has("inlineData") + part.has("fileData") != 1)
     return fails(400, place_of(part) + ": expected one of text, inlineData and fileData");
   engine::Part out;
@@ -138,6 +142,14 @@ tl::expected<engine::Part, Failure> read_part(const Service& service, const Fiel
   return out;
 }
 
+// Texts alone.
+Status check_system_part(const Fields& part) {
+  TRY_STATUS(check_part_names(part));
+  for (const std::string_view name : {"inlineData", "fileData", "videoMetadata"})
+    if (part.has(name)) return bad_input("{}: expected text alone in a systemInstruction", part.place(name));
+  return {};
+}
+
 Outcome read_contents(const Service& service, const Fields& fields, engine::Request& request) {
   if (fields.has("systemInstruction")) {
     TRY(const Fields content, fields.object("systemInstruction"));
@@ -145,6 +157,7 @@ Outcome read_contents(const Service& service, const Fields& fields, engine::Requ
     engine::Message& message = request.messages.emplace_back();
     message.role = "system";
     for (const Fields& part : items_of(content, "parts")) {
+      TRY_STATUS(check_system_part(part));
       TRY(std::string text, part.string("text"));
       message.content.push_back({.text = std::move(text)});
     }

@@ -1,62 +1,14 @@
 #include "server/openai/chat_request.h"
 
 #include <algorithm>
-#include <array>
 
 #include "net/base64.h"
 #include "net/http.h"
 #include "server/openai/frame_choice.h"
+#include "server/openai/names.h"
 
 namespace onsight::server::openai {
 namespace {
-
-constexpr std::array<std::string_view, 21> kHandled = {"model",
-                                                       "messages",
-                                                       "stream",
-                                                       "stream_options",
-                                                       "stop",
-                                                       "seed",
-                                                       "temperature",
-                                                       "top_p",
-                                                       "top_k",
-                                                       "min_p",
-                                                       "repetition_penalty",
-                                                       "max_tokens",
-                                                       "max_completion_tokens",
-                                                       "max_tiles",
-                                                       "mm_processor_kwargs",
-                                                       "media_io_kwargs",
-                                                       "logprobs",
-                                                       "top_logprobs",
-                                                       "n",
-                                                       "response_format",
-                                                       "modalities"};
-constexpr std::array<std::string_view, 11> kHarmless = {"user",
-                                                        "metadata",
-                                                        "store",
-                                                        "service_tier",
-                                                        "safety_identifier",
-                                                        "prompt_cache_key",
-                                                        "prompt_cache_retention",
-                                                        "parallel_tool_calls",
-                                                        "prediction",
-                                                        "verbosity",
-                                                        "reasoning_effort"};
-constexpr std::array<std::string_view, 9> kRefused = {"frequency_penalty", "presence_penalty", "logit_bias",    "tools",
-                                                      "tool_choice",       "functions",        "function_call", "audio",
-                                                      "web_search_options"};
-
-// Of what is refused, the values that ask for nothing.
-bool asks_for_nothing(const Json& value) {
-  if (value.is_null() || (value.is_structured() && value.empty())) return true;
-  if (value.is_number()) return value.get<double>() == 0;
-  if (value.is_boolean()) return !value.get<bool>();
-  return value.is_string() && (value.get<std::string>() == "none" || value.get<std::string>() == "auto");
-}
-
-bool contains(std::span<const std::string_view> names, std::string_view name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
 
 constexpr std::string_view kPictureList = "data:video/jpeg;base64,";
 
@@ -77,7 +29,9 @@ Result<std::vector<std::string>> read_pictures(std::string_view list, int64_t mo
 
 // As vLLM takes it: {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,…"}}, or a list of pictures.
 Result<engine::Part> read_video(const Service& service, const Fields& part, const FrameChoice& choice) {
+  TRY_STATUS(check_names(part, {"type", "video_url"}));
   TRY(const Fields object, part.object("video_url"));
+  TRY_STATUS(check_names(object, {"url"}));
   TRY(const std::string url, object.string("url"));
   const std::string where = object.place("url");
   engine::Part out = {.kind = engine::Part::Kind::kVideo, .clip = {.kept = std::make_shared<media::KeptFrames>()}};
@@ -95,26 +49,36 @@ Result<engine::Part> read_video(const Service& service, const Fields& part, cons
 Result<engine::Part> read_chat_part(const Service& service, const Fields& part, Closeness& closeness,
                                     const FrameChoice& frames) {
   TRY(const std::string type, part.string("type"));
-  if (type == "text") {
-    TRY(std::string text, part.string("text"));
-    return engine::Part{.text = std::move(text)};
-  }
-  if (type == "refusal") {
-    TRY(std::string text, part.string("refusal"));
+  if (type == "text" || type == "refusal") {
+    TRY_STATUS(check_names(part, {"type", type}));
+    TRY(std::string text, part.string(type));
     return engine::Part{.text = std::move(text)};
   }
   if (type == "video_url") return read_video(service, part, frames);
   if (type != "image_url")
     return bad_field(part.place("type"), "invalid_value", "expected text, image_url or video_url, found '{}'", type);
+  TRY_STATUS(check_names(part, {"type", "image_url"}));
   const Json* image = part.find("image_url");
   if (image && image->is_string()) {
     closeness.all_low = false;
     return read_image(service, image->get<std::string>(), part.place("image_url"));
   }
   TRY(const Fields object, part.object("image_url"));
+  TRY_STATUS(check_names(object, {"url", "detail"}));
   TRY_STATUS(closeness.take(object));
   TRY(const std::string url, object.string("url"));
   return read_image(service, url, object.place("url"));
+}
+
+// An answer comes back as it was told, with all of the original's fields.
+Status check_message_names(const Fields& message) {
+  for (const std::string_view name : {"tool_calls", "function_call"})
+    if (const Json* calls = message.find(name); calls && !calls->empty())
+      return bad_field(message.place(name), "unsupported_parameter", "expected none, this model calls no tools");
+  return check_names(
+      message, {"role", "content", "tool_calls", "function_call"},
+      {{"name", Shape::kString}, {"refusal", Shape::kString}, {"annotations", Shape::kList}, {"parsed", Shape::kAny}},
+      {"audio"});
 }
 
 Status read_messages(const Service& service, const Fields& fields, const FrameChoice& frames,
@@ -131,9 +95,7 @@ Status read_messages(const Service& service, const Fields& fields, const FrameCh
     if (!message.json().is_object()) return bad_field(place, "invalid_type", "expected an object");
     engine::Message& out = request.messages.emplace_back();
     TRY(out.role, read_role(message));
-    if (const Json* calls = message.find("tool_calls"); calls && !calls->empty())
-      return bad_field(message.place("tool_calls"), "unsupported_parameter",
-                       "expected none, this model calls no tools");
+    TRY_STATUS(check_message_names(message));
     if (out.role == "assistant" && !message.has("content")) continue;
     TRY_STATUS(read_content(service, message, read_part, closeness, request));
   }
@@ -163,6 +125,62 @@ Status read_logprobs(const Fields& fields, engine::Request& request) {
     return bad_field("top_logprobs", "invalid_value", "expected logprobs to be true beside it");
   if (wanted) request.logprobs = static_cast<int>(top);
   return {};
+}
+
+// Its name and description say nothing to this model, but are what the original takes.
+Result<std::shared_ptr<const text::JsonSchema>> read_schema(const Fields& described) {
+  constexpr size_t kMaxName = 64;
+  TRY(const std::string name, described.string("name"));
+  const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+  if (!plain || name.empty() || name.size() > kMaxName)
+    return bad_field(described.place("name"), "invalid_value",
+                     "expected 1 to {} letters, digits, underscores and dashes, found '{}'", kMaxName,
+                     name.substr(0, kMaxName + 1));
+  TRY_STATUS(described.string_or("description", ""));
+  TRY_STATUS(described.boolean("strict", true));
+  const Json* schema = described.find("schema");
+  if (!schema) return described.wrong_type("schema", "a JSON schema");
+  return compile_schema(*schema, described.place("schema"));
+}
+
+Status check_chat_names(const Fields& fields) {
+  return check_names(fields,
+                     {"model",
+                      "messages",
+                      "stream",
+                      "stream_options",
+                      "stop",
+                      "seed",
+                      "temperature",
+                      "top_p",
+                      "top_k",
+                      "min_p",
+                      "repetition_penalty",
+                      "max_tokens",
+                      "max_completion_tokens",
+                      "max_tiles",
+                      "mm_processor_kwargs",
+                      "media_io_kwargs",
+                      "logprobs",
+                      "top_logprobs",
+                      "n",
+                      "response_format",
+                      "modalities"},
+                     {{"user", Shape::kString},
+                      {"metadata", Shape::kTexts},
+                      {"store", Shape::kBoolean},
+                      {"service_tier", Shape::kString},
+                      {"safety_identifier", Shape::kString},
+                      {"prompt_cache_key", Shape::kString},
+                      {"prompt_cache_retention", Shape::kString},
+                      {"parallel_tool_calls", Shape::kBoolean},
+                      {"prediction", Shape::kObject},
+                      {"verbosity", Shape::kString},
+                      {"reasoning_effort", Shape::kString}},
+                     {"frequency_penalty", "presence_penalty", "logit_bias", "tools", "tool_choice", "functions",
+                      "function_call", "audio", "web_search_options"});
 }
 
 }  // namespace
@@ -199,20 +217,6 @@ Status read_content(const Service& service, const Fields& message, const ReadPar
   return {};
 }
 
-Status check_names(const Json& body, std::span<const std::string_view> handled,
-                   std::span<const std::string_view> harmless, std::span<const std::string_view> refused) {
-  for (const auto& [name, value] : body.items()) {
-    if (contains(handled, name) || contains(harmless, name)) continue;
-    if (!contains(refused, name))
-      return tl::unexpected<Error>(
-          {.message = fmt::format("Unknown parameter: '{}'", name), .field = name, .reason = "unknown_parameter"});
-    if (!asks_for_nothing(value))
-      return bad_field(name, value.is_number() ? "unsupported_value" : "unsupported_parameter",
-                       "expected nothing, this server does not support it");
-  }
-  return {};
-}
-
 Result<engine::Part> read_image(const Service& service, const std::string& url, std::string_view where) {
   TRY(Picture picture, service.picture_of_url(url, where));
   return engine::Part{.kind = engine::Part::Kind::kImage, .image = std::move(picture)};
@@ -227,15 +231,18 @@ Result<std::string> read_role(const Fields& message) {
   return role;
 }
 
-Status read_form(const Fields& format, const Fields& schema_fields, engine::Request& request) {
+Status read_form(const Fields& format, SchemaPlace place, engine::Request& request) {
+  const bool inside = place == SchemaPlace::kInside;
   TRY(const std::string type, format.string("type"));
+  if (inside) TRY_STATUS(check_names(format, {"type", "json_schema"}));
+  if (!inside) TRY_STATUS(check_names(format, {"type", "name", "schema", "strict", "description"}));
   if (type == "text") return {};
   if (type == "json_object") {
     TRY(request.schema, any_object_schema());
   } else if (type == "json_schema") {
-    const Json* schema = schema_fields.find("schema");
-    if (!schema) return schema_fields.wrong_type("schema", "a JSON schema");
-    TRY(request.schema, compile_schema(*schema, schema_fields.place("schema")));
+    TRY(const Fields described, inside ? format.object("json_schema") : Result<Fields>(format));
+    if (inside) TRY_STATUS(check_names(described, {"name", "schema", "strict", "description"}));
+    TRY(request.schema, read_schema(described));
   } else {
     return bad_field(format.place("type"), "invalid_value", "expected text, json_object or json_schema, found '{}'",
                      type);
@@ -263,8 +270,8 @@ Status read_sampling(const Fields& fields, engine::Sampling& sampling) {
 }
 
 Result<ChatRequest> read_chat(const Service& service, const Json& body) {
-  TRY_STATUS(check_names(body, kHandled, kHarmless, kRefused));
   const Fields fields(body, "");
+  TRY_STATUS(check_chat_names(fields));
   ChatRequest out;
   engine::Request& request = out.request;
   TRY_STATUS(read_sampling(fields, request.sampling));
@@ -276,17 +283,17 @@ Result<ChatRequest> read_chat(const Service& service, const Json& body) {
   TRY(const int64_t most_too, fields.integer("max_completion_tokens", most, 1, INT32_MAX));
   request.max_tokens = service.tokens(most_too);
   TRY(out.stream, fields.boolean("stream", false));
-  if (const Json* options = fields.find("stream_options")) {
+  if (fields.has("stream_options")) {
     if (!out.stream) return bad_field("stream_options", "invalid_value", "expected stream to be true beside it");
-    TRY(out.include_usage, Fields(*options, "stream_options").boolean("include_usage", false));
+    TRY(const Fields options, fields.object("stream_options"));
+    TRY_STATUS(check_names(options, {"include_usage"}, {{"include_obfuscation", Shape::kBoolean}}));
+    TRY(out.include_usage, options.boolean("include_usage", false));
   }
   if (const Json* modalities = fields.find("modalities"); modalities && *modalities != Json::array({"text"}))
     return bad_field("modalities", "unsupported_value", "expected [\"text\"]");
   if (fields.has("response_format")) {
     TRY(const Fields format, fields.object("response_format"));
-    const Json* inner = format.find("json_schema");
-    const Json nothing = Json::object();
-    TRY_STATUS(read_form(format, Fields(inner ? *inner : nothing, "response_format.json_schema"), request));
+    TRY_STATUS(read_form(format, SchemaPlace::kInside, request));
   }
   TRY(const FrameChoice frames, read_frame_choice(fields));
   TRY_STATUS(read_messages(service, fields, frames, request));

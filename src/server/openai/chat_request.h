@@ -18,9 +18,6 @@ struct ChatRequest {
 Result<ChatRequest> read_chat(const Service& service, const Json& body);
 
 // What both APIs of OpenAI share.
-// Refuses a name that is neither handled nor known to change nothing.
-Status check_names(const Json& body, std::span<const std::string_view> handled,
-                   std::span<const std::string_view> harmless, std::span<const std::string_view> refused);
 // How closely a request wants its pictures read.
 struct Closeness {
   bool pictures = false, all_low = true;
@@ -35,8 +32,10 @@ Status read_content(const Service& service, const Fields& message, const ReadPar
                     engine::Request& request);
 Result<engine::Part> read_image(const Service& service, const std::string& url, std::string_view where);
 Result<std::string> read_role(const Fields& message);
-// {"type": "json_schema", ...}, where `schema_fields` has name and schema; or text; or json_object.
-Status read_form(const Fields& format, const Fields& schema_fields, engine::Request& request);
+// {"type": "json_schema", ...}, whose name and schema are in the object of that name, or beside the type; or text; or
+// json_object.
+enum class SchemaPlace { kInside, kBeside };
+Status read_form(const Fields& format, SchemaPlace place, engine::Request& request);
 Status read_sampling(const Fields& fields, engine::Sampling& sampling);
 
 }  // namespace onsight::server::openai

@@ -1,8 +1,7 @@
 // POST /v1/responses.
-#include <array>
-
 #include "net/sse.h"
 #include "server/openai/chat_request.h"
+#include "server/openai/names.h"
 #include "server/openai/openai.h"
 
 namespace onsight::server::openai {
@@ -34,22 +33,22 @@ const std::string_view kResponsesSchema = R"({
 
 namespace {
 
-constexpr std::array<std::string_view, 13> kResponsesHandled = {
-    "model", "input", "instructions",       "stream", "temperature", "top_p", "max_output_tokens", "text",
-    "top_k", "min_p", "repetition_penalty", "seed",   "truncation"};
-constexpr std::array<std::string_view, 11> kResponsesHarmless = {"user",
-                                                                 "metadata",
-                                                                 "store",
-                                                                 "service_tier",
-                                                                 "safety_identifier",
-                                                                 "prompt_cache_key",
-                                                                 "prompt_cache_retention",
-                                                                 "parallel_tool_calls",
-                                                                 "reasoning",
-                                                                 "stream_options",
-                                                                 "max_tool_calls"};
-constexpr std::array<std::string_view, 8> kResponsesRefused = {
-    "tools", "tool_choice", "previous_response_id", "conversation", "background", "include", "top_logprobs", "prompt"};
+Status check_responses_names(const Fields& fields) {
+  return check_names(fields,
+                     {"model", "input", "instructions", "stream", "temperature", "top_p", "max_output_tokens", "text",
+                      "top_k", "min_p", "repetition_penalty", "seed", "truncation", "reasoning", "stream_options"},
+                     {{"user", Shape::kString},
+                      {"metadata", Shape::kTexts},
+                      {"store", Shape::kBoolean},
+                      {"service_tier", Shape::kString},
+                      {"safety_identifier", Shape::kString},
+                      {"prompt_cache_key", Shape::kString},
+                      {"prompt_cache_retention", Shape::kString},
+                      {"parallel_tool_calls", Shape::kBoolean},
+                      {"max_tool_calls", Shape::kInteger}},
+                     {"tools", "tool_choice", "previous_response_id", "conversation", "background", "include",
+                      "top_logprobs", "prompt"});
+}
 
 struct ResponsesRequest {
   engine::Request request;
@@ -60,11 +59,14 @@ struct ResponsesRequest {
 Result<engine::Part> read_input_part(const Service& service, const Fields& part, Closeness& closeness) {
   TRY(const std::string type, part.string("type"));
   if (type == "input_text" || type == "output_text") {
+    TRY_STATUS(check_names(part, {"type", "text"},
+                           {{"annotations", Shape::kList}, {"logprobs", Shape::kList}, {"parsed", Shape::kAny}}));
     TRY(std::string text, part.string("text"));
     return engine::Part{.text = std::move(text)};
   }
   if (type != "input_image")
     return bad_field(part.place("type"), "invalid_value", "expected input_text or input_image, found '{}'", type);
+  TRY_STATUS(check_names(part, {"type", "image_url", "detail"}, {}, {"file_id"}));
   TRY_STATUS(closeness.take(part));
   TRY(const std::string url, part.string("image_url"));
   return read_image(service, url, part.place("image_url"));
@@ -81,8 +83,12 @@ Status read_items(const Service& service, const Fields& fields, engine::Request&
   Closeness closeness;
   for (size_t i = 0; i < input->size(); ++i) {
     const Fields item((*input)[i], item_of("input", i));
+    if (!item.json().is_object()) return bad_field(item_of("input", i), "invalid_type", "expected an object");
     TRY(const std::string type, item.string_or("type", "message"));
     if (type != "message") return bad_field(item.place("type"), "invalid_value", "expected message, found '{}'", type);
+    // An answer comes back as it was told.
+    TRY_STATUS(check_names(item, {"type", "role", "content"},
+                           {{"id", Shape::kString}, {"status", Shape::kString}, {"phase", Shape::kString}}));
     TRY(request.messages.emplace_back().role, read_role(item));
     TRY_STATUS(read_content(service, item, read_input_part, closeness, request));
   }
@@ -91,8 +97,8 @@ Status read_items(const Service& service, const Fields& fields, engine::Request&
 }
 
 Result<ResponsesRequest> read(const Service& service, const Json& body) {
-  TRY_STATUS(check_names(body, kResponsesHandled, kResponsesHarmless, kResponsesRefused));
   const Fields fields(body, "");
+  TRY_STATUS(check_responses_names(fields));
   ResponsesRequest out;
   engine::Request& request = out.request;
   TRY_STATUS(read_sampling(fields, request.sampling));
@@ -105,11 +111,22 @@ Result<ResponsesRequest> read(const Service& service, const Json& body) {
   TRY(const std::string instructions, fields.string_or("instructions", ""));
   if (!instructions.empty()) request.messages.push_back({.role = "system", .content = {{.text = instructions}}});
   Json format = {{"type", "text"}};
+  if (fields.has("stream_options")) {
+    TRY(const Fields options, fields.object("stream_options"));
+    TRY_STATUS(check_names(options, {}, {{"include_obfuscation", Shape::kBoolean}}));
+  }
+  if (fields.has("reasoning")) {
+    TRY(const Fields reasoning, fields.object("reasoning"));
+    TRY_STATUS(
+        check_names(reasoning, {},
+                    {{"effort", Shape::kString}, {"summary", Shape::kString}, {"generate_summary", Shape::kString}}));
+  }
   if (fields.has("text")) {
     TRY(const Fields text, fields.object("text"));
+    TRY_STATUS(check_names(text, {"format"}, {{"verbosity", Shape::kString}}));
     if (text.has("format")) {
       TRY(const Fields form, text.object("format"));
-      TRY_STATUS(read_form(form, form, request));
+      TRY_STATUS(read_form(form, SchemaPlace::kBeside, request));
       format = form.json();
     }
   }
