@@ -22,7 +22,8 @@ struct Url {
 
 struct FetchState {
   const FetchPolicy* policy;
-  std::string body;
+  const FetchDeadline* deadline;
+  std::string body = {};
   bool too_large = false, private_address = false;
 };
 
@@ -47,6 +48,11 @@ size_t take(char* data, size_t size, size_t count, void* user) {
   return size * count;
 }
 
+int look_up(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  const FetchDeadline& deadline = *static_cast<const FetchState*>(user)->deadline;
+  return deadline.cancelled && deadline.cancelled->load() ? 1 : 0;
+}
+
 // Looks at the address itself: a name that leads to another one at each question gains nothing.
 curl_socket_t open_socket(void* user, curlsocktype, curl_sockaddr* address) {
   auto& transfer = *static_cast<FetchState*>(user);
@@ -58,11 +64,11 @@ curl_socket_t open_socket(void* user, curlsocktype, curl_sockaddr* address) {
 }
 
 // One request; `next` is where a redirect leads.
-Result<std::string> get(CURLU* url, const FetchPolicy& policy, std::chrono::milliseconds time, std::string_view where,
-                        std::string& next) {
+Result<std::string> get(CURLU* url, const FetchPolicy& policy, const FetchDeadline& deadline,
+                        std::chrono::milliseconds time, std::string_view where, std::string& next) {
   const Easy easy(curl_easy_init(), &curl_easy_cleanup);
   if (!easy) return make_error(ErrorCode::kOutOfMemory, "{}: not enough memory to fetch it", where);
-  FetchState transfer{.policy = &policy, .body = {}};
+  FetchState transfer{.policy = &policy, .deadline = &deadline};
   curl_easy_setopt(easy.get(), CURLOPT_CURLU, url);
   curl_easy_setopt(easy.get(), CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy.get(), CURLOPT_PROXY, "");  // a proxy would choose the address
@@ -74,11 +80,16 @@ Result<std::string> get(CURLU* url, const FetchPolicy& policy, std::chrono::mill
   curl_easy_setopt(easy.get(), CURLOPT_WRITEFUNCTION, take);
   curl_easy_setopt(easy.get(), CURLOPT_WRITEDATA, &transfer);
   curl_easy_setopt(easy.get(), CURLOPT_MAXFILESIZE_LARGE, static_cast<curl_off_t>(policy.max_bytes));
+  curl_easy_setopt(easy.get(), CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(easy.get(), CURLOPT_XFERINFOFUNCTION, look_up);
+  curl_easy_setopt(easy.get(), CURLOPT_XFERINFODATA, &transfer);
   const CURLcode code = curl_easy_perform(easy.get());
   if (transfer.private_address)
     return bad_input("{}: expected a host of the public internet, found a private address", where);
   if (transfer.too_large || code == CURLE_FILESIZE_EXCEEDED)
     return bad_input("{}: expected a file of at most {} bytes", where, policy.max_bytes);
+  if (code == CURLE_ABORTED_BY_CALLBACK)
+    return make_error(ErrorCode::kInterrupted, "{}: not fetched, nobody waits for it any more", where);
   if (code != CURLE_OK) return bad_input("{}: cannot be fetched ({})", where, curl_easy_strerror(code));
   long status = 0;
   curl_easy_getinfo(easy.get(), CURLINFO_RESPONSE_CODE, &status);
@@ -172,9 +183,9 @@ Status ready_to_fetch() {
   return {};
 }
 
-Result<std::string> fetch(const std::string& url, const FetchPolicy& policy, std::string_view where) {
+Result<std::string> fetch(const std::string& url, const FetchPolicy& policy, std::string_view where,
+                          const FetchDeadline& deadline) {
   TRY_STATUS(ready_to_fetch());
-  const auto end = std::chrono::steady_clock::now() + policy.time;
   std::string now = url;
   for (int i = 0; i <= kFetchRedirects; ++i) {
     const UrlHandle handle(curl_url(), &curl_url_cleanup);
@@ -186,14 +197,15 @@ Result<std::string> fetch(const std::string& url, const FetchPolicy& policy, std
     const std::string port = part_of(handle.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT);
     if (!allows_host(policy, host, std::atoi(port.c_str())))
       return bad_input("{}: expected a host that --allow-fetch names, found '{}'", where, host);
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline.until - std::chrono::steady_clock::now());
     if (left.count() <= 0) break;
     std::string next;
-    TRY(std::string body, get(handle.get(), policy, left, where, next));
+    TRY(std::string body, get(handle.get(), policy, deadline, left, where, next));
     if (next.empty()) return body;
     now = std::move(next);
   }
-  return bad_input("{}: expected a file within {} s and {} redirects", where, policy.time.count() / 1000,
+  return bad_input("{}: expected a file within {} s of the request and {} redirects", where, policy.time.count() / 1000,
                    kFetchRedirects);
 }
 

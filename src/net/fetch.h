@@ -1,12 +1,15 @@
 // fetch: a file from one of the hosts that the operator has named, and from no other place.
 //
-//   TRY(std::string bytes, fetch("https://example.org/cat.jpg", {.hosts = {"example.org"}}, "image_url"));
+//   const FetchDeadline deadline = {.until = std::chrono::steady_clock::now() + policy.time};
+//   TRY(std::string bytes, fetch("https://example.org/cat.jpg", policy, "image_url", deadline));
 #pragma once
 
 #include <sys/socket.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,16 +21,23 @@ struct FetchPolicy {
   // "example.org", "*.example.org" (what is below it), "example.org:8443"; without a port: 80 and 443. Empty: nothing
   // is fetched.
   std::vector<std::string> hosts = {};
-  int64_t max_bytes = 20 << 20;
-  std::chrono::milliseconds time{10'000};
+  int64_t max_bytes = 20 << 20;            // of a file
+  std::chrono::milliseconds time{10'000};  // for all that one request names
   // The address that is connected to must be one of the public internet, whatever names it. Off in tests.
   bool public_only = true;
+};
+
+// When what one request names must be here.
+struct FetchDeadline {
+  std::chrono::steady_clock::time_point until = {};
+  std::shared_ptr<const std::atomic<bool>> cancelled = nullptr;  // nobody waits for it any more
 };
 
 bool is_web_url(std::string_view url);  // http: or https:
 
 // Follows a redirect to a host that is allowed too. `where` is the place in the request, for errors.
-Result<std::string> fetch(const std::string& url, const FetchPolicy& policy, std::string_view where);
+Result<std::string> fetch(const std::string& url, const FetchPolicy& policy, std::string_view where,
+                          const FetchDeadline& deadline);
 
 // Prepares libcurl, once.
 Status ready_to_fetch();

@@ -5,8 +5,11 @@
 #include <netinet/in.h>
 
 #include <cstring>
+#include <mutex>
+#include <stdexcept>
 #include <thread>
 
+#include "net/fetch_pool.h"
 #include "net/server.h"
 
 namespace onsight::net {
@@ -21,6 +24,10 @@ bool is_public_text(const char* text) {
   else if (::inet_pton(AF_INET6, text, &v6->sin6_addr) == 1)
     storage.ss_family = AF_INET6;
   return is_public(*reinterpret_cast<const sockaddr*>(&storage));
+}
+
+Result<std::string> try_fetch(const std::string& url, const FetchPolicy& policy) {
+  return fetch(url, policy, "here", {.until = std::chrono::steady_clock::now() + policy.time});
 }
 
 TEST(Fetch, AddressesOfThePublicInternet) {
@@ -82,17 +89,60 @@ TEST(Fetch, FilesRedirectsAndLimits) {
   std::jthread thread([&] { (*server)->run(); });
   const std::string base = fmt::format("http://127.0.0.1:{}", (*server)->port());
   FetchPolicy policy{.hosts = {fmt::format("127.0.0.1:{}", (*server)->port())}, .public_only = false};
-  EXPECT_EQ(fetch(base + "/file", policy, "here").value().size(), 1000u);
-  EXPECT_EQ(fetch(base + "/again", policy, "here").value().size(), 1000u);
+  EXPECT_EQ(try_fetch(base + "/file", policy).value().size(), 1000u);
+  EXPECT_EQ(try_fetch(base + "/again", policy).value().size(), 1000u);
   for (const char* path : {"/loop", "/away", "/local", "/missing"})
-    EXPECT_FALSE(fetch(base + path, policy, "here")) << path;
-  EXPECT_FALSE(fetch("http://user@127.0.0.1/", policy, "here"));
-  EXPECT_FALSE(fetch("file:///etc/passwd", policy, "here"));
+    EXPECT_FALSE(try_fetch(base + path, policy)) << path;
+  EXPECT_FALSE(try_fetch("http://user@127.0.0.1/", policy));
+  EXPECT_FALSE(try_fetch("file:///etc/passwd", policy));
   policy.max_bytes = 999;
-  EXPECT_NE(fetch(base + "/file", policy, "here").error().message.find("at most 999 bytes"), std::string::npos);
+  EXPECT_NE(try_fetch(base + "/file", policy).error().message.find("at most 999 bytes"), std::string::npos);
   policy.public_only = true;
-  EXPECT_NE(fetch(base + "/file", policy, "here").error().message.find("private address"), std::string::npos);
+  EXPECT_NE(try_fetch(base + "/file", policy).error().message.find("private address"), std::string::npos);
   (*server)->stop();
+}
+
+TEST(Fetch, EndsWhenNobodyWaits) {
+  Site site;
+  std::vector<std::shared_ptr<Exchange>> unanswered;
+  site.handle = [&](const HttpRequest&, std::shared_ptr<Exchange> exchange) { unanswered.push_back(exchange); };
+  auto server = Server::listen({}, site);
+  ASSERT_TRUE(server);
+  std::jthread thread([&] { (*server)->run(); });
+  const std::string url = fmt::format("http://127.0.0.1:{}/", (*server)->port());
+  const FetchPolicy policy{.hosts = {fmt::format("127.0.0.1:{}", (*server)->port())}, .public_only = false};
+  const auto cancelled = std::make_shared<std::atomic<bool>>(false);
+  const auto begun = std::chrono::steady_clock::now();
+  const std::jthread leaver([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    *cancelled = true;
+  });
+  EXPECT_EQ(fetch(url, policy, "here", {begun + std::chrono::minutes(1), cancelled}).error().code,
+            ErrorCode::kInterrupted);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(30));
+  EXPECT_NE(fetch(url, policy, "here", {begun}).error().message.find("within 10 s"), std::string::npos);
+  (*server)->stop();
+}
+
+TEST(FetchPool, TakesSoMany) {
+  std::mutex held;
+  std::atomic<int> ran{0};
+  {
+    FetchPool pool({.at_once = 2, .waiting = 3});
+    {
+      const std::scoped_lock lock(held);
+      for (int i = 0; i < 5; ++i)
+        EXPECT_TRUE(pool.post([&] {
+          const std::scoped_lock inner(held);
+          ++ran;
+          throw std::runtime_error("its own affair");
+        }));
+      EXPECT_FALSE(pool.post([] {}));
+    }
+    while (ran < 5) std::this_thread::yield();
+    while (!pool.post([] {})) std::this_thread::yield();
+  }
+  EXPECT_EQ(ran, 5);
 }
 
 }  // namespace

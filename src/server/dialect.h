@@ -4,6 +4,7 @@
 // onsight::server::NAME is found by itself.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -11,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "net/fetch.h"
 #include "net/http.h"
 #include "net/router.h"
 #include "server/failure.h"
@@ -24,6 +26,9 @@ struct Call {
   net::HttpRequest request;
   net::PathNames names;  // of the pattern
   std::shared_ptr<net::Exchange> exchange;
+  // Set by a handler that would wait for other hosts: what is left to do, on a thread that may.
+  std::function<Outcome(Call& call)> rest = {};
+  net::FetchDeadline fetch_deadline = {};  // of the rest
 };
 
 // A row of what is served; /openapi.json is made of these, and requests are matched with them.

@@ -134,6 +134,11 @@ class Batch : public std::enable_shared_from_this<Batch> {
   std::atomic<int> why_{kNobody};
 };
 
+bool names_url(const Json& json) {
+  if (json.is_string()) return net::is_web_url(json.get_ref<const std::string&>());
+  return json.is_structured() && std::any_of(json.begin(), json.end(), names_url);
+}
+
 }  // namespace
 
 Service::Service(engine::Engine& engine, ServiceOptions options)
@@ -168,7 +173,8 @@ Result<Picture> Service::picture_of_base64(std::string_view text, std::string_vi
   return picture(bytes, where);
 }
 
-Result<std::string> Service::bytes_of_url(std::string_view url, std::string_view what, std::string_view where) const {
+Result<std::string> Service::bytes_of_url(std::string_view url, std::string_view what, std::string_view where,
+                                          const net::FetchDeadline& deadline) const {
   if (net::is_data_url(url)) {
     TRY(net::DataUrl data, net::parse_data_url(url, where));
     return std::move(data.bytes);
@@ -176,11 +182,12 @@ Result<std::string> Service::bytes_of_url(std::string_view url, std::string_view
   if (!net::is_web_url(url)) return bad_input("{}: expected a data: URL", where);
   if (options_.fetch.hosts.empty())
     return bad_input("{}: expected the {} itself, as a data: URL (this server fetches nothing)", where, what);
-  return net::fetch(std::string(url), options_.fetch, where);
+  return net::fetch(std::string(url), options_.fetch, where, deadline);
 }
 
-Result<Picture> Service::picture_of_url(std::string_view url, std::string_view where) const {
-  TRY(const std::string bytes, of_field(bytes_of_url(url, "picture", where), where,
+Result<Picture> Service::picture_of_url(std::string_view url, std::string_view where,
+                                        const net::FetchDeadline& deadline) const {
+  TRY(const std::string bytes, of_field(bytes_of_url(url, "picture", where, deadline), where,
                                         net::is_data_url(url) ? "invalid_base64_image" : "invalid_image_url"));
   return picture(bytes, where);
 }
@@ -189,8 +196,9 @@ Result<Video> Service::video(std::string bytes, std::string_view where) const {
   return media::Video::open(std::move(bytes), std::string(where), {.max_pixels = options_.max_image_pixels});
 }
 
-Result<Video> Service::video_of_url(std::string_view url, std::string_view where) const {
-  TRY(std::string bytes, of_field(bytes_of_url(url, "video", where), where, "invalid_value"));
+Result<Video> Service::video_of_url(std::string_view url, std::string_view where,
+                                    const net::FetchDeadline& deadline) const {
+  TRY(std::string bytes, of_field(bytes_of_url(url, "video", where, deadline), where, "invalid_value"));
   return of_field(video(std::move(bytes), where), where, "invalid_value");
 }
 
@@ -215,6 +223,8 @@ Status Service::check_pictures(const std::vector<engine::Message>& messages) con
     return bad_input("the pictures: expected at most {} in a request, found {}", options_.max_images, images);
   return {};
 }
+
+bool Service::may_fetch(const Json& body) const { return !options_.fetch.hosts.empty() && names_url(body); }
 
 int Service::tokens(int64_t asked) const {
   return static_cast<int>(std::min<int64_t>(asked > 0 ? asked : options_.default_tokens, options_.max_tokens));

@@ -78,14 +78,19 @@ class Service {
   // `where` is the place in the request, for errors.
   Result<Picture> picture(std::string_view bytes, std::string_view where) const;
   Result<Picture> picture_of_base64(std::string_view text, std::string_view where) const;
-  Result<Picture> picture_of_url(std::string_view url, std::string_view where) const;
+  // Of http(s) URLs fetched by the deadline, for which the caller's thread waits; without one nothing is.
+  Result<Picture> picture_of_url(std::string_view url, std::string_view where,
+                                 const net::FetchDeadline& deadline = {}) const;
   // The same of videos. `bytes` and files are not read before an answer needs their frames.
   Result<Video> video(std::string bytes, std::string_view where) const;
-  Result<Video> video_of_url(std::string_view url, std::string_view where) const;
+  Result<Video> video_of_url(std::string_view url, std::string_view where, const net::FetchDeadline& deadline) const;
   Result<Video> video_of_pictures(std::vector<std::string> pictures, double fps, std::string_view where) const;
   Result<Video> video_of_file(const Path& file, std::string_view where) const;
   // Videos count as pictures. Looks at all parts, so it is called where one has come that counts.
   Status check_pictures(const std::vector<engine::Message>& messages) const;
+
+  // Whether reading this may take a fetch.
+  bool may_fetch(const Json& body) const;
 
   // What an answer may take, of what a request asks for; 0: nothing is asked for.
   int tokens(int64_t asked) const;
@@ -99,7 +104,8 @@ class Service {
  private:
   Failure failure_of(const Error& error) const;
   // The bytes that a data: URL holds, or, where that is allowed, a server has.
-  Result<std::string> bytes_of_url(std::string_view url, std::string_view what, std::string_view where) const;
+  Result<std::string> bytes_of_url(std::string_view url, std::string_view what, std::string_view where,
+                                   const net::FetchDeadline& deadline) const;
 
   engine::Engine& engine_;
   ServiceOptions options_;

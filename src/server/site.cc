@@ -1,11 +1,13 @@
 #include "server/site.h"
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <map>
 #include <new>
 #include <optional>
 
+#include "net/fetch_pool.h"
 #include "server/access.h"
 
 namespace onsight::server {
@@ -25,6 +27,7 @@ class Rules {
  public:
   Rules(Service& service, AccessOptions access)
       : service_(service), access_(std::move(access)), loopback_(is_loopback(access_.host)) {
+    if (!service.options().fetch.hosts.empty()) fetches_ = std::make_unique<net::FetchPool>(net::FetchPool::Limits());
     if (!access_.api_key.empty()) key_.emplace(access_.api_key);
     for (const Place& place : all_places()) {
       net::Router<Place>& router = place.claimed ? claimed_[place.dialect] : router_;
@@ -53,13 +56,17 @@ class Rules {
     return error(head, failure);
   }
 
-  void handle(net::HttpRequest request, std::shared_ptr<net::Exchange> exchange) const {
+  void handle(net::HttpRequest request, std::shared_ptr<net::Exchange> exchange) {
     auto found = find(request);
     if (!found.target) return;
     const Place place = *found.target;
-    Call call{service_, std::move(request), std::move(found.names), std::move(exchange)};
-    const auto outcome = guarded([&] { return place.route->handle(call); });
-    if (!outcome) call.exchange->respond(finished(*place.dialect, outcome.error()));
+    const auto call =
+        std::make_shared<Call>(Call{service_, std::move(request), std::move(found.names), std::move(exchange)});
+    const auto outcome = guarded([&]() -> Outcome {
+      if (auto handled = place.route->handle(*call); !handled) return handled;
+      return call->rest ? go_on(place, call) : Outcome();
+    });
+    if (!outcome) call->exchange->respond(finished(*place.dialect, outcome.error()));
   }
 
   net::HttpResponse error(const net::HttpRequest& head, const Failure& failure) const {
@@ -77,6 +84,21 @@ class Rules {
   }
 
  private:
+  // Where nobody waits who asks for nothing of other hosts. The deadline counts the time in line.
+  Outcome go_on(const Place& place, const std::shared_ptr<Call>& call) {
+    const auto gone = std::make_shared<std::atomic<bool>>(false);
+    call->exchange->on_gone([gone](net::Gone) { *gone = true; });
+    call->fetch_deadline = {std::chrono::steady_clock::now() + service_.options().fetch.time, gone};
+    const bool taken = fetches_->post([dialect = place.dialect, call] {
+      const auto outcome = guarded([&] { return call->rest(*call); });
+      if (!outcome) call->exchange->respond(finished(*dialect, outcome.error()));
+    });
+    if (taken) return {};
+    Failure busy(429, "the server waits for other hosts for as many requests as it may, try again soon");
+    busy.retry_after_s = 1;
+    return tl::unexpected<Failure>(std::move(busy));
+  }
+
   static Outcome guarded(const std::function<Outcome()>& body) {
     try {
       return body();
@@ -155,6 +177,7 @@ class Rules {
   std::optional<ApiKey> key_;
   net::Router<Place> router_;
   std::map<const Dialect*, net::Router<Place>> claimed_;
+  std::unique_ptr<net::FetchPool> fetches_;  // null: nothing is fetched
 };
 
 }  // namespace
@@ -175,7 +198,7 @@ std::vector<Place> all_places() {
 }
 
 net::Site make_site(Service& service, const AccessOptions& access) {
-  const auto rules = std::make_shared<const Rules>(service, access);
+  const auto rules = std::make_shared<Rules>(service, access);
   net::Site site;
   site.refuse = [rules](const net::HttpRequest& head) { return rules->refuse(head); };
   site.handle = [rules](net::HttpRequest request, std::shared_ptr<net::Exchange> exchange) {

@@ -155,14 +155,10 @@ class ChatWriter : public Writer {
   std::vector<Json> tokens_;  // of each choice, not yet told
 };
 
-}  // namespace
-
-Outcome chat_completions(Call& call) {
-  TRY(const Json body, parse_body(call.request.body));
-  call.request.body.clear();
+Outcome answer_chat(Call& call, const Json& body) {
   TRY(const std::string model, Fields(body, "").string("model"));
   if (!call.service.serves(model)) return tl::unexpected<Failure>(unknown_model(model));
-  TRY(const ChatRequest chat, read_chat(call.service, body));
+  TRY(const ChatRequest chat, read_chat(call.service, body, call.fetch_deadline));
   std::vector<engine::Request> requests(static_cast<size_t>(chat.choices), chat.request);
   for (size_t i = 0; i < requests.size(); ++i) requests[i].sampling.seed += i;
   auto writer = std::make_shared<ChatWriter>(call.exchange, model, chat);
@@ -170,11 +166,10 @@ Outcome chat_completions(Call& call) {
       .map_error([](Failure failure) { return in_words_of_body(std::move(failure), "messages", "response_format"); });
 }
 
-Outcome estimate(Call& call) {
-  TRY(const Json body, parse_body(call.request.body));
+Outcome answer_estimate(Call& call, const Json& body) {
   TRY(const std::string model, Fields(body, "").string("model"));
   if (!call.service.serves(model)) return tl::unexpected<Failure>(unknown_model(model));
-  TRY(const ChatRequest chat, read_chat(call.service, body));
+  TRY(const ChatRequest chat, read_chat(call.service, body, call.fetch_deadline));
   const auto found = call.service.estimate(chat.request, chat.choices);
   if (!found) return tl::unexpected<Failure>(in_words_of_body(found.error(), "messages", "response_format"));
   const double wait_ms = call.service.activity().wait_ms;
@@ -190,5 +185,10 @@ Outcome estimate(Call& call) {
                                         {"memory_bytes", found->memory_bytes}}));
   return {};
 }
+
+}  // namespace
+
+Outcome chat_completions(Call& call) { return with_body(call, answer_chat); }
+Outcome estimate(Call& call) { return with_body(call, answer_estimate); }
 
 }  // namespace onsight::server::openai

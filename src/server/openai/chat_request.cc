@@ -28,7 +28,8 @@ Result<std::vector<std::string>> read_pictures(std::string_view list, int64_t mo
 }
 
 // As vLLM takes it: {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,…"}}, or a list of pictures.
-Result<engine::Part> read_video(const Service& service, const Fields& part, const FrameChoice& choice) {
+Result<engine::Part> read_video(const Service& service, const Fields& part, const FrameChoice& choice,
+                                const net::FetchDeadline& deadline) {
   TRY_STATUS(check_names(part, {"type", "video_url"}));
   TRY(const Fields object, part.object("video_url"));
   TRY_STATUS(check_names(object, {"url"}));
@@ -40,34 +41,34 @@ Result<engine::Part> read_video(const Service& service, const Fields& part, cons
     TRY(out.clip.video, service.video_of_pictures(std::move(pictures), choice.picture_fps, where));
     out.clip.options = choice.pictures;
   } else {
-    TRY(out.clip.video, service.video_of_url(url, where));
+    TRY(out.clip.video, service.video_of_url(url, where, deadline));
     out.clip.options = choice.file;
   }
   return out;
 }
 
 Result<engine::Part> read_chat_part(const Service& service, const Fields& part, Closeness& closeness,
-                                    const FrameChoice& frames) {
+                                    const FrameChoice& frames, const net::FetchDeadline& deadline) {
   TRY(const std::string type, part.string("type"));
   if (type == "text" || type == "refusal") {
     TRY_STATUS(check_names(part, {"type", type}));
     TRY(std::string text, part.string(type));
     return engine::Part{.text = std::move(text)};
   }
-  if (type == "video_url") return read_video(service, part, frames);
+  if (type == "video_url") return read_video(service, part, frames, deadline);
   if (type != "image_url")
     return bad_field(part.place("type"), "invalid_value", "expected text, image_url or video_url, found '{}'", type);
   TRY_STATUS(check_names(part, {"type", "image_url"}));
   const Json* image = part.find("image_url");
   if (image && image->is_string()) {
     closeness.all_low = false;
-    return read_image(service, image->get<std::string>(), part.place("image_url"));
+    return read_image(service, image->get<std::string>(), part.place("image_url"), deadline);
   }
   TRY(const Fields object, part.object("image_url"));
   TRY_STATUS(check_names(object, {"url", "detail"}));
   TRY_STATUS(closeness.take(object));
   TRY(const std::string url, object.string("url"));
-  return read_image(service, url, object.place("url"));
+  return read_image(service, url, object.place("url"), deadline);
 }
 
 // An answer comes back as it was told, with all of the original's fields.
@@ -82,9 +83,9 @@ Status check_message_names(const Fields& message) {
 }
 
 Status read_messages(const Service& service, const Fields& fields, const FrameChoice& frames,
-                     engine::Request& request) {
-  const auto read_part = [&](const Service& on, const Fields& part, Closeness& closeness) {
-    return read_chat_part(on, part, closeness, frames);
+                     const net::FetchDeadline& deadline, engine::Request& request) {
+  const auto read_part = [&](const Fields& part, Closeness& closeness) {
+    return read_chat_part(service, part, closeness, frames, deadline);
   };
   TRY(const Json* messages, fields.array("messages"));
   if (messages->empty()) return bad_field("messages", "empty_array", "expected at least one");
@@ -208,7 +209,7 @@ Status read_content(const Service& service, const Fields& message, const ReadPar
   if (!content || !content->is_array()) return message.wrong_type("content", "a string or a list of parts");
   for (size_t k = 0; k < content->size(); ++k) {
     const Fields part((*content)[k], item_of(message.place("content"), k));
-    TRY(engine::Part read, read_part(service, part, closeness));
+    TRY(engine::Part read, read_part(part, closeness));
     closeness.pictures = closeness.pictures || read.image;
     const bool counts = read.kind != engine::Part::Kind::kText;
     parts.push_back(std::move(read));
@@ -217,8 +218,9 @@ Status read_content(const Service& service, const Fields& message, const ReadPar
   return {};
 }
 
-Result<engine::Part> read_image(const Service& service, const std::string& url, std::string_view where) {
-  TRY(Picture picture, service.picture_of_url(url, where));
+Result<engine::Part> read_image(const Service& service, const std::string& url, std::string_view where,
+                                const net::FetchDeadline& deadline) {
+  TRY(Picture picture, service.picture_of_url(url, where, deadline));
   return engine::Part{.kind = engine::Part::Kind::kImage, .image = std::move(picture)};
 }
 
@@ -269,7 +271,7 @@ Status read_sampling(const Fields& fields, engine::Sampling& sampling) {
   return {};
 }
 
-Result<ChatRequest> read_chat(const Service& service, const Json& body) {
+Result<ChatRequest> read_chat(const Service& service, const Json& body, const net::FetchDeadline& deadline) {
   const Fields fields(body, "");
   TRY_STATUS(check_chat_names(fields));
   ChatRequest out;
@@ -296,7 +298,7 @@ Result<ChatRequest> read_chat(const Service& service, const Json& body) {
     TRY_STATUS(read_form(format, SchemaPlace::kInside, request));
   }
   TRY(const FrameChoice frames, read_frame_choice(fields));
-  TRY_STATUS(read_messages(service, fields, frames, request));
+  TRY_STATUS(read_messages(service, fields, frames, deadline, request));
   TRY(const int64_t tiles, fields.integer("max_tiles", request.picture.max_tiles, 1, 10'000));
   request.picture.max_tiles = static_cast<int>(tiles);
   return out;

@@ -15,7 +15,8 @@ struct ChatRequest {
   bool stream = false, include_usage = false;
 };
 
-Result<ChatRequest> read_chat(const Service& service, const Json& body);
+// The deadline: of what the body names by http(s) URLs.
+Result<ChatRequest> read_chat(const Service& service, const Json& body, const net::FetchDeadline& deadline);
 
 // What both APIs of OpenAI share.
 // How closely a request wants its pictures read.
@@ -27,10 +28,11 @@ struct Closeness {
   void apply(engine::Request& request) const;
 };
 // The content of a message, a text or parts, into the request's last message.
-using ReadPart = std::function<Result<engine::Part>(const Service& service, const Fields& part, Closeness& closeness)>;
+using ReadPart = std::function<Result<engine::Part>(const Fields& part, Closeness& closeness)>;
 Status read_content(const Service& service, const Fields& message, const ReadPart& read_part, Closeness& closeness,
                     engine::Request& request);
-Result<engine::Part> read_image(const Service& service, const std::string& url, std::string_view where);
+Result<engine::Part> read_image(const Service& service, const std::string& url, std::string_view where,
+                                const net::FetchDeadline& deadline);
 Result<std::string> read_role(const Fields& message);
 // {"type": "json_schema", ...}, whose name and schema are in the object of that name, or beside the type; or text; or
 // json_object.

@@ -78,6 +78,14 @@ std::string_view type_of(int status) {
 const Dialect kDialect{
     .id = "openai", .prefixes = {"/v1/"}, .routes = [] { return std::span<const Route>(kRoutes); }, .error = error};
 
+Outcome with_body(Call& call, Outcome (*answer)(Call& call, const Json& body)) {
+  TRY(Json body, parse_body(call.request.body));
+  call.request.body.clear();
+  if (!call.service.may_fetch(body)) return answer(call, body);
+  call.rest = [answer, body = std::move(body)](Call& later) { return answer(later, body); };
+  return {};
+}
+
 Json error_object(const Failure& failure) {
   std::string code = failure.code;
   if (code.empty() && failure.status == 429) code = "rate_limit_exceeded";

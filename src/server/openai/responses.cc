@@ -56,7 +56,8 @@ struct ResponsesRequest {
   Json shown;  // what the response object repeats of the request
 };
 
-Result<engine::Part> read_input_part(const Service& service, const Fields& part, Closeness& closeness) {
+Result<engine::Part> read_input_part(const Service& service, const Fields& part, Closeness& closeness,
+                                     const net::FetchDeadline& deadline) {
   TRY(const std::string type, part.string("type"));
   if (type == "input_text" || type == "output_text") {
     TRY_STATUS(check_names(part, {"type", "text"},
@@ -69,10 +70,11 @@ Result<engine::Part> read_input_part(const Service& service, const Fields& part,
   TRY_STATUS(check_names(part, {"type", "image_url", "detail"}, {}, {"file_id"}));
   TRY_STATUS(closeness.take(part));
   TRY(const std::string url, part.string("image_url"));
-  return read_image(service, url, part.place("image_url"));
+  return read_image(service, url, part.place("image_url"), deadline);
 }
 
-Status read_items(const Service& service, const Fields& fields, engine::Request& request) {
+Status read_items(const Service& service, const Fields& fields, const net::FetchDeadline& deadline,
+                  engine::Request& request) {
   const Json* input = fields.find("input");
   if (input && input->is_string()) {
     request.messages.push_back({.content = {{.text = input->get<std::string>()}}});
@@ -80,6 +82,9 @@ Status read_items(const Service& service, const Fields& fields, engine::Request&
   }
   if (!input || !input->is_array()) return fields.wrong_type("input", "a string or a list of messages");
   if (input->empty()) return bad_field("input", "empty_array", "expected at least one message");
+  const auto read_part = [&](const Fields& part, Closeness& closeness) {
+    return read_input_part(service, part, closeness, deadline);
+  };
   Closeness closeness;
   for (size_t i = 0; i < input->size(); ++i) {
     const Fields item((*input)[i], item_of("input", i));
@@ -90,13 +95,13 @@ Status read_items(const Service& service, const Fields& fields, engine::Request&
     TRY_STATUS(check_names(item, {"type", "role", "content"},
                            {{"id", Shape::kString}, {"status", Shape::kString}, {"phase", Shape::kString}}));
     TRY(request.messages.emplace_back().role, read_role(item));
-    TRY_STATUS(read_content(service, item, read_input_part, closeness, request));
+    TRY_STATUS(read_content(service, item, read_part, closeness, request));
   }
   closeness.apply(request);
   return {};
 }
 
-Result<ResponsesRequest> read(const Service& service, const Json& body) {
+Result<ResponsesRequest> read(const Service& service, const Json& body, const net::FetchDeadline& deadline) {
   const Fields fields(body, "");
   TRY_STATUS(check_responses_names(fields));
   ResponsesRequest out;
@@ -130,7 +135,7 @@ Result<ResponsesRequest> read(const Service& service, const Json& body) {
       format = form.json();
     }
   }
-  TRY_STATUS(read_items(service, fields, request));
+  TRY_STATUS(read_items(service, fields, deadline, request));
   out.shown = {{"instructions", instructions.empty() ? Json(nullptr) : Json(instructions)},
                {"max_output_tokens", fields.has("max_output_tokens") ? Json(most) : Json(nullptr)},
                {"temperature", request.sampling.temperature},
@@ -243,18 +248,18 @@ class ResponsesWriter : public Writer {
   int sequence_ = 0;
 };
 
-}  // namespace
-
-Outcome responses(Call& call) {
-  TRY(const Json body, parse_body(call.request.body));
-  call.request.body.clear();
+Outcome answer_responses(Call& call, const Json& body) {
   TRY(const std::string model, Fields(body, "").string("model"));
   if (!call.service.serves(model)) return tl::unexpected<Failure>(unknown_model(model));
-  TRY(ResponsesRequest read_request, read(call.service, body));
+  TRY(ResponsesRequest read_request, read(call.service, body, call.fetch_deadline));
   std::vector<engine::Request> requests = {std::move(read_request.request)};
   auto writer = std::make_shared<ResponsesWriter>(call.exchange, model, std::move(read_request));
   return call.service.answer(call.exchange, call.request.peer, std::move(requests), std::move(writer))
       .map_error([](Failure failure) { return in_words_of_body(std::move(failure), "input", "text.format"); });
 }
+
+}  // namespace
+
+Outcome responses(Call& call) { return with_body(call, answer_responses); }
 
 }  // namespace onsight::server::openai
