@@ -16,6 +16,13 @@ def test_a_response(serve):
     assert cut["status"] == "incomplete" and cut["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
+def test_numbers_come_back_as_they_were(serve):
+    server = serve()
+    for body, words in (({"temperature": 0.7, "top_p": 0.3}, (b'"temperature":0.7,', b'"top_p":0.3,')), ({}, (b'"temperature":0.0,', b'"top_p":1.0,'))):
+        for reply in (server.post("/v1/responses", {**HI, **body}), server.post("/v1/responses", {**HI, **body, "stream": True})):
+            assert all(word in reply.body for word in words), reply.body
+
+
 def test_a_stream(serve):
     server = serve(script={"pieces": ["Hel", "lo"]})
     events = server.post("/v1/responses", {**HI, "stream": True}).events()

@@ -101,6 +101,12 @@ Status read_items(const Service& service, const Fields& fields, const net::Fetch
   return {};
 }
 
+// With the digits that the request has.
+Json shown_number(const Fields& fields, std::string_view key, double otherwise) {
+  const Json* number = fields.find(key);
+  return number ? *number : Json(otherwise);
+}
+
 Result<ResponsesRequest> read(const Service& service, const Json& body, const net::FetchDeadline& deadline) {
   const Fields fields(body, "");
   TRY_STATUS(check_responses_names(fields));
@@ -138,9 +144,9 @@ Result<ResponsesRequest> read(const Service& service, const Json& body, const ne
   TRY_STATUS(read_items(service, fields, deadline, request));
   out.shown = {{"instructions", instructions.empty() ? Json(nullptr) : Json(instructions)},
                {"max_output_tokens", fields.has("max_output_tokens") ? Json(most) : Json(nullptr)},
-               {"temperature", request.sampling.temperature},
+               {"temperature", shown_number(fields, "temperature", 0)},
                {"text", {{"format", format}}},
-               {"top_p", fields.number("top_p", 1, 0, 1).value()},
+               {"top_p", shown_number(fields, "top_p", 1)},
                {"metadata", fields.has("metadata") ? *fields.find("metadata") : Json::object()}};
   return out;
 }
