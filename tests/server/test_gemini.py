@@ -125,6 +125,18 @@ def test_answers(server):
     assert request["max_tiles"] == 1
 
 
+def test_numbers_may_be_in_quotes(server):
+    quoted = {"temperature": "0.5", "top_k": "3", "topP": "1", "maxOutputTokens": "5", "candidateCount": "1", "seed": "9007199254740993",
+              "thinkingConfig": {"thinkingBudget": "0"}, "presencePenalty": "0", "stopSequences": ["5"]}
+    assert server.generate({**HELLO, "generationConfig": quoted}).status == 200
+    [request] = server.requests()
+    assert (request["temperature"], request["top_k"], request["max_tokens"], request["seed"]) == (0.5, 3, 5, 9007199254740993)
+    assert request["stop"] == ["5"]
+    refused(server.generate({**HELLO, "generationConfig": {"maxOutputTokens": " 5"}}), 400, "INVALID_ARGUMENT", "maxOutputTokens")
+    refused(server.generate({**HELLO, "generationConfig": {"temperature": "3"}}), 400, "INVALID_ARGUMENT", "temperature")
+    refused(server.generate({**HELLO, "generationConfig": {"responseLogprobs": "true"}}), 400, "INVALID_ARGUMENT", "responseLogprobs")
+
+
 def test_candidates_and_ends(server):
     out = server.generate({**HELLO, "generationConfig": {"candidateCount": 3, "maxOutputTokens": 1, "seed": 1}}).json
     assert [c["index"] for c in out["candidates"]] == [0, 1, 2]
@@ -231,7 +243,7 @@ REFUSED = [
     ({**HELLO, "systemInstruction": {"parts": {"text": "x", "bogus": 1}}}, "systemInstruction.parts.bogus"),
     ({**HELLO, "systemInstruction": {"parts": ["x"]}}, "systemInstruction.parts[0]"),
     ({**HELLO, "systemInstruction": {"parts": [{"functionCall": {"name": "f"}}]}}, "functionCall"),
-    (config(temperature=3), "generationConfig.temperature"), (config(temperature="1"), "temperature"),
+    (config(temperature=3), "generationConfig.temperature"), (config(temperature="x"), "temperature"),
     (config(topP=2), "topP"), (config(topK=-1), "topK"), (config(topK=1.5), "topK"),
     (config(maxOutputTokens=0), "maxOutputTokens"), (config(candidateCount=9), "candidateCount"),
     (config(candidateCount=0), "candidateCount"), (config(stopSequences=["x"] * 6), "stopSequences"),

@@ -146,6 +146,15 @@ def test_gemini(server):
     assert server.seen() == ["<64x48, 48 at 12/s, fps 2.5, from 1 to 2.5>"]
 
 
+def test_gemini_counts_them_as_videos(server):
+    body = {"contents": [{"parts": [inline(videoMetadata={"fps": "2"}), {"text": "What moves?"}]}]}
+    details = server.post("/v1beta/models/nano:countTokens", body).json()["promptTokensDetails"]
+    assert [d["modality"] for d in details] == ["TEXT", "VIDEO"]
+    picture = {"contents": [{"parts": [{"inlineData": {"mimeType": "image/jpeg", "data": base64.b64encode(RECEIPT).decode()}}]}]}
+    details = server.post("/v1beta/models/nano:countTokens", picture).json()["promptTokensDetails"]
+    assert [d["modality"] for d in details] == ["TEXT", "IMAGE"]
+
+
 def test_gemini_file(server):
     start = server.ask("POST", "/upload/v1beta/files", b'{"file": {"mimeType": "video/mp4"}}', {
         "X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start", "Content-Type": "application/json"})  # fmt: skip

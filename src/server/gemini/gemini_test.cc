@@ -65,6 +65,14 @@ TEST(Names, CamelCase) {
   EXPECT_EQ(use_camel_case(json).error().message, "aB[1].c[0][0].topK: expected it once, found topK beside it");
 }
 
+TEST(Names, NumbersInQuotes) {
+  Json json = Json::parse(R"({"topK": "5", "a": [{"temperature": "-1e2"}], "seed": "18446744073709551615", "text": "7",
+                              "fps": "x", "topP": " 1", "responseSchema": {"seed": "5"}})");
+  unquote_numbers(json);
+  EXPECT_EQ(to_text(json), R"({"topK":5,"a":[{"temperature":-100.0}],"seed":18446744073709551615,"text":"7","fps":"x",)"
+                           R"("topP":" 1","responseSchema":{"seed":"5"}})");
+}
+
 TEST(UploadBody, Splits) {
   const auto split = split_upload(
       "--x\r\nContent-Type: application/json\r\n\r\n{}\r\n--x\r\ncontent-type: "

@@ -1,4 +1,6 @@
 // :generateContent, :streamGenerateContent and :countTokens.
+#include <algorithm>
+
 #include "net/sse.h"
 #include "server/gemini/gemini.h"
 #include "server/gemini/generate_request.h"
@@ -196,7 +198,16 @@ Result<Json> read_body(Call& call) {
   TRY(Json body, parse_body(call.request.body));
   call.request.body.clear();
   TRY_STATUS(use_camel_case(body));
+  unquote_numbers(body);
   return body;
+}
+
+// A request shows pictures or videos, never both.
+bool shows_video(const engine::Request& request) {
+  return std::any_of(request.messages.begin(), request.messages.end(), [](const engine::Message& message) {
+    return std::any_of(message.content.begin(), message.content.end(),
+                       [](const engine::Part& part) { return part.kind == engine::Part::Kind::kVideo; });
+  });
 }
 
 Outcome generate(Call& call, std::string_view method, GenerateWriter::Form form) {
@@ -239,7 +250,9 @@ Outcome count_tokens(Call& call) {
   const auto found = call.service.estimate(read->request, 1);
   if (!found) return tl::unexpected<Failure>(found.error());
   Json details = Json::array({{{"modality", "TEXT"}, {"tokenCount", found->prompt_tokens - found->image_tokens}}});
-  if (found->image_tokens > 0) details.push_back({{"modality", "IMAGE"}, {"tokenCount", found->image_tokens}});
+  if (found->image_tokens > 0)
+    details.push_back(
+        {{"modality", shows_video(read->request) ? "VIDEO" : "IMAGE"}, {"tokenCount", found->image_tokens}});
   call.exchange->respond(json_response({{"totalTokens", found->prompt_tokens}, {"promptTokensDetails", details}}));
   return {};
 }

@@ -15,6 +15,17 @@ bool asks_for_nothing(const Json& value) {
   return (value.is_number() && value.get<double>() == 0) || (value.is_string() && value.get<std::string>().empty());
 }
 
+// Whose names are the caller's own.
+bool is_schema(std::string_view name) {
+  return contains({"responseSchema", "responseJsonSchema", "_responseJsonSchema"}, name);
+}
+
+bool is_number(std::string_view name) {
+  return contains({"temperature", "topK", "topP", "maxOutputTokens", "candidateCount", "seed", "logprobs",
+                   "presencePenalty", "frequencyPenalty", "thinkingBudget", "fps"},
+                  name);
+}
+
 // A field that is named both ways.
 struct Twice {
   std::string place;  // ".a[0].b"
@@ -31,7 +42,7 @@ std::optional<Twice> rename(Json& json) {
   for (auto& [written, value] : json.items()) {
     const std::string name = camel_case(written);
     if (out.contains(name)) return Twice{"." + name, written};
-    if (!contains({"responseSchema", "responseJsonSchema", "_responseJsonSchema"}, name))
+    if (!is_schema(name))
       if (auto twice = rename(value)) return Twice{"." + name + twice->place, std::move(twice->written)};
     out[name] = std::move(value);
   }
@@ -58,6 +69,22 @@ Status use_camel_case(Json& json) {
   const auto twice = rename(json);
   if (!twice) return {};
   return bad_input("{}: expected it once, found {} beside it", twice->place.substr(1), twice->written);
+}
+
+void unquote_numbers(Json& json) {
+  if (json.is_array())
+    for (Json& item : json) unquote_numbers(item);
+  if (!json.is_object()) return;
+  for (auto& [name, value] : json.items()) {
+    if (is_number(name) && value.is_string()) {
+      const std::string& text = value.get_ref<const std::string&>();
+      const bool spaced = text.find_first_of(" \t\r\n") != std::string::npos;
+      Json number = Json::parse(text, nullptr, false);
+      if (number.is_number() && !spaced) value = std::move(number);
+    } else if (!is_schema(name)) {
+      unquote_numbers(value);
+    }
+  }
 }
 
 std::string place_of(const Fields& fields) {

@@ -15,6 +15,10 @@ std::string camel_case(std::string_view name);
 // ways.
 Status use_camel_case(Json& json);
 
+// Numbers may be in quotes, as in the JSON of everything that reads such messages; those that this API's fields have
+// lose them. To be called when names are camelCase.
+void unquote_numbers(Json& json);
+
 // Where an object stands, for errors.
 std::string place_of(const Fields& fields);
 
