@@ -165,6 +165,8 @@ class Serve : public Verb {
     if (memory_) {
       TRY(limits_.memory_bytes, read_size("--memory-limit", *memory_));
     }
+    // More would find no place, whatever others do.
+    service_.max_answers = std::max(1, std::min(service_.max_answers, limits_.active + limits_.queued));
     service_.time_limit = std::chrono::seconds(time_limit_);
     service_.default_tokens = std::min(service_.default_tokens, service_.max_tokens);
     service_.version = ONSIGHT_VERSION;

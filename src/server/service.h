@@ -31,6 +31,7 @@ struct ServiceOptions {
   std::vector<std::string> names;           // under which the model is asked for; the first is its own
   std::string version;                      // of the program
   int max_images = 16;                      // of a request
+  int max_answers = 8;                      // to a request
   int64_t max_image_bytes = 20 << 20;       // of a file
   int64_t max_image_pixels = 100'000'000;   // once decoded
   int64_t picture_bytes = 256 << 20;        // of decoded pictures, kept for requests that bring them again

@@ -49,6 +49,15 @@ def test_a_full_queue_is_told_when_to_come_again(serve):
     assert server.post("/api/chat", HI).status == 429
 
 
+def test_what_never_fits_is_told_so(serve):
+    server = serve("--max-active", "1", "--max-queued", "1")
+    error = server.chat(n=3).json()["error"]
+    assert (error["param"], error["code"]) == ("n", "integer_above_max_value") and "from 1 to 2" in error["message"]
+    reply = server.post("/v1beta/models/nano:generateContent", {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": {"candidateCount": 3}})
+    assert reply.status == 400 and "generationConfig.candidateCount" in reply.json()["error"]["message"]
+    assert server.chat(n=2).status in (200, 429)
+
+
 def test_keep_alive_pipelines_and_head(serve):
     server = serve()
     connection = server.connect()

@@ -303,7 +303,7 @@ Status read_config(const Service& service, const Fields& config, GenerateRequest
   TRY_STATUS(read_logprobs(config, out.request));
   TRY_STATUS(check_thinking(config));
   TRY_STATUS(read_modalities(config, out.request));
-  TRY(const int64_t candidates, config.integer("candidateCount", 1, 1, 8));
+  TRY(const int64_t candidates, config.integer("candidateCount", 1, 1, service.options().max_answers));
   out.candidates = static_cast<int>(candidates);
   TRY(const int64_t most, config.integer("maxOutputTokens", 0, 1, INT32_MAX));
   out.request.max_tokens = service.tokens(most);

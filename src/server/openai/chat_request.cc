@@ -279,7 +279,7 @@ Result<ChatRequest> read_chat(const Service& service, const Json& body, const ne
   TRY_STATUS(read_sampling(fields, request.sampling));
   TRY_STATUS(read_stop(fields, request));
   TRY_STATUS(read_logprobs(fields, request));
-  TRY(const int64_t choices, fields.integer("n", 1, 1, 8));
+  TRY(const int64_t choices, fields.integer("n", 1, 1, service.options().max_answers));
   out.choices = static_cast<int>(choices);
   TRY(const int64_t most, fields.integer("max_tokens", 0, 1, INT32_MAX));
   TRY(const int64_t most_too, fields.integer("max_completion_tokens", most, 1, INT32_MAX));
