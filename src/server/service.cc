@@ -212,7 +212,7 @@ Result<Video> Service::video_of_file(const Path& file, std::string_view where) c
   return media::Video::open(file, {.max_pixels = options_.max_image_pixels}, std::string(where));
 }
 
-Status Service::check_pictures(const std::vector<engine::Message>& messages) const {
+Status Service::check_pictures(const std::vector<engine::Message>& messages, std::string_view where) const {
   int images = 0;
   for (const engine::Message& message : messages)
     images +=
@@ -220,7 +220,8 @@ Status Service::check_pictures(const std::vector<engine::Message>& messages) con
           return part.kind != engine::Part::Kind::kText;
         }));
   if (images > options_.max_images)
-    return bad_input("the pictures: expected at most {} in a request, found {}", options_.max_images, images);
+    return bad_field(std::string(where), "array_above_max_length",
+                     "expected at most {} pictures in a request, found {}", options_.max_images, images);
   return {};
 }
 

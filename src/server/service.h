@@ -87,8 +87,8 @@ class Service {
   Result<Video> video_of_url(std::string_view url, std::string_view where, const net::FetchDeadline& deadline) const;
   Result<Video> video_of_pictures(std::vector<std::string> pictures, double fps, std::string_view where) const;
   Result<Video> video_of_file(const Path& file, std::string_view where) const;
-  // Videos count as pictures. Looks at all parts, so it is called where one has come that counts.
-  Status check_pictures(const std::vector<engine::Message>& messages) const;
+  // Videos count as pictures. Looks at all parts, so it is called where one has come that counts; `where` is its place.
+  Status check_pictures(const std::vector<engine::Message>& messages, std::string_view where) const;
 
   // Whether reading this may take a fetch.
   bool may_fetch(const Json& body) const;

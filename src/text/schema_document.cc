@@ -193,8 +193,11 @@ Status SchemaDocument::check(Schema schema, const Spot& spot, int depth) {
 
 Status SchemaDocument::check_keyword(Schema schema, const std::string& keyword, const OrderedJson& value, int depth) {
   const auto wrong = [&](std::string_view expected) {
+    const bool empty_list = value.is_array() && value.empty();
     return bad_input("{}: expected {}, found {}", place(schema, keyword), expected,
-                     value.is_structured() ? value.type_name() : value.dump());
+                     empty_list              ? "an empty list"
+                     : value.is_structured() ? value.type_name()
+                                             : value.dump());
   };
   const auto form = forms().find(keyword);
   // A nested $id would change where the references below it begin.

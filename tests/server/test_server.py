@@ -139,7 +139,9 @@ def test_limits_have_their_statuses(serve, picture):
     part = {"type": "image_url", "image_url": {"url": data_url(picture)}}
     assert server.chat(messages=[{"role": "user", "content": [part] * 2}]).status == 200
     reply = server.chat(messages=[{"role": "user", "content": [part] * 3}])
-    assert reply.status == 400 and "at most 2" in reply.json()["error"]["message"]
+    error = reply.json()["error"]
+    assert reply.status == 400 and "at most 2" in error["message"]
+    assert (error["param"], error["code"]) == ("messages[0].content[2]", "array_above_max_length")
     assert server.get("/health").status == 200
 
 

@@ -131,7 +131,7 @@ def test_frames_as_vllm_chooses_them(server, loader, processor, asked):
         ([video()], {"media_io_kwargs": {"video": {"fps": True}}}, "media_io_kwargs.video.fps: expected a number, found boolean"),
         ([video()], {"media_io_kwargs": {"video": {"fps": 0}}}, "media_io_kwargs.video.fps: expected a number from"),
         ([video()], {"mm_processor_kwargs": {"fps": -1}}, "mm_processor_kwargs.fps: expected"),
-        ([video(), video(), video()], {}, "the pictures: expected at most 2 in a request, found 3"),
+        ([video(), video(), video()], {}, "messages[0].content[2]: expected at most 2 pictures in a request, found 3"),
     ],
 )
 def test_openai_refuses(server, parts, more, sentence):

@@ -180,7 +180,7 @@ Outcome read_contents(const Service& service, const Fields& fields, engine::Requ
       if (!read) return tl::unexpected<Failure>(read.error());
       const bool counts = read->kind != Kind::kText;
       request.messages[at].content.push_back(*std::move(read));
-      if (counts) TRY_STATUS(service.check_pictures(request.messages));
+      if (counts) TRY_STATUS(service.check_pictures(request.messages, place_of(part)));
     }
   }
   return {};

@@ -129,7 +129,7 @@ Status read_images(const Service& service, const Fields& fields, engine::Message
     TRY(Picture picture,
         text.starts_with("data:") ? service.picture_of_url(text, place) : service.picture_of_base64(text, place));
     message.content.push_back({.kind = engine::Part::Kind::kImage, .image = std::move(picture)});
-    TRY_STATUS(service.check_pictures({message}));
+    TRY_STATUS(service.check_pictures({message}, place));
   }
   return {};
 }
@@ -218,7 +218,7 @@ Status read_messages(const Service& service, const Fields& fields, engine::Reque
     if (out.role != "system" && out.role != "user" && out.role != "assistant")
       return bad_input("{}: expected system, user or assistant, found '{}'", message.place("role"), out.role);
     TRY_STATUS(read_images(service, message, out));
-    if (!out.content.empty()) TRY_STATUS(service.check_pictures(request.messages));
+    if (!out.content.empty()) TRY_STATUS(service.check_pictures(request.messages, message.place("images")));
     TRY(std::string content, message.string_or("content", ""));
     if (!content.empty()) out.content.push_back({.text = std::move(content)});
   }

@@ -213,7 +213,7 @@ Status read_content(const Service& service, const Fields& message, const ReadPar
     closeness.pictures = closeness.pictures || read.image;
     const bool counts = read.kind != engine::Part::Kind::kText;
     parts.push_back(std::move(read));
-    if (counts) TRY_STATUS(service.check_pictures(request.messages));
+    if (counts) TRY_STATUS(service.check_pictures(request.messages, item_of(message.place("content"), k)));
   }
   return {};
 }
