@@ -308,10 +308,11 @@ def test_errors_of_the_engine(serve):
 
 def test_paths_of_the_original_that_are_not_here(serve):
     server = serve()
-    for path in ("/v1/files", "/v1/files/x", "/v1/batches", "/v1/batches/x"):
+    for path in ("/v1/files", "/v1/files/x", "/v1/batches", "/v1/batches/x", "/v1/embeddings", "/v1/responses/x", "/v1/responses/x/input_items"):
         reply = server.get(path)
         assert reply.status == 404 and reply.json()["error"]["code"] == "unsupported_endpoint", path
-    for path in ("/v1/files", "/v1/batches", "/v1/embeddings", "/v1/completions", "/v1/audio/speech", "/v1/images/generations", "/v1/moderations"):
+    for path in ("/v1/files", "/v1/batches", "/v1/embeddings", "/v1/completions", "/v1/audio/speech", "/v1/images/generations", "/v1/moderations",
+                 "/v1/responses/x/cancel"):
         reply = server.post(path, {})
         assert reply.status == 404 and reply.json()["error"]["code"] == "unsupported_endpoint", path
 

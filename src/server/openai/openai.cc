@@ -51,6 +51,7 @@ const Route kRoutes[] = {
     {.method = "GET", .pattern = "/v1/models", .summary = "The model, by its names", .handle = models},
     {.method = "GET", .pattern = "/v1/models/{+model}", .summary = "The model", .handle = model},
     refused_route("POST", "/v1/completions", not_here),
+    refused_route("GET", "/v1/embeddings", not_here),
     refused_route("POST", "/v1/embeddings", not_here),
     refused_route("POST", "/v1/moderations", not_here),
     refused_route("POST", "/v1/audio/{what}", not_here),
@@ -65,6 +66,8 @@ const Route kRoutes[] = {
     refused_route("POST", "/v1/fine_tuning/jobs", not_here),
     refused_route("GET", "/v1/responses/{id}", not_here),
     refused_route("DELETE", "/v1/responses/{id}", not_here),
+    refused_route("POST", "/v1/responses/{id}/cancel", not_here),
+    refused_route("GET", "/v1/responses/{id}/input_items", not_here),
     refused_route("GET", "/v1/chat/completions/{id}", not_here),
 };
 
