@@ -79,6 +79,7 @@ class Rules {
     const std::string_view origin = head.headers.get("Origin");
     if (!origin.empty() && allowed(origin)) {
       headers.add("Access-Control-Allow-Origin", std::string(origin));
+      headers.add("Access-Control-Expose-Headers", "Retry-After");
       headers.add("Vary", "Origin");
     }
   }

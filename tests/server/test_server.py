@@ -361,6 +361,7 @@ def test_pages_of_other_sites(serve):
     server = serve("--cors", "http://app.example")
     reply = server.get("/v1/models", Origin="http://app.example")
     assert reply.status == 200 and reply.headers["access-control-allow-origin"] == "http://app.example"
+    assert "retry-after" in reply.headers["access-control-expose-headers"].lower()
     reply = server.ask("OPTIONS", "/v1/chat/completions", headers={
         "Origin": "http://app.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization, content-type"})
     assert reply.status == 204 and reply.headers["access-control-allow-headers"] == "authorization, content-type"
