@@ -312,6 +312,22 @@ def test_the_time_of_a_request_ends(serve):
     assert reply.status == 504 and reply.json()["error"]["type"] == "server_error"
 
 
+def test_what_time_ends_under_a_schema_is_told_as_cut(serve):
+    """It is not the value that was asked for: the scripted engine is in the middle of it."""
+    server = serve("--time-limit", "1", script=ENDLESS)
+    schema = {"type": "array", "items": {"type": "integer"}}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    assert server.chat(max_tokens=4000, response_format=form).json()["choices"][0]["finish_reason"] == "length"
+    reply = server.post("/v1/responses", {"model": "nano", "input": "Hi", "max_output_tokens": 4000,
+                                          "text": {"format": {"type": "json_schema", "name": "x", "schema": schema}}}).json()
+    assert reply["status"] == "incomplete" and reply["incomplete_details"] == {"reason": "max_output_tokens"}
+    config = {"responseMimeType": "application/json", "responseJsonSchema": schema, "maxOutputTokens": 4000}
+    reply = server.post("/v1beta/models/nano:generateContent", {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": config})
+    assert reply.json()["candidates"][0]["finishReason"] == "MAX_TOKENS"
+    reply = server.post("/api/chat", {**HI, "stream": False, "format": schema, "options": {"num_predict": 4000}})
+    assert reply.json()["done_reason"] == "length"
+
+
 def test_keys(serve, tmp_path):
     file = tmp_path / "key"
     file.write_text("secret\n")
