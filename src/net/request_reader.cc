@@ -53,7 +53,7 @@ struct RequestReader::Impl {
   Status take_target(std::string_view target) {
     // CONNECT is refused as any method that a path does not have.
     Target parsed;
-    const Status read = read_target(request.method == "CONNECT" ? "*" : target, parsed);
+    Status read = read_target(request.method == "CONNECT" ? "*" : target, parsed);
     request.path = std::move(parsed.path);
     request.query = std::move(parsed.query);
     return read;
