@@ -37,9 +37,15 @@ struct Route {
   std::string_view summary;
   // Answers through the exchange, at once or later, or returns why not. Runs on a handler's thread.
   Outcome (*handle)(Call& call);
-  std::string_view request_schema = {};               // JSON; empty: there is no body
-  std::string_view answer_type = "application/json";  // and, of streams,
+  // For /openapi.json: JSON Schemas; a body's other types; and in JSON the parameters that are not in the path, and the
+  // headers of an answer, as OpenAPI has them.
+  std::string_view request_schema = {};               // empty: a body is no JSON
+  std::string_view other_bodies = {};                 // "multipart/related, */*"
+  std::string_view answer_type = "application/json";  // and, of streams, stream_type
+  std::string_view answer_schema = {};
+  bool answers = false;  // a list of such
   std::string_view stream_type = {};
+  std::string_view parameters = {}, answer_headers = {};
   // No key is asked for; but without one no body is read, unless `refuse` has looked at who sends it.
   bool open = false;
   bool refused = false;  // a path of the original that fails with a reason; not in /openapi.json
@@ -56,6 +62,7 @@ struct Dialect {
   std::vector<std::string_view> prefixes;  // of its paths: what fails below has its shape; of several the longest
   std::span<const Route> (*routes)();
   net::HttpResponse (*error)(const Failure& failure);
+  std::string_view error_schema = {};
   // Of paths that two APIs have: whether a request is surely one of this, what tells so, in words, and the routes that
   // it then has before all others.
   bool (*claims)(const net::HttpRequest& head) = [](const net::HttpRequest&) { return false; };

@@ -1,4 +1,6 @@
 // What is served beside the dialects: the page, and what watches the server.
+#include <algorithm>
+
 #include "server/page.h"
 #include "server/site.h"
 
@@ -28,6 +30,20 @@ Outcome openapi(Call& call) {
   return {};
 }
 
+constexpr std::string_view kHealthAnswer = R"({
+  "type": "object",
+  "required": ["status", "model", "active", "queued"],
+  "properties": {"status": {"const": "ok"}, "model": {"type": "string"}, "active": {"type": "integer"},
+                 "queued": {"type": "integer"}}
+})";
+
+constexpr std::string_view kErrorAnswer = R"({
+  "type": "object",
+  "required": ["error"],
+  "properties": {"error": {"type": "object", "required": ["message", "code"], "properties": {
+    "message": {"type": "string"}, "code": {"type": "integer"}}}}
+})";
+
 constexpr Route kRoutes[] = {
     {.method = "GET",
      .pattern = "/",
@@ -35,13 +51,22 @@ constexpr Route kRoutes[] = {
      .handle = page,
      .answer_type = "text/html",
      .open = true},
-    {.method = "GET", .pattern = "/health", .summary = "Whether the server is there", .handle = health, .open = true},
+    {.method = "GET",
+     .pattern = "/health",
+     .summary = "Whether the server is there",
+     .handle = health,
+     .answer_schema = kHealthAnswer,
+     .open = true},
     {.method = "GET",
      .pattern = "/metrics",
      .summary = "Counters in Prometheus' text format",
      .handle = metrics,
      .answer_type = "text/plain"},
-    {.method = "GET", .pattern = "/openapi.json", .summary = "This description", .handle = openapi},
+    {.method = "GET",
+     .pattern = "/openapi.json",
+     .summary = "This description",
+     .handle = openapi,
+     .answer_schema = R"({"type": "object", "required": ["openapi", "info", "paths"]})"},
 };
 
 net::HttpResponse error(const Failure& failure) {
@@ -71,28 +96,110 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+void allow_null(Json& schema);
+
+void allow_null_in(Json& schema, std::string_view key) {
+  if (schema.contains(key))
+    for (Json& inner : schema[std::string(key)]) allow_null(inner);
+}
+
+// A schema that takes null too.
+Json or_null(Json schema) {
+  if (schema.empty() || schema == Json{{"type", "null"}}) return schema;
+  if (schema.contains("type")) {
+    Json& type = schema["type"];
+    if (type.is_string()) type = Json::array({type});
+    type.push_back("null");
+    return schema;
+  }
+  if (schema.contains("anyOf")) {
+    schema["anyOf"].push_back({{"type", "null"}});
+    return schema;
+  }
+  return {{"anyOf", Json::array({std::move(schema), {{"type", "null"}}})}};
+}
+
+// What may be left out may be null.
+void allow_null(Json& schema) {
+  if (!schema.is_object()) return;
+  allow_null_in(schema, "anyOf");
+  if (schema.contains("items")) allow_null(schema["items"]);
+  if (!schema.contains("properties")) return;
+  const Json required = schema.value("required", Json::array());
+  for (auto& [name, property] : schema["properties"].items()) {
+    allow_null(property);
+    if (std::find(required.begin(), required.end(), name) == required.end()) property = or_null(std::move(property));
+  }
+}
+
+Json schema_of(std::string_view text) {
+  Json schema = Json::parse(text, nullptr, false);
+  allow_null(schema);
+  return schema;
+}
+
+Json body_of(const Route& route) {
+  Json content = Json::object();
+  if (!route.request_schema.empty()) content["application/json"] = {{"schema", schema_of(route.request_schema)}};
+  for (std::string_view rest = route.other_bodies; !rest.empty();) {
+    const size_t comma = rest.find(", ");
+    content[std::string(rest.substr(0, comma))] = Json::object();
+    rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 2);
+  }
+  return content;
+}
+
+Json answer_of(const Route& route) {
+  Json answer = Json::object();
+  if (!route.answer_schema.empty()) {
+    Json schema = schema_of(route.answer_schema);
+    if (route.answers) schema = {{"type", "array"}, {"items", std::move(schema)}};
+    answer["schema"] = std::move(schema);
+  }
+  Json content = {{std::string(route.answer_type), std::move(answer)}};
+  if (!route.stream_type.empty()) content[std::string(route.stream_type)] = Json::object();
+  return content;
+}
+
 Json operation_of(const Place& place) {
   const Route& route = *place.route;
-  Json content = {{std::string(route.answer_type), Json::object()}};
-  if (!route.stream_type.empty()) content[std::string(route.stream_type)] = Json::object();
   const Json failed = {{"description", "An error, in the shape of this API"},
-                       {"content", {{"application/json", Json::object()}}}};
+                       {"content", {{"application/json", {{"schema", schema_of(place.dialect->error_schema)}}}}}};
   Json operation = {{"summary", route.summary}, {"tags", Json::array({place.dialect->id})}};
-  const Json parameters = parameters_of(path_of(route.pattern));
-  if (!parameters.empty()) operation["parameters"] = parameters;
-  if (!route.request_schema.empty())
-    operation["requestBody"] = {
-        {"required", true},
-        {"content", {{"application/json", {{"schema", Json::parse(route.request_schema, nullptr, false)}}}}}};
-  operation["responses"] = {
-      {"200", {{"description", "The answer"}, {"content", content}}}, {"4XX", failed}, {"5XX", failed}};
+  Json parameters = parameters_of(path_of(route.pattern));
+  if (!route.parameters.empty())
+    for (Json& parameter : Json::parse(route.parameters, nullptr, false)) parameters.push_back(std::move(parameter));
+  if (!parameters.empty()) operation["parameters"] = std::move(parameters);
+  // Of an upload it may be empty.
+  if (Json body = body_of(route); !body.empty())
+    operation["requestBody"] = {{"required", route.other_bodies.empty()}, {"content", std::move(body)}};
+  Json answer = {{"description", "The answer"}, {"content", answer_of(route)}};
+  if (!route.answer_headers.empty()) answer["headers"] = Json::parse(route.answer_headers, nullptr, false);
+  operation["responses"] = {{"200", std::move(answer)}, {"4XX", failed}, {"5XX", failed}};
   if (route.open) operation["security"] = Json::array();
   return operation;
 }
 
+// What a path is for some beside what it is for others: answers and errors of either, and parameters of both.
+void add_claimed(Json& operation, const Place& place) {
+  const Json other = operation_of(place);
+  operation["tags"].push_back(place.dialect->id);
+  for (const auto& [status, answer] : other["responses"].items()) {
+    Json& schema = operation["responses"][status]["content"]["application/json"]["schema"];
+    schema = {{"anyOf", Json::array({schema, answer["content"]["application/json"]["schema"]})}};
+  }
+  for (const Json& parameter : other.value("parameters", Json::array()))
+    if (Json& all = operation["parameters"]; std::find(all.begin(), all.end(), parameter) == all.end())
+      all.push_back(parameter);
+}
+
 }  // namespace
 
-const Dialect kOwnRoutes{"server", {"/"}, [] { return std::span<const Route>(kRoutes); }, error};
+const Dialect kOwnRoutes{.id = "server",
+                         .prefixes = {"/"},
+                         .routes = [] { return std::span<const Route>(kRoutes); },
+                         .error = error,
+                         .error_schema = kErrorAnswer};
 
 net::HttpResponse json_response(const Json& json, int status) {
   return {status, {{"Content-Type", "application/json"}}, to_text(json)};
@@ -142,7 +249,7 @@ Json openapi_of(std::span<const Place> places, const std::string& version) {
       if (operation.is_null())
         operation = operation_of(place);
       else
-        operation["tags"].push_back(place.dialect->id);
+        add_claimed(operation, place);
       if (claimed)
         operation["description"] =
             fmt::format("As {}'s API has it where a request has {}", place.dialect->id, place.dialect->claimed_by);

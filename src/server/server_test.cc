@@ -130,8 +130,7 @@ TEST(OpenApi, ListsEveryRouteAndNoOther) {
     std::string method(place.route->method), path(place.route->pattern);
     std::erase(path, '+');
     std::transform(method.begin(), method.end(), method.begin(), [](char c) { return std::tolower(c); });
-    if (!place.route->refused)
-      routed.insert(fmt::format("{} {} \"{}\"", method, path, place.dialect->id));
+    if (!place.route->refused) routed.insert(fmt::format("{} {} \"{}\"", method, path, place.dialect->id));
     EXPECT_TRUE(place.route->request_schema.empty() || Json::accept(place.route->request_schema))
         << place.route->pattern;
   }

@@ -13,6 +13,7 @@ import stat
 import subprocess
 from pathlib import Path
 
+import jsonschema
 import pytest
 from pictures import png
 
@@ -554,3 +555,36 @@ def test_described(server_of_all):
     assert "/v1beta/models/{model}:generateContent" in paths and "/upload/v1beta/files/{upload}" in paths
     server_of_all("POST", "/upload/v1beta/files")
     assert 'api="gemini",status="400"' in server_of_all("GET", "/metrics").text
+
+    def parameters(path, method):
+        return {(p["in"], p["name"]) for p in paths[path][method]["parameters"]}
+
+    assert parameters("/v1beta/models/{model}:streamGenerateContent", "post") == {("path", "model"), ("query", "alt")}
+    for path in ("/v1beta/models", "/v1beta/files", "/v1/models", "/v1/files"):
+        assert parameters(path, "get") == {("query", "pageSize"), ("query", "pageToken")}, path
+    start, go_on = paths["/upload/v1beta/files"]["post"], paths["/upload/v1beta/files/{upload}"]["post"]
+    assert set(start["requestBody"]["content"]) == {"application/json", "multipart/related", "*/*"}
+    assert set(go_on["requestBody"]["content"]) == {"application/octet-stream"}
+    for name in ("Protocol", "Command", "Header-Content-Type", "Header-Content-Length"):
+        assert ("header", "X-Goog-Upload-" + name) in parameters("/upload/v1beta/files", "post")
+    assert ("header", "X-Goog-Upload-Offset") in parameters("/upload/v1beta/files/{upload}", "put")
+
+
+def test_answers_are_as_described(server):
+    paths = server("GET", "/openapi.json").json["paths"]
+
+    def check(answer, path, method):
+        described = paths[path][method]["responses"]["200"]
+        schema = described["content"]["application/json"]["schema"]
+        jsonschema.validate(answer.json, schema)
+        assert set(answer.json) <= set(schema.get("properties", {})), (path, answer.json)
+        assert {h.lower() for h in answer.headers if h.startswith("X-Goog")} <= {h.lower() for h in described.get("headers", {})}
+        return answer
+
+    url = check(server.upload(metadata={"file": {"display_name": "A box"}}), "/upload/v1beta/files", "post").headers["X-Goog-Upload-URL"]
+    check(server.go_on(url, "upload", PICTURE[:5], 0), "/upload/v1beta/files/{upload}", "post")
+    file = check(server.go_on(url, "upload, finalize", PICTURE[5:], 5), "/upload/v1beta/files/{upload}", "post").json["file"]
+    check(server("GET", "/v1beta/files?pageSize=1"), "/v1beta/files", "get")
+    check(server("GET", "/v1beta/" + file["name"]), "/v1beta/files/{name}", "get")
+    check(server("DELETE", "/v1beta/" + file["name"]), "/v1beta/files/{name}", "delete")
+    check(server("GET", "/v1beta/models?pageSize=1"), "/v1beta/models", "get")

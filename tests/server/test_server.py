@@ -1,4 +1,5 @@
 """What holds for every request: streams, limits, keys, ends."""
+import copy
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import threading
 import time
 
+import jsonschema
 import pytest
 from pictures import png
 from serving import ENDLESS, HI, LONG, MANY, data_url, read_nothing, stream_at_once, streams_but_one
@@ -402,6 +404,96 @@ def test_the_page(serve):
     assert server.get("/", If_None_Match=reply.headers["etag"]).status == 304
 
 
+def is_described(answer, schema, path):
+    """Valid, and with no name at its top that is not described."""
+    jsonschema.validate(answer, schema)
+    for one in schema.get("anyOf", [schema]):
+        answers, inner = (answer, one["items"]) if one.get("type") == "array" else ([answer], one)
+        if all(set(each) <= set(inner.get("properties", each)) for each in answers):
+            return
+    raise AssertionError((path, answer))
+
+
+# Names that the originals have, and some that they do not.
+NAMES = """audio background best_of conversation echo extra_body frequency_penalty function_call functions guided_json include input instructions keep_alive
+length_penalty logit_bias logprobs max_completion_tokens max_output_tokens max_tiles max_tokens max_tool_calls media_io_kwargs messages metadata min_p
+min_tokens mm_processor_kwargs modalities model n nonsense options parallel_tool_calls prediction presence_penalty previous_response_id prompt
+prompt_cache_key prompt_cache_retention reasoning reasoning_effort repetition_penalty response_format safety_identifier seed service_tier stop store stream
+stream_options suffix temperature text think tool_choice tools top_k top_logprobs top_p truncation user verbosity web_search_options
+contents systemInstruction generationConfig safetySettings labels serviceTier toolConfig cachedContent generateContentRequest
+name role content refusal annotations parsed tool_calls tool_call_id audio reasoning_content
+url detail type image_url video_url input_audio file file_id status id phase
+include_usage include_obfuscation continuous_usage_stats strict schema description json_schema format effort summary generate_summary
+topP topK maxOutputTokens candidateCount stopSequences responseMimeType responseSchema responseJsonSchema _responseJsonSchema responseLogprobs
+responseModalities mediaResolution presencePenalty frequencyPenalty thinkingConfig thinkingBudget includeThoughts
+inlineData fileData videoMetadata thought thoughtSignature partMetadata mimeType data displayName fileUri fps startOffset endOffset parts""".split()
+NOT_DESCRIBED = {  # of Gemini's, that say nothing unless they are refused
+    "modelArmorConfig", "mediaResolution", "speechConfig", "store"}
+CHAT, RESPONSES, GENERATE = "/v1/chat/completions", "/v1/responses", "/v1beta/models/{model}:generateContent"
+TEXT, USER = {"type": "text", "text": "Hi"}, {"role": "user", "content": "Hi"}
+
+
+def objects():
+    """The objects of a request: the path, a body with one of them, and how its schema is reached."""
+    url = data_url(png(6, 4))
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}
+    image = {"type": "image_url", "image_url": {"url": url}}
+    message = lambda part: {**HI, "messages": [{"role": "user", "content": [part]}]}  # noqa: E731
+    item = lambda part: {"model": "nano", "input": [{"role": "user", "content": [part]}]}  # noqa: E731
+    config = lambda **c: {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": c}  # noqa: E731
+    for path in (CHAT, "/v1/estimate"):
+        yield path, HI, ()
+    yield CHAT, HI, ("messages", 0)
+    yield CHAT, {**HI, "stream": True, "stream_options": {}}, ("stream_options",)
+    yield CHAT, {**HI, "response_format": form}, ("response_format",)
+    yield CHAT, {**HI, "response_format": form}, ("response_format", "json_schema")
+    yield CHAT, message(image), ("messages", 0, "content", 0, "image_url")
+    yield RESPONSES, {"model": "nano", "input": "Hi"}, ()
+    yield RESPONSES, {"model": "nano", "input": [USER]}, ("input", 0)
+    yield RESPONSES, {"model": "nano", "input": "Hi", "text": {}}, ("text",)
+    yield RESPONSES, {"model": "nano", "input": "Hi", "text": {"format": {"type": "text"}}}, ("text", "format")
+    yield RESPONSES, {"model": "nano", "input": "Hi", "reasoning": {}}, ("reasoning",)
+    yield RESPONSES, {"model": "nano", "input": "Hi", "stream_options": {}}, ("stream_options",)
+    yield GENERATE, config(), ()
+    yield GENERATE, config(), ("contents", 0)
+    yield GENERATE, config(), ("contents", 0, "parts", 0)
+    yield GENERATE, config(), ("generationConfig",)
+    yield GENERATE, config(thinkingConfig={}), ("generationConfig", "thinkingConfig")
+
+
+def described_names(schema, place):
+    for step in place:
+        found = [s for s in schema.get("anyOf", [schema]) if ("items" if step == 0 else "properties") in s]
+        schema = found[-1]["items"] if step == 0 else found[-1]["properties"][step]
+    [found] = [s for s in schema.get("anyOf", [schema]) if "properties" in s]
+    return found["properties"]
+
+
+def test_what_is_described_is_taken_and_nothing_else(serve):
+    """Of each object of the main requests, name by name: null is as if it were not there, and unknown names are refused."""
+    server = serve()
+    paths = server.get("/openapi.json").json()["paths"]
+    for path, body, place in objects():
+        schema = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        jsonschema.validate(body, schema)
+        described = described_names(schema, place)
+        for name in set(NAMES) | set(described):
+            asked = copy.deepcopy(body)
+            inner = asked
+            for step in place:
+                inner = inner[step]
+            if name in inner or (path == GENERATE and "_" in name[1:]):  # that API takes a name in either spelling
+                continue
+            inner[name] = None
+            reply = server.post(path.replace("{model}", "nano"), asked)
+            unknown = b"Unknown parameter" in reply.body or b"there is no such field" in reply.body
+            if name in described:
+                assert reply.status == 200, (path, place, name, reply.body)
+                jsonschema.validate(asked, schema)
+            elif not (path == GENERATE and name in NOT_DESCRIBED):
+                assert unknown and reply.status == 400, (path, place, name, reply.body)
+
+
 def test_the_description_is_true(serve):
     server = serve()
     document = server.get("/openapi.json").json()
@@ -413,12 +505,17 @@ def test_the_description_is_true(serve):
         assert "{" not in concrete, path
         methods = {m.upper() for m in operations}
         for method, operation in operations.items():
-            asked = {"contents": [{"parts": [{"text": "Hi"}]}]} if ":" in path else {**HI, "input": "Hi", "prompt": "Hi"}
+            asked = {"contents": [{"parts": [{"text": "Hi"}]}]} if ":" in path else {"model": "nano", "input": "Hi"} if "responses" in path else HI
+            asked = {"model": "nano", "prompt": "Hi"} if path == "/api/generate" else asked
+            asked = {**asked, "stream": False} if path.startswith("/api/") else asked
             body = json.dumps(asked) if "requestBody" in operation else None
             reply = server.ask(method.upper(), concrete, body)
-            assert reply.status == 200 or "Unknown parameter" in reply.body.decode(), (path, reply.status, reply.body)
+            assert reply.status == 200, (path, reply.status, reply.body)
             kind = reply.headers["content-type"].split(";")[0]
-            assert reply.status != 200 or kind in operation["responses"]["200"]["content"], (path, kind)
+            described = operation["responses"]["200" if reply.status == 200 else "4XX"]["content"]
+            assert kind in described, (path, kind)
+            if kind == "application/json":
+                is_described(reply.json(), described[kind]["schema"], path)
         reply = server.ask("PATCH", concrete)
         assert reply.status in (404, 405) and methods <= set(reply.headers["allow"].split(", ")), path
 

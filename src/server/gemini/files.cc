@@ -9,13 +9,6 @@
 #include "server/gemini/upload_body.h"
 
 namespace onsight::server::gemini {
-
-const std::string_view kUploadSchema = R"({
-  "type": "object",
-  "properties": {"file": {"type": "object", "properties": {
-    "name": {"type": "string"}, "displayName": {"type": "string"}, "mimeType": {"type": "string"}}}}
-})";
-
 namespace {
 
 constexpr size_t kMaxDisplayName = 512, kMaxType = 128;

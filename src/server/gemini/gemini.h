@@ -32,5 +32,8 @@ struct Page {
 Result<Page> page_of(const net::HttpRequest& request, size_t count, size_t default_size, size_t max_size);
 
 extern const std::string_view kGenerateSchema, kCountSchema, kUploadSchema;
+extern const std::string_view kGenerateAnswer, kCountAnswer, kModelAnswer, kModelsAnswer, kFileAnswer, kFilesAnswer,
+    kUploadAnswer, kErrorAnswer;
+extern const std::string_view kStreamParameters, kListParameters, kStartParameters, kGoOnParameters, kUploadHeaders;
 
 }  // namespace onsight::server::gemini

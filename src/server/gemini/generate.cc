@@ -7,53 +7,6 @@
 #include "server/gemini/names.h"
 
 namespace onsight::server::gemini {
-
-const std::string_view kGenerateSchema = R"({
-  "type": "object",
-  "required": ["contents"],
-  "properties": {
-    "contents": {"type": "array", "minItems": 1, "items": {
-      "type": "object", "required": ["parts"], "properties": {
-        "role": {"enum": ["user", "model"]},
-        "parts": {"type": "array", "minItems": 1, "items": {"type": "object", "properties": {
-          "text": {"type": "string"},
-          "inlineData": {"type": "object", "required": ["mimeType", "data"], "properties": {
-            "mimeType": {"type": "string"}, "data": {"type": "string"}}},
-          "fileData": {"type": "object", "required": ["fileUri"], "properties": {
-            "mimeType": {"type": "string"}, "fileUri": {"type": "string"}}},
-          "videoMetadata": {"type": "object", "properties": {
-            "fps": {"type": "number", "minimum": 0.001, "maximum": 24},
-            "startOffset": {"type": "string"}, "endOffset": {"type": "string"}}}}}}}}},
-    "systemInstruction": {"type": "object", "properties": {"parts": {"type": "array", "items": {
-      "type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}}}},
-    "generationConfig": {"type": "object", "properties": {
-      "temperature": {"type": "number", "minimum": 0, "maximum": 2},
-      "topP": {"type": "number", "minimum": 0, "maximum": 1},
-      "topK": {"type": "integer", "minimum": 0},
-      "maxOutputTokens": {"type": "integer", "minimum": 1},
-      "candidateCount": {"type": "integer", "minimum": 1, "maximum": 8},
-      "stopSequences": {"type": "array", "maxItems": 5, "items": {"type": "string"}},
-      "seed": {"type": "integer"},
-      "responseMimeType": {"enum": ["text/plain", "application/json", "text/x.enum"]},
-      "responseSchema": {"type": "object"},
-      "responseJsonSchema": {"type": "object"},
-      "responseLogprobs": {"type": "boolean"},
-      "logprobs": {"type": "integer", "minimum": 0, "maximum": 20},
-      "responseModalities": {"type": "array", "items": {"enum": ["TEXT"]}},
-      "mediaResolution": {"enum": ["MEDIA_RESOLUTION_UNSPECIFIED", "MEDIA_RESOLUTION_LOW", "MEDIA_RESOLUTION_MEDIUM",
-        "MEDIA_RESOLUTION_HIGH"]},
-      "thinkingConfig": {"type": "object", "properties": {"thinkingBudget": {"enum": [0]}}}}},
-    "safetySettings": {"type": "array"}
-  }
-})";
-const std::string_view kCountSchema = R"({
-  "type": "object",
-  "properties": {
-    "contents": {"type": "array", "items": {"type": "object"}},
-    "generateContentRequest": {"type": "object"}
-  }
-})";
-
 namespace {
 
 Json candidate_object(const engine::TokenProbability& token) {

@@ -8,43 +8,6 @@
 #include "server/ollama/ollama.h"
 
 namespace onsight::server::ollama {
-
-const std::string_view kChatSchema = R"({
-  "type": "object",
-  "required": ["model"],
-  "properties": {
-    "model": {"type": "string"},
-    "messages": {"type": "array", "items": {"type": "object", "required": ["role"], "properties": {
-      "role": {"enum": ["system", "user", "assistant"]},
-      "content": {"type": "string"},
-      "images": {"type": "array", "items": {"type": "string", "contentEncoding": "base64"}}}}},
-    "stream": {"type": "boolean", "default": true},
-    "format": {"anyOf": [{"const": "json"}, {"type": "object"}]},
-    "logprobs": {"type": "boolean"},
-    "top_logprobs": {"type": "integer", "minimum": 0, "maximum": 20},
-    "options": {"type": "object", "properties": {
-      "temperature": {"type": "number"}, "seed": {"type": "integer"}, "num_predict": {"type": "integer"},
-      "top_k": {"type": "integer"}, "top_p": {"type": "number"}, "min_p": {"type": "number"},
-      "repeat_penalty": {"type": "number"}, "stop": {"type": "array", "items": {"type": "string"}}}}
-  }
-})";
-
-const std::string_view kGenerateSchema = R"({
-  "type": "object",
-  "required": ["model"],
-  "properties": {
-    "model": {"type": "string"},
-    "prompt": {"type": "string"},
-    "system": {"type": "string"},
-    "images": {"type": "array", "items": {"type": "string", "contentEncoding": "base64"}},
-    "stream": {"type": "boolean", "default": true},
-    "format": {"anyOf": [{"const": "json"}, {"type": "object"}]},
-    "logprobs": {"type": "boolean"},
-    "top_logprobs": {"type": "integer", "minimum": 0, "maximum": 20},
-    "options": {"type": "object"}
-  }
-})";
-
 namespace {
 
 using Clock = std::chrono::steady_clock;

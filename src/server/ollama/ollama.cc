@@ -95,21 +95,36 @@ const Route kRoutes[] = {
      .summary = "Answers a conversation with pictures",
      .handle = chat,
      .request_schema = kChatSchema,
+     .answer_schema = kChatAnswer,
      .stream_type = "application/x-ndjson"},
     {.method = "POST",
      .pattern = "/api/generate",
      .summary = "Answers a prompt with pictures",
      .handle = generate,
      .request_schema = kGenerateSchema,
+     .answer_schema = kGenerateAnswer,
      .stream_type = "application/x-ndjson"},
-    {.method = "GET", .pattern = "/api/tags", .summary = "The model, by its names", .handle = tags},
+    {.method = "GET",
+     .pattern = "/api/tags",
+     .summary = "The model, by its names",
+     .handle = tags,
+     .answer_schema = kTagsAnswer},
     {.method = "POST",
      .pattern = "/api/show",
      .summary = "What the model is",
      .handle = show,
-     .request_schema = R"({"type": "object", "properties": {"model": {"type": "string"}}, "required": ["model"]})"},
-    {.method = "GET", .pattern = "/api/ps", .summary = "The model, as one that is loaded", .handle = ps},
-    {.method = "GET", .pattern = "/api/version", .summary = "The version of the program", .handle = version},
+     .request_schema = kShowSchema,
+     .answer_schema = kShowAnswer},
+    {.method = "GET",
+     .pattern = "/api/ps",
+     .summary = "The model, as one that is loaded",
+     .handle = ps,
+     .answer_schema = kTagsAnswer},
+    {.method = "GET",
+     .pattern = "/api/version",
+     .summary = "The version of the program",
+     .handle = version,
+     .answer_schema = R"({"type": "object", "required": ["version"], "properties": {"version": {"type": "string"}}})"},
     refused_route("POST", "/api/embed", not_here),
     refused_route("POST", "/api/embeddings", not_here),
     refused_route("POST", "/api/pull", not_here),
@@ -122,7 +137,11 @@ const Route kRoutes[] = {
 }  // namespace
 
 const Dialect kDialect{
-    .id = "ollama", .prefixes = {"/api/"}, .routes = [] { return std::span<const Route>(kRoutes); }, .error = error};
+    .id = "ollama",
+    .prefixes = {"/api/"},
+    .routes = [] { return std::span<const Route>(kRoutes); },
+    .error = error,
+    .error_schema = R"({"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}})"};
 
 net::HttpResponse error(const Failure& failure) { return json_response({{"error", failure.message}}, failure.status); }
 

@@ -17,6 +17,7 @@ std::string time_text(int64_t seconds);  // "2026-01-31T12:00:00Z"
 Outcome chat(Call& call);
 Outcome generate(Call& call);
 
-extern const std::string_view kChatSchema, kGenerateSchema;
+extern const std::string_view kChatSchema, kGenerateSchema, kShowSchema;
+extern const std::string_view kChatAnswer, kGenerateAnswer, kTagsAnswer, kShowAnswer;
 
 }  // namespace onsight::server::ollama

@@ -5,52 +5,6 @@
 #include "server/openai/openai.h"
 
 namespace onsight::server::openai {
-
-const std::string_view kChatSchema = R"({
-  "type": "object",
-  "required": ["model", "messages"],
-  "properties": {
-    "model": {"type": "string"},
-    "messages": {"type": "array", "minItems": 1, "items": {
-      "type": "object", "required": ["role"], "properties": {
-        "role": {"enum": ["system", "developer", "user", "assistant"]},
-        "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": {
-          "type": "object", "required": ["type"], "properties": {
-            "type": {"enum": ["text", "image_url", "video_url"]},
-            "text": {"type": "string"},
-            "image_url": {"anyOf": [{"type": "string"}, {"type": "object", "required": ["url"], "properties": {
-              "url": {"type": "string"}, "detail": {"enum": ["auto", "low", "high"]}}}]},
-            "video_url": {"type": "object", "required": ["url"], "properties": {"url": {"type": "string"}}}}}}]}}}},
-    "mm_processor_kwargs": {"type": "object", "additionalProperties": false, "properties": {
-      "fps": {"type": "number", "minimum": 0.001, "maximum": 1000},
-      "num_frames": {"type": "integer", "minimum": 1, "maximum": 100000},
-      "do_sample_frames": {"type": "boolean"}}},
-    "media_io_kwargs": {"type": "object", "properties": {
-      "video": {"type": "object", "additionalProperties": false, "properties": {
-        "num_frames": {"anyOf": [{"const": -1}, {"type": "integer", "minimum": 1, "maximum": 100000}]},
-        "fps": {"anyOf": [{"const": -1}, {"type": "number", "minimum": 0.001, "maximum": 1000}]}}}}},
-    "stream": {"type": "boolean"},
-    "stream_options": {"type": "object", "properties": {"include_usage": {"type": "boolean"}}},
-    "stop": {"anyOf": [{"type": "string"}, {"type": "array", "maxItems": 4, "items": {"type": "string"}}]},
-    "seed": {"type": "integer"},
-    "temperature": {"type": "number", "minimum": 0, "maximum": 2},
-    "top_p": {"type": "number", "minimum": 0, "maximum": 1},
-    "top_k": {"type": "integer", "minimum": 0},
-    "min_p": {"type": "number", "minimum": 0, "maximum": 1},
-    "repetition_penalty": {"type": "number"},
-    "max_tokens": {"type": "integer", "minimum": 1},
-    "max_completion_tokens": {"type": "integer", "minimum": 1},
-    "max_tiles": {"type": "integer", "minimum": 1},
-    "logprobs": {"type": "boolean"},
-    "top_logprobs": {"type": "integer", "minimum": 0, "maximum": 20},
-    "n": {"type": "integer", "minimum": 1, "maximum": 8},
-    "response_format": {"type": "object", "required": ["type"], "properties": {
-      "type": {"enum": ["text", "json_object", "json_schema"]},
-      "json_schema": {"type": "object", "properties": {
-        "name": {"type": "string"}, "schema": {"type": "object"}, "strict": {"type": "boolean"}}}}}
-  }
-})";
-
 namespace {
 
 Json usage_object(std::span<const engine::Reply> replies) {

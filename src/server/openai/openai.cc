@@ -36,20 +36,31 @@ const Route kRoutes[] = {
      .summary = "Answers a conversation with pictures",
      .handle = chat_completions,
      .request_schema = kChatSchema,
+     .answer_schema = kChatAnswer,
      .stream_type = "text/event-stream"},
     {.method = "POST",
      .pattern = "/v1/responses",
      .summary = "Answers an input with pictures",
      .handle = responses,
      .request_schema = kResponsesSchema,
+     .answer_schema = kResponsesAnswer,
      .stream_type = "text/event-stream"},
     {.method = "POST",
      .pattern = "/v1/estimate",
      .summary = "What the same body would cost as a chat completion",
      .handle = estimate,
-     .request_schema = kChatSchema},
-    {.method = "GET", .pattern = "/v1/models", .summary = "The model, by its names", .handle = models},
-    {.method = "GET", .pattern = "/v1/models/{+model}", .summary = "The model", .handle = model},
+     .request_schema = kChatSchema,
+     .answer_schema = kEstimateAnswer},
+    {.method = "GET",
+     .pattern = "/v1/models",
+     .summary = "The model, by its names",
+     .handle = models,
+     .answer_schema = kModelsAnswer},
+    {.method = "GET",
+     .pattern = "/v1/models/{+model}",
+     .summary = "The model",
+     .handle = model,
+     .answer_schema = kModelAnswer},
     refused_route("POST", "/v1/completions", not_here),
     refused_route("GET", "/v1/embeddings", not_here),
     refused_route("POST", "/v1/embeddings", not_here),
@@ -78,8 +89,11 @@ std::string_view type_of(int status) {
 
 }  // namespace
 
-const Dialect kDialect{
-    .id = "openai", .prefixes = {"/v1/"}, .routes = [] { return std::span<const Route>(kRoutes); }, .error = error};
+const Dialect kDialect{.id = "openai",
+                       .prefixes = {"/v1/"},
+                       .routes = [] { return std::span<const Route>(kRoutes); },
+                       .error = error,
+                       .error_schema = kErrorAnswer};
 
 Outcome with_body(Call& call, Outcome (*answer)(Call& call, const Json& body)) {
   TRY(Json body, parse_body(call.request.body));

@@ -21,5 +21,6 @@ Outcome estimate(Call& call);
 Outcome responses(Call& call);
 
 extern const std::string_view kChatSchema, kResponsesSchema;
+extern const std::string_view kChatAnswer, kResponsesAnswer, kEstimateAnswer, kModelAnswer, kModelsAnswer, kErrorAnswer;
 
 }  // namespace onsight::server::openai

@@ -5,32 +5,6 @@
 #include "server/openai/openai.h"
 
 namespace onsight::server::openai {
-
-const std::string_view kResponsesSchema = R"({
-  "type": "object",
-  "required": ["model", "input"],
-  "properties": {
-    "model": {"type": "string"},
-    "input": {"anyOf": [{"type": "string"}, {"type": "array", "items": {
-      "type": "object", "required": ["role", "content"], "properties": {
-        "type": {"const": "message"},
-        "role": {"enum": ["system", "developer", "user", "assistant"]},
-        "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": {
-          "type": "object", "required": ["type"], "properties": {
-            "type": {"enum": ["input_text", "input_image", "output_text"]},
-            "text": {"type": "string"},
-            "image_url": {"type": "string"},
-            "detail": {"enum": ["auto", "low", "high"]}}}}]}}}}]},
-    "instructions": {"type": "string"},
-    "stream": {"type": "boolean"},
-    "temperature": {"type": "number", "minimum": 0, "maximum": 2},
-    "top_p": {"type": "number", "minimum": 0, "maximum": 1},
-    "max_output_tokens": {"type": "integer", "minimum": 1},
-    "text": {"type": "object", "properties": {"format": {"type": "object", "properties": {
-      "type": {"enum": ["text", "json_object", "json_schema"]}, "name": {"type": "string"}, "schema": {"type": "object"}}}}}
-  }
-})";
-
 namespace {
 
 Status check_responses_names(const Fields& fields) {
