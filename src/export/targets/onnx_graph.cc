@@ -209,7 +209,8 @@ std::string OnnxGraph::turned(const std::string& x, const std::string& positions
 std::string OnnxGraph::attention(const Op& op, std::vector<std::string> in, const std::string& bias) {
   const Attributes heads = {{"q_num_heads", int64_t{op.heads}}, {"kv_num_heads", int64_t{op.kv_heads}}};
   if (op.kind == OpKind::kAttention) return add("Attention", std::move(in), heads);
-  in.push_back(bias);
+  ONSIGHT_CHECK(in[3].empty());  // a decoder that is exported answers for all positions
+  in[3] = bias;
   std::string out = fmt::format("attention_{}", op.layer);
   std::vector<std::string> outputs = {out};
   for (const std::string_view part : {"key", "value"}) {
