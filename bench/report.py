@@ -107,7 +107,18 @@ def bench_table(results):
     decode = f"Decoding: {rate(stages['decode_tokens_per_s'])} tokens/s"
     if speeds["decode_bytes_per_s"]:
         decode += f", {speeds['decode_bytes_per_s'] / 1e9:.1f} GB/s, {percent(reached['decode_of_read'])} of reading"
-    return text + f"\n{decode}. Peak memory: {gigabytes(results['peak_memory_bytes'])}.\n"
+    text += f"\n{decode}. Peak memory: {gigabytes(results['peak_memory_bytes'])}.\n"
+    return text + ("\n" + steps_table(results["steps"]) if results.get("steps") else "")
+
+
+def steps_table(steps):
+    rows = []
+    for step in steps:
+        of = [other["ms"] for other in steps if other["of"] == step["of"]]
+        each = f"{step['rows'] / step['steps']:.0f}" if step["rows"] else ""
+        rows.append([f"{step['of']}: {step['what']}", each, step["steps"], seconds(step["ms"]), percent(step["ms"] / sum(of)),
+                     percent(step["of_int8"]) if step["of_int8"] else ""])  # fmt: skip
+    return table(["steps of", "rows", "steps", "time", "share", "of int8"], rows)
 
 
 def sweep_table(sweep):

@@ -33,6 +33,26 @@ Result<Asked> ask(engine::Engine& engine, const BenchRequest& bench, const std::
   return asked;
 }
 
+// Of one run, in the order of the first.
+void add_steps(const std::vector<engine::StepTime>& steps, int64_t tiles, int runs,
+               std::vector<engine::StepTime>& sum) {
+  for (engine::StepTime step : steps) {
+    const int64_t parts = step.stage == engine::Stage::kVision ? std::max<int64_t>(1, tiles) : 1;
+    step.steps /= parts;
+    step.rows /= parts;
+    step.ms /= static_cast<double>(parts * runs);
+    step.ops /= static_cast<double>(parts);
+    const auto same = std::find_if(sum.begin(), sum.end(), [&](const engine::StepTime& other) {
+      return other.stage == step.stage && other.what == step.what;
+    });
+    if (same == sum.end()) {
+      sum.push_back(std::move(step));
+    } else {
+      same->ms += step.ms;
+    }
+  }
+}
+
 // Forward passes of the answer after the first token: a token that ended it was computed and is not counted in it.
 double decode_rate(const engine::Reply& reply) {
   const int steps = reply.completion_tokens - (reply.finish_reason == engine::FinishReason::kStop ? 0 : 1);
@@ -60,7 +80,9 @@ Result<Figures> measure(const Services& services, const BenchRequest& bench,
   for (int run = 0; run < bench.runs; ++run) {
     done(run);
     const Stopwatch loading;
-    TRY(std::unique_ptr<engine::Engine> engine, services.load(bench.folder, bench.engine));
+    engine::EngineOptions options = bench.engine;
+    options.step_times = true;
+    TRY(std::unique_ptr<engine::Engine> engine, services.load(bench.folder, options));
     load.push_back(loading.ms());
     TRY(Asked asked, ask(*engine, bench, bench.prompt));
     const engine::Timings& ms = asked.reply.timings_ms;
@@ -71,6 +93,7 @@ Result<Figures> measure(const Services& services, const BenchRequest& bench,
     first.push_back(asked.decode_file_ms + ms.first_token);
     rate.push_back(decode_rate(asked.reply));
     figures.tiles = asked.tiles;
+    add_steps(engine->step_times(), asked.tiles, bench.runs, figures.steps);
     figures.prompt_tokens = asked.reply.prompt_tokens;
     figures.completion_tokens = asked.reply.completion_tokens;
     if (!bench.second_prompt.empty()) {

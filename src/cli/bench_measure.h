@@ -39,9 +39,10 @@ struct Figures {
   int64_t peak_memory_bytes = 0;
   // Milliseconds. preprocess and first_token begin with the picture's file; tile is vision for one tile.
   Spread load_ms, preprocess_ms, vision_ms, tile_ms, prefill_ms, first_token_ms, second_first_token_ms;
-  Spread decode_tokens_per_s;  // 0: the answer was too short to tell
-  Spread read_bytes_per_s;     // right after each run; empty if it could not be measured
-  Spread decode_of_read;       // of each run, the bytes that decoding read a second by that
+  Spread decode_tokens_per_s;           // 0: the answer was too short to tell
+  Spread read_bytes_per_s;              // right after each run; empty if it could not be measured
+  Spread decode_of_read;                // of each run, the bytes that decoding read a second by that
+  std::vector<engine::StepTime> steps;  // of one tile and of the prompt, the mean of the runs
 };
 
 // `done` is called before each run with how many there have been.

@@ -68,6 +68,34 @@ std::string head(const BenchReport& report) {
   return out + "\n";
 }
 
+// Where the time of a tile and of the prompt goes.
+std::string table_of_steps(const BenchReport& report) {
+  std::string out;
+  for (const engine::Stage stage : {engine::Stage::kVision, engine::Stage::kPrefill}) {
+    const bool tile = stage == engine::Stage::kVision;
+    double all = 0;
+    for (const engine::StepTime& step : report.figures.steps)
+      if (step.stage == stage) all += step.ms;
+    if (all <= 0) continue;
+    out += fmt::format("\n{:<44}{:>6}{:>7}{:>12}{:>8}{:>14}  {}\n", tile ? "steps of a tile" : "steps of the prompt",
+                       "rows", "steps", "time", "share", "speed", "reached");
+    for (const engine::StepTime& step : report.figures.steps) {
+      if (step.stage != stage) continue;
+      const double speed = ratio(step.ops, step.ms / 1e3);
+      const double rows = ratio(static_cast<double>(step.rows), static_cast<double>(step.steps));
+      std::string line =
+          fmt::format("{:<44}{:>6}{:>7}{:>12}{:>8}", step.what, rows > 0 ? fmt::format("{:.0f}", rows) : "", step.steps,
+                      readable_ms(step.ms), fmt::format("{:.0f} %", 100 * step.ms / all));
+      if (rows > 0)
+        line += fmt::format("{:>14}  {}", readable_speed(speed, "GOP/s"),
+                            percent(speed, report.ceilings.int8_ops_per_s, "int8"));
+      line.erase(line.find_last_not_of(' ') + 1);
+      out += line + "\n";
+    }
+  }
+  return out;
+}
+
 std::string table_of_request(const BenchReport& report) {
   const Figures& f = report.figures;
   const compute::Ceilings& c = report.ceilings;
@@ -102,7 +130,7 @@ std::string table_of_request(const BenchReport& report) {
                      readable_bytes(static_cast<int64_t>(f.work.token_bytes)));
   out += fmt::format("memory     {} at most\n", readable_bytes(f.peak_memory_bytes));
   if (!c.read_refused.empty()) out += fmt::format("           {}\n", c.read_refused);
-  return out;
+  return out + table_of_steps(report);
 }
 
 double x_of(const BenchReport& report, const SweepPoint& point) {
@@ -162,6 +190,22 @@ Object json_of(const Spread& s) {
   return {{"median", s.median}, {"min", s.min}, {"max", s.max}, {"runs", s.runs}};
 }
 
+Object json_of(const std::vector<engine::StepTime>& steps, const compute::Ceilings& c) {
+  Object list = Object::array();
+  for (const engine::StepTime& step : steps) {
+    const double speed = step.rows > 0 ? ratio(step.ops, step.ms / 1e3) : 0;
+    list.push_back(
+        {{"of", step.stage == engine::Stage::kVision ? "tile" : "prompt"},
+         {"what", step.what},
+         {"rows", step.rows > 0 ? Object(step.rows) : Object(nullptr)},
+         {"steps", step.steps},
+         {"ms", step.ms},
+         {"ops", step.ops},
+         {"of_int8", speed > 0 && c.int8_ops_per_s > 0 ? Object(speed / c.int8_ops_per_s) : Object(nullptr)}});
+  }
+  return list;
+}
+
 Object json_of(const Figures& f, const compute::Ceilings& c) {
   const Speeds speed = speeds_of(f);
   const engine::RequestWork& w = f.work;
@@ -203,6 +247,7 @@ Object json_of(const Figures& f, const compute::Ceilings& c) {
             {"prefill_of_int8", fraction(speed.prefill, c.int8_ops_per_s)},
             {"decode_of_read", fraction(f.decode_of_read.median, 1)}}},
           {"read_bytes_per_s", json_of(f.read_bytes_per_s)},
+          {"steps", json_of(f.steps, c)},
           {"peak_memory_bytes", f.peak_memory_bytes}};
 }
 

@@ -1,6 +1,7 @@
 #include "compute/executor.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -69,6 +70,7 @@ Status Executor::run(const Graph& graph, const Bindings& bindings, const Observe
   codes_.value = -1;
   const std::span<const Op> ops = graph.ops();
   for (size_t i = 0; i < ops.size();) {
+    const auto since = on_step_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
     // Linear layers that follow each other on one input run as one. None may have a residual: its memory may be given
     // to the output of the next.
     size_t end = i + 1;
@@ -85,6 +87,10 @@ Status Executor::run(const Graph& graph, const Bindings& bindings, const Observe
       linears(run, ops.subspan(i, end - i));
     } else {
       execute(run, ops[i]);
+    }
+    if (on_step_) {
+      const std::chrono::duration<double, std::milli> ms = std::chrono::steady_clock::now() - since;
+      on_step_(graph, ops.subspan(i, end - i), ms.count());
     }
     if (pause && !pause()) return make_error(ErrorCode::kInterrupted, "interrupted");
     for (; i < end; ++i) {

@@ -35,6 +35,9 @@ using Observer = std::function<Status(std::string_view name, const Tensor& value
 // Called between ops: a long run lets shorter ones of other executors on the same pool come in. False ends the run with
 // ErrorCode::kInterrupted.
 using Pause = std::function<bool()>;
+// Called after each step of a run with the milliseconds of wall time that it took. A step is what runs as one: an op, or
+// linear layers of one input, or two that follow each other.
+using StepObserver = std::function<void(const Graph&, std::span<const Op>, double ms)>;
 
 // Offsets into one block of memory such that values whose lives overlap do not.
 struct MemoryPlan {
@@ -54,6 +57,8 @@ class Executor {
   Status run(const Graph& graph, const Bindings& bindings, const Observer& observer = nullptr,
              const Pause& pause = nullptr);
   Tensor output(std::string_view name) const;
+  // Of all runs from now on.
+  void observe_steps(StepObserver observer) { on_step_ = std::move(observer); }
   const KernelTable& kernels() const { return kernels_; }
   // Frees the working memory; the next run allocates what it needs.
   void release() { arena_ = Buffer(); }
@@ -172,6 +177,7 @@ class Executor {
   Buffer parts_, queries_;           // of attend_by_pages
   Buffer pairs_;                     // keys and values of attend_in_pairs
   std::map<std::string, Tensor, std::less<>> outputs_;
+  StepObserver on_step_;
 };
 
 }  // namespace onsight::compute

@@ -9,6 +9,7 @@
 #include "engine/memory.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
+#include "engine/step_times.h"
 #include "engine/trace.h"
 #include "engine/weight_choice.h"
 #include "engine/work.h"
@@ -60,11 +61,13 @@ ModelInfo describe(const Path& path, const formats::Checkpoint& checkpoint, cons
 class ModelEngine : public Engine {
  public:
   ModelEngine(std::unique_ptr<models::Model> model, ModelInfo info, const compute::KernelTable& kernels,
-              std::unique_ptr<ThreadPool> pool, const Limits& limits, const Stopwatch& since)
+              std::unique_ptr<ThreadPool> pool, const EngineOptions& options, const Stopwatch& since)
       : network_(std::move(model), kernels, std::move(pool)),
         info_(std::move(info)),
-        scheduler_(network_, limits),
-        load_ms_(since.ms()) {}
+        scheduler_(network_, options.limits),
+        load_ms_(since.ms()) {
+    if (options.step_times) network_.time_into(&step_times_);
+  }
 
   const ModelInfo& info() const override { return info_; }
 
@@ -159,6 +162,8 @@ class ModelEngine : public Engine {
             .token_bytes = token.weight_bytes + token.cache_bytes};
   }
 
+  std::vector<StepTime> step_times() const override { return step_times_.all(); }
+
  private:
   Status measure() {
     const std::scoped_lock lock(measuring_);
@@ -167,6 +172,7 @@ class ModelEngine : public Engine {
     return guarded([&] { return scheduler_.speeds().measure(network_); });
   }
 
+  StepTimes step_times_;
   Network network_;
   ModelInfo info_;
   Scheduler scheduler_;
@@ -216,8 +222,8 @@ Result<std::unique_ptr<Engine>> Engine::load(const Path& path, const EngineOptio
     };
     TRY(std::unique_ptr<models::Model> model,
         opened.def->load(path, std::move(opened.checkpoint), formats, *pool, accept));
-    auto engine = std::make_unique<ModelEngine>(std::move(model), std::move(info), *kernels, std::move(pool),
-                                                options.limits, since);
+    auto engine =
+        std::make_unique<ModelEngine>(std::move(model), std::move(info), *kernels, std::move(pool), options, since);
     if (disk) engine->keep_in(*std::move(disk), model_identity(path));
     return engine;
   });

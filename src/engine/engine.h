@@ -54,6 +54,7 @@ struct EngineOptions {
   Path cache = {};
   int64_t cache_bytes = int64_t{1} << 30;
   Limits limits = {};
+  bool step_times = false;  // Engine::step_times
 };
 
 // How the next token is chosen. temperature 0 is greedy: the most probable token, the lower id if equal.
@@ -194,6 +195,16 @@ struct RequestWork {
   double token_ops = 0, token_bytes = 0;  // of one token of the answer; bytes: weights, keys and values that it reads
 };
 
+// Steps of the tower (kVision) or the prompt (kPrefill) of one kind, all that have run: a step is what runs as one,
+// such as the layers that make queries, keys and values of the same rows.
+struct StepTime {
+  Stage stage = Stage::kVision;
+  std::string what;  // "linear 768 → 3072 → 768", "attention, 12 heads of 64", "the rest"
+  int64_t rows = 0;  // of all; 0 of the rest
+  int64_t steps = 0;
+  double ms = 0, ops = 0;  // of all; operations as RequestWork counts them
+};
+
 class Engine {
  public:
   // A checkpoint folder in Hugging Face layout, a native file, or GGUF files (models::open_model says how they are
@@ -224,6 +235,8 @@ class Engine {
   virtual Status trace(const Request& request, std::string_view answer, const TraceSink& sink) = 0;
   // Of a request with so many tokens before the answer, of an answer token that stands behind `context` others.
   virtual RequestWork work(int64_t prompt_tokens, int64_t context) const = 0;
+  // Since loading, with EngineOptions::step_times; not while a request runs.
+  virtual std::vector<StepTime> step_times() const = 0;
 };
 
 // A user message: the pictures in order, then the text; or, where `prompt` holds "{image}", a picture at each. Refuses

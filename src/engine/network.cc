@@ -49,6 +49,13 @@ Network::Network(std::unique_ptr<models::Model> model, const compute::KernelTabl
       model_(std::move(model)),
       rows_together_(find_rows_together(*model_)) {}
 
+void Network::time_steps(Stage stage, int64_t context) {
+  if (!times_) return;
+  reader_.observe_steps([this, stage, context](const Graph& graph, std::span<const compute::Op> ops, double ms) {
+    times_->add(stage, graph, ops, context, ms);
+  });
+}
+
 Status Network::see(const media::Image& tile, Buffer& keep, const compute::Observer& observer,
                     const compute::Pause& pause) {
   const int64_t side = facts().tile_size;
@@ -58,6 +65,7 @@ Status Network::see(const media::Image& tile, Buffer& keep, const compute::Obser
   graph.output("features", model_->vision(graph, graph.input("pixels", DType::kF32, {1, 3, side, side})));
   Bindings bindings;
   bindings.inputs["pixels"] = view(DType::kF32, {1, 3, side, side}, pixels.f32());
+  time_steps(Stage::kVision, 0);
   TRY_STATUS(reader_.run(graph, bindings, observer, pause));
   const Tensor features = reader_.output("features");
   Buffer copy(static_cast<size_t>(features.bytes()));
@@ -68,6 +76,7 @@ Status Network::see(const media::Image& tile, Buffer& keep, const compute::Obser
 
 Status Network::read(const Run& run, const ImageRows& images, Logits which, const compute::Observer& observer,
                      const compute::Pause& pause) {
+  time_steps(Stage::kPrefill, run.first);
   return forward(reader_, {&run, 1}, images, which, observer, pause);
 }
 

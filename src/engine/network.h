@@ -15,6 +15,7 @@
 #include "base/thread_pool.h"
 #include "compute/executor.h"
 #include "engine/features.h"
+#include "engine/step_times.h"
 #include "models/model.h"
 
 namespace onsight::engine {
@@ -57,6 +58,8 @@ class Network {
   // as if each were alone, to the last bit.
   Status write(std::span<const Run> runs);
   size_t rows_together() const { return rows_together_; }
+  // Steps of see() and read() from now on; null: none.
+  void time_into(StepTimes* times) { times_ = times; }
 
   // [vocabulary] of a row of the last write(), counted through its runs; valid until the next.
   std::span<const float> written(size_t row) const { return row_of(writer_, row); }
@@ -65,6 +68,7 @@ class Network {
   compute::Tensor all_logits() const { return reader_.output("logits"); }
 
  private:
+  void time_steps(Stage stage, int64_t context);
   Status forward(compute::Executor& executor, std::span<const Run> runs, const ImageRows& images, Logits which,
                  const compute::Observer& observer, const compute::Pause& pause);
   std::span<const float> row_of(const compute::Executor& executor, size_t row) const;
@@ -73,6 +77,7 @@ class Network {
   compute::Executor reader_, writer_;
   std::unique_ptr<models::Model> model_;
   size_t rows_together_;
+  StepTimes* times_ = nullptr;
 };
 
 }  // namespace onsight::engine

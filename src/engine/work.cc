@@ -6,8 +6,12 @@ using compute::Op;
 using compute::OpKind;
 
 Work work_of(const compute::Graph& graph, int64_t context, compute::DType kv) {
+  return work_of(graph, graph.ops(), context, kv);
+}
+
+Work work_of(const compute::Graph& graph, std::span<const Op> ops, int64_t context, compute::DType kv) {
   Work work;
-  for (const Op& op : graph.ops()) {
+  for (const Op& op : ops) {
     if (op.kind == OpKind::kLinear) {
       const double outputs = static_cast<double>(op.linear->weight.outputs());
       const double inputs = static_cast<double>(op.linear->weight.inputs());

@@ -5,6 +5,8 @@
 //   double operations_per_second = work.ops() / seconds;
 #pragma once
 
+#include <span>
+
 #include "compute/graph.h"
 
 namespace onsight::engine {
@@ -22,5 +24,7 @@ struct Work {
 // that it sees: row i of cached attention sees context + i + 1 keys, a row of full attention all of its group. Norms,
 // activations and rotations are not counted: they are a hundredth of it. kv: of the cache.
 Work work_of(const compute::Graph& graph, int64_t context, compute::DType kv = compute::DType::kF32);
+// Of some of its ops.
+Work work_of(const compute::Graph& graph, std::span<const compute::Op> ops, int64_t context, compute::DType kv);
 
 }  // namespace onsight::engine

@@ -48,7 +48,7 @@ def test_the_table(measured):
 def test_the_json(measured):
     _, result, _ = measured
     assert set(result) == {"onsight", "machine", "ceilings", "model", "threads", "runs", "picture", "tiles", "prompt_tokens",
-                           "completion_tokens", "stages", "second_question", "work", "speeds", "reached", "read_bytes_per_s", "peak_memory_bytes"}  # fmt: skip
+                           "completion_tokens", "stages", "second_question", "work", "speeds", "reached", "read_bytes_per_s", "steps", "peak_memory_bytes"}  # fmt: skip
     assert set(result["machine"]) == {"cpu", "cores", "memory_bytes", "isa"} and result["machine"]["cores"] >= 1
     assert result["runs"] == 3 and result["threads"] == 1 and result["ceilings"]["threads"] == 1
     assert result["picture"] == {"file": "receipt.jpg", "width": 320, "height": 230} and result["tiles"] == 1
@@ -73,6 +73,12 @@ def test_the_figures_are_consistent(measured):
     assert work["prompt_ops"] == work["prompt_linear_ops"] + work["prompt_attention_ops"]
     assert speeds["vision_ops_per_s"] == pytest.approx(work["tile_ops"] * result["tiles"] / stages["vision_ms"]["median"] * 1e3)
     assert reached["vision_of_f32"] == pytest.approx(speeds["vision_ops_per_s"] / result["ceilings"]["f32_ops_per_s"])
+    for of, stage, ops in [("tile", "vision_tile_ms", "tile_ops"), ("prompt", "prefill_ms", "prompt_ops")]:
+        steps = [step for step in result["steps"] if step["of"] == of]
+        assert [step["what"] for step in steps][-1] == "the rest" and any(step["what"].startswith("attention") for step in steps)
+        assert 0.5 * stages[stage]["min"] < sum(step["ms"] for step in steps) <= stages[stage]["max"]
+        # Of the last layer of a prompt, and of the head, one row is computed.
+        assert (1 if of == "tile" else 0.5) * work[ops] <= sum(step["ops"] for step in steps) * 1.000001 <= work[ops] * 1.000002
     # The picture stands before the question: its features and its prompt are found again.
     second = result["second_question"]
     assert second["reused_tokens"] >= 144 and second["reused_tokens"] < second["prompt_tokens"]
