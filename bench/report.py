@@ -4,7 +4,7 @@
     bench/report.py            # from bench/results/NAME.json
     bench/report.py --check    # fails if the page would change
 
-A NAME that begins with "peers-" is a table of bench/peers/run.py, with "fidelity-" one of bench/fidelity.py, with "serve-" one of
+"goals" is what several of them come to. A NAME that begins with "peers-" is a table of bench/peers/run.py, with "fidelity-" one of bench/fidelity.py, with "serve-" one of
 bench/serve_load.py, "ray" that of bench/ray_workers.py, any other what `onsight bench --json` wrote.
 """
 import argparse
@@ -121,6 +121,68 @@ def steps_table(steps):
     return table(["steps of", "rows", "steps", "time", "share", "of int8"], rows)
 
 
+def judged(value, bar, goal, text):
+    """value: a smaller one is better."""
+    return f"{text}: " + ("goal met" if value <= goal else "bar met" if value <= bar else "**missed**")
+
+
+def goals_table(folder):
+    """What the project holds itself to, each figure against the ceiling of the run that it was measured in."""
+    head = ["", "goal", "bar"]
+    columns = {}
+    for name, title in [("256m-q8", "256M q8"), ("256m-q4", "256M q4"), ("500m-q8", "500M q8"), ("2.2b-q4", "2.2B q4")]:
+        file = folder / f"{name}.json"
+        if file.exists():
+            columns[title] = json.loads(file.read_text())
+            head.append(title)
+    memory = {"256M q8": 0.40e9, "256M q4": 0.40e9, "500M q8": 0.65e9, "2.2B q4": 2.0e9}
+
+    def first_token(r, _):
+        stages, work, peak = r["stages"], r["work"], r["ceilings"]["int8_ops_per_s"]
+        limit = 1e3 * (r["tiles"] * work["tile_ops"] + work["prompt_ops"]) / peak
+        ms = stages["load_ms"]["median"] + stages["first_token_ms"]["median"]
+        return judged(ms / limit, 1.6, 1.3, f"{seconds(ms)}, {ms / limit:.2f} ×")
+
+    def tile(r, _):
+        ms = r["stages"]["vision_tile_ms"]["median"]
+        times_limit = ms / (1e3 * r["work"]["tile_ops"] / r["ceilings"]["int8_ops_per_s"])
+        return judged(times_limit, 1.45, 1.25, f"{seconds(ms)}, {times_limit:.2f} ×")
+
+    def gemm(of):
+        def cell(r, _):
+            steps = [step for step in r.get("steps", []) if step["of"] == of and step["what"].startswith("linear")]
+            if not steps:
+                return "–"
+            part = sum(step["ops"] for step in steps) / (sum(step["ms"] for step in steps) / 1e3) / r["ceilings"]["int8_ops_per_s"]
+            return judged(-part, -0.75, -0.85, percent(part))
+        return cell
+
+    def decoding(r, _):
+        part = r["reached"]["decode_of_read"]
+        return judged(-part, -0.8, -0.9, f"{r['stages']['decode_tokens_per_s']['median']:.0f} tokens/s, {percent(part)}")
+
+    def peak_memory(r, title):
+        return judged(r["peak_memory_bytes"], memory[title], memory[title], gigabytes(r["peak_memory_bytes"]))
+
+    def load(r, _):
+        ms = r["stages"]["load_ms"]["median"]
+        return judged(ms, 500, 250, seconds(ms))
+
+    def second(r, _):
+        ms = r["second_question"]["first_token_ms"]["median"]
+        return judged(ms, 600, 300, seconds(ms))
+
+    lines = [("first token, loading and all, of its operations at the int8 ceiling", "≤ 1.3 ×", "≤ 1.6 ×", first_token),
+             ("a tile, likewise", "≤ 1.25 ×", "≤ 1.45 ×", tile),
+             ("linear layers of a tile, of the int8 ceiling, all that is done for them", "≥ 85 %", "≥ 75 %", gemm("tile")),
+             ("linear layers of the prompt", "≥ 85 %", "≥ 75 %", gemm("prompt")),
+             ("decoding, of reading", "≥ 90 %", "≥ 80 %", decoding),
+             ("peak memory: 0.40, 0.65, 2.0 GB", "", "", peak_memory),
+             ("load", "≤ 250 ms", "≤ 500 ms", load),
+             ("second question about a picture: first token", "≤ 300 ms", "≤ 600 ms", second)]  # fmt: skip
+    return table(head, [[name, goal, bar, *(cell(r, title) for title, r in columns.items())] for name, goal, bar, cell in lines])
+
+
 def sweep_table(sweep):
     rows = []
     for point in sweep["points"]:
@@ -235,6 +297,8 @@ def long_table(results):
 def filled(page, folder):
     def fill(match):
         begin, name, end = match.groups()
+        if name == "goals":
+            return begin + goals_table(folder) + end
         file = folder / f"{name}.json"
         if not file.exists():
             return begin + EMPTY + end
