@@ -108,17 +108,18 @@ def bench_table(results):
     if speeds["decode_bytes_per_s"]:
         decode += f", {speeds['decode_bytes_per_s'] / 1e9:.1f} GB/s, {percent(reached['decode_of_read'])} of reading"
     text += f"\n{decode}. Peak memory: {gigabytes(results['peak_memory_bytes'])}.\n"
-    return text + ("\n" + steps_table(results["steps"]) if results.get("steps") else "")
+    return text + ("\n" + steps_table(results["steps"], results["ceilings"]) if results.get("steps") else "")
 
 
-def steps_table(steps):
+def steps_table(steps, ceilings):
     rows = []
     for step in steps:
         of = [other["ms"] for other in steps if other["of"] == step["of"]]
         each = f"{step['rows'] / step['steps']:.0f}" if step["rows"] else ""
-        rows.append([f"{step['of']}: {step['what']}", each, step["steps"], seconds(step["ms"]), percent(step["ms"] / sum(of)),
-                     percent(step["of_int8"]) if step["of_int8"] else ""])  # fmt: skip
-    return table(["steps of", "rows", "steps", "time", "share", "of int8"], rows)
+        what, most, unit = ("bytes", ceilings["read_bytes_per_s"], "reading") if step["of"] == "token" else ("ops", ceilings["int8_ops_per_s"], "int8")
+        reached = f"{percent(step[what] / step['ms'] * 1e3 / most)} of {unit}" if step["rows"] and most and step["ms"] else ""
+        rows.append([f"{step['of']}: {step['what']}", each, step["steps"], seconds(step["ms"]), percent(step["ms"] / sum(of)), reached])
+    return table(["steps of", "rows", "steps", "time", "share", "reached"], rows)
 
 
 def judged(value, bar, goal, text):

@@ -33,17 +33,21 @@ Result<Asked> ask(engine::Engine& engine, const BenchRequest& bench, const std::
   return asked;
 }
 
-// Of one run, in the order of the first.
-void add_steps(const std::vector<engine::StepTime>& steps, int64_t tiles, int runs,
+// Of one run, in the order of the first. `tokens` are all that were written, one a pass.
+void add_steps(const std::vector<engine::StepTime>& steps, int64_t tiles, int64_t tokens, int runs,
                std::vector<engine::StepTime>& sum) {
+  using Part = engine::StepTime::Part;
   for (engine::StepTime step : steps) {
-    const int64_t parts = step.stage == engine::Stage::kVision ? std::max<int64_t>(1, tiles) : 1;
+    const int64_t parts = std::max<int64_t>(1, step.part == Part::kTile    ? tiles
+                                               : step.part == Part::kToken ? tokens
+                                                                           : 1);
     step.steps /= parts;
     step.rows /= parts;
     step.ms /= static_cast<double>(parts * runs);
     step.ops /= static_cast<double>(parts);
+    step.bytes /= static_cast<double>(parts);
     const auto same = std::find_if(sum.begin(), sum.end(), [&](const engine::StepTime& other) {
-      return other.stage == step.stage && other.what == step.what;
+      return other.part == step.part && other.what == step.what;
     });
     if (same == sum.end()) {
       sum.push_back(std::move(step));
@@ -54,8 +58,12 @@ void add_steps(const std::vector<engine::StepTime>& steps, int64_t tiles, int ru
 }
 
 // Forward passes of the answer after the first token: a token that ended it was computed and is not counted in it.
+int passes_of(const engine::Reply& reply) {
+  return reply.completion_tokens - (reply.finish_reason == engine::FinishReason::kStop ? 0 : 1);
+}
+
 double decode_rate(const engine::Reply& reply) {
-  const int steps = reply.completion_tokens - (reply.finish_reason == engine::FinishReason::kStop ? 0 : 1);
+  const int steps = passes_of(reply);
   return steps > 0 && reply.timings_ms.decode > 0 ? steps * 1e3 / reply.timings_ms.decode : 0;
 }
 
@@ -93,7 +101,7 @@ Result<Figures> measure(const Services& services, const BenchRequest& bench,
     first.push_back(asked.decode_file_ms + ms.first_token);
     rate.push_back(decode_rate(asked.reply));
     figures.tiles = asked.tiles;
-    add_steps(engine->step_times(), asked.tiles, bench.runs, figures.steps);
+    add_steps(engine->step_times(), asked.tiles, passes_of(asked.reply), bench.runs, figures.steps);
     figures.prompt_tokens = asked.reply.prompt_tokens;
     figures.completion_tokens = asked.reply.completion_tokens;
     if (!bench.second_prompt.empty()) {

@@ -42,7 +42,7 @@ struct Figures {
   Spread decode_tokens_per_s;           // 0: the answer was too short to tell
   Spread read_bytes_per_s;              // right after each run; empty if it could not be measured
   Spread decode_of_read;                // of each run, the bytes that decoding read a second by that
-  std::vector<engine::StepTime> steps;  // of one tile and of the prompt, the mean of the runs
+  std::vector<engine::StepTime> steps;  // of a tile, the prompt and a token, the mean of the runs
 };
 
 // `done` is called before each run with how many there have been.

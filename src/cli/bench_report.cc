@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "cli/stats.h"
@@ -68,27 +70,45 @@ std::string head(const BenchReport& report) {
   return out + "\n";
 }
 
-// Where the time of a tile and of the prompt goes.
+struct PartOfRequest {
+  engine::StepTime::Part part;
+  std::string_view name;
+};
+constexpr PartOfRequest kParts[] = {{engine::StepTime::Part::kTile, "tile"},
+                                    {engine::StepTime::Part::kPrompt, "prompt"},
+                                    {engine::StepTime::Part::kToken, "token"}};
+
+// What a step comes to: operations, and of a token bytes, a second; and that as a part of a ceiling.
+struct StepSpeed {
+  double per_s = 0, ceiling = 0;
+  std::string_view unit, of;
+};
+StepSpeed speed_of(const engine::StepTime& step, const BenchReport& report) {
+  if (step.part == engine::StepTime::Part::kToken)
+    return {ratio(step.bytes, step.ms / 1e3), report.ceilings.read_bytes_per_s, "GB/s", "reading"};
+  return {ratio(step.ops, step.ms / 1e3), report.ceilings.int8_ops_per_s, "GOP/s", "int8"};
+}
+
+// Where the time goes.
 std::string table_of_steps(const BenchReport& report) {
   std::string out;
-  for (const engine::Stage stage : {engine::Stage::kVision, engine::Stage::kPrefill}) {
-    const bool tile = stage == engine::Stage::kVision;
+  for (const PartOfRequest& part : kParts) {
     double all = 0;
     for (const engine::StepTime& step : report.figures.steps)
-      if (step.stage == stage) all += step.ms;
+      if (step.part == part.part) all += step.ms;
     if (all <= 0) continue;
-    out += fmt::format("\n{:<44}{:>6}{:>7}{:>12}{:>8}{:>14}  {}\n", tile ? "steps of a tile" : "steps of the prompt",
-                       "rows", "steps", "time", "share", "speed", "reached");
+    out += fmt::format("\n{:<44}{:>6}{:>7}{:>12}{:>8}{:>14}  {}\n", fmt::format("steps of a {}", part.name), "rows",
+                       "steps", "time", "share", "speed", "reached");
     for (const engine::StepTime& step : report.figures.steps) {
-      if (step.stage != stage) continue;
-      const double speed = ratio(step.ops, step.ms / 1e3);
+      if (step.part != part.part) continue;
       const double rows = ratio(static_cast<double>(step.rows), static_cast<double>(step.steps));
       std::string line =
           fmt::format("{:<44}{:>6}{:>7}{:>12}{:>8}", step.what, rows > 0 ? fmt::format("{:.0f}", rows) : "", step.steps,
                       readable_ms(step.ms), fmt::format("{:.0f} %", 100 * step.ms / all));
+      const StepSpeed speed = speed_of(step, report);
       if (rows > 0)
-        line += fmt::format("{:>14}  {}", readable_speed(speed, "GOP/s"),
-                            percent(speed, report.ceilings.int8_ops_per_s, "int8"));
+        line += fmt::format("{:>14}  {}", readable_speed(speed.per_s, speed.unit),
+                            percent(speed.per_s, speed.ceiling, speed.of));
       line.erase(line.find_last_not_of(' ') + 1);
       out += line + "\n";
     }
@@ -190,18 +210,18 @@ Object json_of(const Spread& s) {
   return {{"median", s.median}, {"min", s.min}, {"max", s.max}, {"runs", s.runs}};
 }
 
-Object json_of(const std::vector<engine::StepTime>& steps, const compute::Ceilings& c) {
+Object json_of(const std::vector<engine::StepTime>& steps) {
   Object list = Object::array();
   for (const engine::StepTime& step : steps) {
-    const double speed = step.rows > 0 ? ratio(step.ops, step.ms / 1e3) : 0;
-    list.push_back(
-        {{"of", step.stage == engine::Stage::kVision ? "tile" : "prompt"},
-         {"what", step.what},
-         {"rows", step.rows > 0 ? Object(step.rows) : Object(nullptr)},
-         {"steps", step.steps},
-         {"ms", step.ms},
-         {"ops", step.ops},
-         {"of_int8", speed > 0 && c.int8_ops_per_s > 0 ? Object(speed / c.int8_ops_per_s) : Object(nullptr)}});
+    const auto part =
+        std::find_if(std::begin(kParts), std::end(kParts), [&](const PartOfRequest& p) { return p.part == step.part; });
+    list.push_back({{"of", std::string(part->name)},
+                    {"what", step.what},
+                    {"rows", step.rows > 0 ? Object(step.rows) : Object(nullptr)},
+                    {"steps", step.steps},
+                    {"ms", step.ms},
+                    {"ops", step.ops},
+                    {"bytes", step.bytes}});
   }
   return list;
 }
@@ -247,7 +267,7 @@ Object json_of(const Figures& f, const compute::Ceilings& c) {
             {"prefill_of_int8", fraction(speed.prefill, c.int8_ops_per_s)},
             {"decode_of_read", fraction(f.decode_of_read.median, 1)}}},
           {"read_bytes_per_s", json_of(f.read_bytes_per_s)},
-          {"steps", json_of(f.steps, c)},
+          {"steps", json_of(f.steps)},
           {"peak_memory_bytes", f.peak_memory_bytes}};
 }
 

@@ -195,14 +195,15 @@ struct RequestWork {
   double token_ops = 0, token_bytes = 0;  // of one token of the answer; bytes: weights, keys and values that it reads
 };
 
-// Steps of the tower (kVision) or the prompt (kPrefill) of one kind, all that have run: a step is what runs as one,
-// such as the layers that make queries, keys and values of the same rows.
+// Steps of one kind, all that have run: a step is what runs as one, such as the layers that make queries, keys and
+// values of the same rows.
 struct StepTime {
-  Stage stage = Stage::kVision;
+  enum class Part { kTile, kPrompt, kToken };  // of the tower; of what reads the prompt; of what writes the answer
+  Part part = Part::kTile;
   std::string what;  // "linear 768 → 3072 → 768", "attention, 12 heads of 64", "the rest"
   int64_t rows = 0;  // of all; 0 of the rest
   int64_t steps = 0;
-  double ms = 0, ops = 0;  // of all; operations as RequestWork counts them
+  double ms = 0, ops = 0, bytes = 0;  // of all; operations and bytes as RequestWork counts them
 };
 
 class Engine {

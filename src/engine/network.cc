@@ -49,10 +49,10 @@ Network::Network(std::unique_ptr<models::Model> model, const compute::KernelTabl
       model_(std::move(model)),
       rows_together_(find_rows_together(*model_)) {}
 
-void Network::time_steps(Stage stage, int64_t context) {
+void Network::time_steps(compute::Executor& executor, StepTime::Part part, int64_t context) {
   if (!times_) return;
-  reader_.observe_steps([this, stage, context](const Graph& graph, std::span<const compute::Op> ops, double ms) {
-    times_->add(stage, graph, ops, context, ms);
+  executor.observe_steps([this, part, context](const Graph& graph, std::span<const compute::Op> ops, double ms) {
+    times_->add(part, graph, ops, context, facts().kv.dtype, ms);
   });
 }
 
@@ -65,7 +65,7 @@ Status Network::see(const media::Image& tile, Buffer& keep, const compute::Obser
   graph.output("features", model_->vision(graph, graph.input("pixels", DType::kF32, {1, 3, side, side})));
   Bindings bindings;
   bindings.inputs["pixels"] = view(DType::kF32, {1, 3, side, side}, pixels.f32());
-  time_steps(Stage::kVision, 0);
+  time_steps(reader_, StepTime::Part::kTile, 0);
   TRY_STATUS(reader_.run(graph, bindings, observer, pause));
   const Tensor features = reader_.output("features");
   Buffer copy(static_cast<size_t>(features.bytes()));
@@ -76,11 +76,14 @@ Status Network::see(const media::Image& tile, Buffer& keep, const compute::Obser
 
 Status Network::read(const Run& run, const ImageRows& images, Logits which, const compute::Observer& observer,
                      const compute::Pause& pause) {
-  time_steps(Stage::kPrefill, run.first);
+  time_steps(reader_, StepTime::Part::kPrompt, run.first);
   return forward(reader_, {&run, 1}, images, which, observer, pause);
 }
 
-Status Network::write(std::span<const Run> runs) { return forward(writer_, runs, {}, Logits::kAll, nullptr, nullptr); }
+Status Network::write(std::span<const Run> runs) {
+  time_steps(writer_, StepTime::Part::kToken, runs.empty() ? 0 : runs[0].first);
+  return forward(writer_, runs, {}, Logits::kAll, nullptr, nullptr);
+}
 
 Status Network::forward(compute::Executor& executor, std::span<const Run> runs, const ImageRows& images, Logits which,
                         const compute::Observer& observer, const compute::Pause& pause) {

@@ -58,7 +58,7 @@ class Network {
   // as if each were alone, to the last bit.
   Status write(std::span<const Run> runs);
   size_t rows_together() const { return rows_together_; }
-  // Steps of see() and read() from now on; null: none.
+  // From now on; null: none.
   void time_into(StepTimes* times) { times_ = times; }
 
   // [vocabulary] of a row of the last write(), counted through its runs; valid until the next.
@@ -68,7 +68,7 @@ class Network {
   compute::Tensor all_logits() const { return reader_.output("logits"); }
 
  private:
-  void time_steps(Stage stage, int64_t context);
+  void time_steps(compute::Executor& executor, StepTime::Part part, int64_t context);
   Status forward(compute::Executor& executor, std::span<const Run> runs, const ImageRows& images, Logits which,
                  const compute::Observer& observer, const compute::Pause& pause);
   std::span<const float> row_of(const compute::Executor& executor, size_t row) const;

@@ -35,24 +35,28 @@ std::string name_of(const compute::Graph& graph, std::span<const Op> ops) {
 
 }  // namespace
 
-void StepTimes::add(Stage stage, const compute::Graph& graph, std::span<const Op> ops, int64_t context, double ms) {
+void StepTimes::add(StepTime::Part part, const compute::Graph& graph, std::span<const Op> ops, int64_t context,
+                    compute::DType kv, double ms) {
   if (ops.front().kind == OpKind::kInput) return;
   const int64_t rows = graph.shape(ops.front().output)[0];
   std::string what = name_of(graph, ops);
-  if (rows == 1) what = kRest;  // the last layer's and the head's one row: as decoding does them
-  const auto [place, is_new] = places_.try_emplace({stage, what}, steps_.size());
-  if (is_new) steps_.push_back({stage, what});
+  if (rows == 1 && part == StepTime::Part::kPrompt)
+    what = kRest;  // the last layer's and the head's one row: as decoding does them
+  const auto [place, is_new] = places_.try_emplace({part, what}, steps_.size());
+  if (is_new) steps_.push_back({part, what});
   StepTime& step = steps_[place->second];
   ++step.steps;
   if (what != kRest) step.rows += rows;
   step.ms += ms;
-  step.ops += work_of(graph, ops, context, compute::DType::kF32).ops();
+  const Work work = work_of(graph, ops, context, kv);
+  step.ops += work.ops();
+  step.bytes += work.weight_bytes + work.cache_bytes;
 }
 
 std::vector<StepTime> StepTimes::all() const {
   std::vector<StepTime> sorted = steps_;
   std::stable_sort(sorted.begin(), sorted.end(), [](const StepTime& a, const StepTime& b) {
-    return std::pair(a.stage, a.what == kRest) < std::pair(b.stage, b.what == kRest);
+    return std::pair(a.part, a.what == kRest) < std::pair(b.part, b.what == kRest);
   });
   return sorted;
 }

@@ -1,4 +1,4 @@
-// StepTimes: how long the steps of the tower and of the prompt took; those of one kind are added up.
+// StepTimes: how long the steps of the network took; those of one kind are added up.
 //
 //   StepTimes times;
 //   network.time_into(times);                              // from now on
@@ -17,14 +17,15 @@ namespace onsight::engine {
 
 class StepTimes {
  public:
-  // `context`: positions that were in the cache before.
-  void add(Stage stage, const compute::Graph& graph, std::span<const compute::Op> ops, int64_t context, double ms);
-  // In the order in which they were first seen; what is not of linear layers or attention comes last in its stage.
+  // `context`: positions that were in the cache before. `kv`: of the cache.
+  void add(StepTime::Part part, const compute::Graph& graph, std::span<const compute::Op> ops, int64_t context,
+           compute::DType kv, double ms);
+  // In the order in which they were first seen; what is not of linear layers or attention comes last in its part.
   std::vector<StepTime> all() const;
 
  private:
   std::vector<StepTime> steps_;
-  std::map<std::pair<Stage, std::string>, size_t> places_;
+  std::map<std::pair<StepTime::Part, std::string>, size_t> places_;
 };
 
 }  // namespace onsight::engine

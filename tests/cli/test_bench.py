@@ -73,12 +73,15 @@ def test_the_figures_are_consistent(measured):
     assert work["prompt_ops"] == work["prompt_linear_ops"] + work["prompt_attention_ops"]
     assert speeds["vision_ops_per_s"] == pytest.approx(work["tile_ops"] * result["tiles"] / stages["vision_ms"]["median"] * 1e3)
     assert reached["vision_of_f32"] == pytest.approx(speeds["vision_ops_per_s"] / result["ceilings"]["f32_ops_per_s"])
-    for of, stage, ops in [("tile", "vision_tile_ms", "tile_ops"), ("prompt", "prefill_ms", "prompt_ops")]:
+    for of, stage, least, ops in [("tile", "vision_tile_ms", 1, "tile_ops"), ("prompt", "prefill_ms", 0.5, "prompt_ops")]:
         steps = [step for step in result["steps"] if step["of"] == of]
         assert [step["what"] for step in steps][-1] == "the rest" and any(step["what"].startswith("attention") for step in steps)
         assert 0.5 * stages[stage]["min"] < sum(step["ms"] for step in steps) <= stages[stage]["max"]
         # Of the last layer of a prompt, and of the head, one row is computed.
-        assert (1 if of == "tile" else 0.5) * work[ops] <= sum(step["ops"] for step in steps) * 1.000001 <= work[ops] * 1.000002
+        assert least * work[ops] <= sum(step["ops"] for step in steps) * 1.000001 <= work[ops] * 1.000002
+    token = [step for step in result["steps"] if step["of"] == "token"]
+    assert sum(step["bytes"] for step in token) == pytest.approx(work["answer_token_bytes"], rel=0.02)
+    assert 0.5 < sum(step["ms"] for step in token) * stages["decode_tokens_per_s"]["median"] / 1e3 < 1.5
     # The picture stands before the question: its features and its prompt are found again.
     second = result["second_question"]
     assert second["reused_tokens"] >= 144 and second["reused_tokens"] < second["prompt_tokens"]
