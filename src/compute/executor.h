@@ -35,8 +35,8 @@ using Observer = std::function<Status(std::string_view name, const Tensor& value
 // Called between ops: a long run lets shorter ones of other executors on the same pool come in. False ends the run with
 // ErrorCode::kInterrupted.
 using Pause = std::function<bool()>;
-// Called after each step of a run with the milliseconds of wall time that it took. A step is what runs as one: an op, or
-// linear layers of one input, or two that follow each other.
+// Called after each step of a run with the milliseconds of wall time that it took. A step is what runs as one: an op,
+// or linear layers of one input, or two that follow each other.
 using StepObserver = std::function<void(const Graph&, std::span<const Op>, double ms)>;
 
 // Offsets into one block of memory such that values whose lives overlap do not.

@@ -48,3 +48,21 @@ def test_fast_attention_is_attention():
         grads.append([x.float() for x in (out, q.grad, k.grad, v.grad)])
     for a, b in zip(*grads):
         assert ((a - b).norm() / b.norm()).item() < 0.02
+
+
+def test_average_of_runs(tmp_path):
+    state = dict(checkpoint.FRESH, minutes=3.0)
+    runs = [{"a.weight": torch.tensor([[1.0, 2.0]]).bfloat16()}, {"a.weight": torch.tensor([[3.0, -2.0]]).bfloat16()}]
+    for i, run in enumerate(runs):
+        checkpoint.save(str(tmp_path / str(i)), run, dict(state, minutes=float(i)))
+
+    def averaged(*names):
+        command = [sys.executable, os.path.join(HERE, "average.py"), "--out", str(tmp_path / "mean"), *(str(tmp_path / name) for name in names)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    assert averaged("0", "1").returncode == 0
+    weights, again = checkpoint.load(str(tmp_path / "mean"))
+    assert again["minutes"] == 1.0 and torch.equal(weights["a.weight"], torch.tensor([[2.0, 0.0]]).bfloat16())
+    checkpoint.save(str(tmp_path / "2"), {"b.weight": torch.zeros(1)}, state)
+    odd = averaged("0", "2")
+    assert odd.returncode == 1 and odd.stderr == "average: expected runs of one model: the same tensors of the same shapes\n"
