@@ -202,8 +202,15 @@ TEST(Decode, PngCutBehindItsPixelsIsWhole) {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && defined(__linux__)
+struct JpegKind {
+  const char* name;
+  bool progressive = false;
+  int sampling = 2;  // 2: 4:2:0, 1: 4:4:4
+};
+void PrintTo(const JpegKind& kind, std::ostream* out) { *out << kind.name; }
+
 // An 80-megapixel JPEG that lies on its side.
-std::string large_jpeg(bool progressive) {
+std::string large_jpeg(const JpegKind& kind) {
   jpeg_compress_struct info;
   jpeg_error_mgr errors;
   info.err = jpeg_std_error(&errors);
@@ -216,7 +223,8 @@ std::string large_jpeg(bool progressive) {
   info.input_components = 3;
   info.in_color_space = JCS_RGB;
   jpeg_set_defaults(&info);
-  if (progressive) jpeg_simple_progression(&info);
+  info.comp_info[0].h_samp_factor = info.comp_info[0].v_samp_factor = kind.sampling;
+  if (kind.progressive) jpeg_simple_progression(&info);
   jpeg_start_compress(&info, TRUE);
   std::string exif("Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0", 32);
   jpeg_write_marker(&info, JPEG_APP0 + 1, reinterpret_cast<const JOCTET*>(exif.data()),
@@ -240,7 +248,7 @@ long peak_memory_mb() {
   return 0;
 }
 
-class LargeJpeg : public testing::TestWithParam<bool> {};
+class LargeJpeg : public testing::TestWithParam<JpegKind> {};
 TEST_P(LargeJpeg, TakesLessThan600Megabytes) {
   std::string bytes = large_jpeg(GetParam());
   Result<Image> image = decode_image(bytes, "large.jpg");
@@ -250,8 +258,52 @@ TEST_P(LargeJpeg, TakesLessThan600Megabytes) {
   EXPECT_EQ(resize(*image, 1536, 2048, Resample::kLanczos).height, 2048);
   EXPECT_LT(peak_memory_mb(), 600);
 }
-INSTANTIATE_TEST_SUITE_P(Decode, LargeJpeg, testing::Values(false, true),
-                         [](const auto& test) { return test.param ? "Progressive" : "Baseline"; });
+INSTANTIATE_TEST_SUITE_P(Decode, LargeJpeg,
+                         testing::Values(JpegKind{"Baseline"}, JpegKind{"Progressive", true},
+                                         JpegKind{"ProgressiveFullColour", true, 1}),
+                         [](const auto& test) { return test.param.name; });
+
+// What stands before the pixels of a JPEG with one byte of sampling factors for each component, and one bit of them for
+// each block: a whole picture of one grey, of which no coefficient but the first is ever told.
+std::string flat_jpeg(uint16_t width, uint16_t height, std::string_view factors, size_t mcus) {
+  const auto number = [](size_t n) { return std::string{static_cast<char>(n >> 8), static_cast<char>(n)}; };
+  const size_t parts = factors.size();
+  std::string frame = "\x08" + number(height) + number(width) + static_cast<char>(parts),
+              scan(1, static_cast<char>(parts));
+  size_t blocks = 0;
+  for (size_t i = 0; i < parts; ++i) {
+    frame += {static_cast<char>(i + 1), factors[i], 0};
+    scan += {static_cast<char>(i + 1), 0};
+    blocks += static_cast<size_t>((factors[i] >> 4) * (factors[i] & 15));
+  }
+  std::string out = "\xff\xd8";
+  const auto segment = [&](char marker, const std::string& body) {
+    out += {'\xff', marker};
+    out += number(body.size() + 2) + body;
+  };
+  segment('\xdb', std::string(1, 0) + std::string(64, 1));
+  segment('\xc2', frame);
+  segment('\xc4', std::string(1, 0) + '\x01' + std::string(16, 0));  // the code 0: no difference from the block before
+  segment('\xda', scan + std::string(3, 0));
+  return out + std::string((blocks * mcus + 7) / 8, 0) + "\xff\xd9";
+}
+
+TEST(LargeJpeg, CoefficientsBeyondTheBudgetAreRefused) {
+  constexpr std::string_view kInk = "\x11\x11\x11\x11";
+  Result<Image> ink = decode_image(flat_jpeg(10328, 7746, kInk, 1291 * 969), "ink.jpg");
+  ASSERT_FALSE(ink);
+  EXPECT_EQ(
+      ink.error().message,
+      "ink.jpg: 10328x7746 pixels in several scans of 4 channels, which take 640 MB to decode, expected at most 540");
+  EXPECT_EQ(ink.error().code, ErrorCode::kBadInput);
+  EXPECT_FALSE(decode_image(flat_jpeg(13378, 13378, "\x11\x11\x11", 0), "colour.jpg"));
+  EXPECT_LT(peak_memory_mb(), 200);
+
+  EXPECT_TRUE(decode_image(flat_jpeg(2000, 1000, kInk, 250 * 125), "ink.jpg"));
+  // The most pixels that a picture may have, in 4:2:0, are within it: of this one only the end is missing.
+  Result<Image> most = decode_image(flat_jpeg(13376, 13376, "\x22\x11\x11", 0), "colour.jpg");
+  EXPECT_TRUE(most || most.error().message.find("truncated") != std::string::npos) << most.error().message;
+}
 #endif
 
 }  // namespace

@@ -22,6 +22,9 @@ namespace {
 
 constexpr int kMaxScans = 500;       // a progressive file of a few bytes may claim any number of passes over its pixels
 constexpr JDIMENSION kMaxRows = 16;  // rows asked for at once
+// What the coefficients of a progressive picture may take: of the largest picture in 4:2:0, and of 90 megapixels in
+// 4:4:4. libjpeg keeps all of them, and on Debian it is built without files to keep them in.
+constexpr int64_t kMaxCoefficientBytes = 540'000'000;
 
 struct JpegReader {
   jpeg_decompress_struct info{};
@@ -71,6 +74,17 @@ jvirt_barray_ptr remember_array(j_common_ptr info, int pool, boolean zeroed, JDI
   jvirt_barray_ptr array = reader.request_array(info, pool, zeroed, blocks, rows, max_access);
   if (reader.arrays < MAX_COMPONENTS) reader.coefficients[reader.arrays++] = {array, blocks, rows, 0};
   return array;
+}
+
+// What libjpeg will keep: whole MCUs of every component.
+int64_t coefficient_bytes(const jpeg_decompress_struct& info) {
+  int64_t blocks = 0;
+  for (int i = 0; i < info.num_components; ++i) {
+    const jpeg_component_info& part = info.comp_info[i];
+    const auto whole = [](int64_t n, int64_t step) { return (n + step - 1) / step * step; };
+    blocks += whole(part.width_in_blocks, part.h_samp_factor) * whole(part.height_in_blocks, part.v_samp_factor);
+  }
+  return blocks * static_cast<int64_t>(sizeof(JBLOCK));
 }
 
 // Gives the memory of coefficients back to the system once their
@@ -179,6 +193,11 @@ Result<Image> decode_jpeg(const Source& source) {
   }
   int orientation = jpeg_orientation(reader);
   bool whole_first = jpeg_has_multiple_scans(&reader.info);
+  if (int64_t needed = coefficient_bytes(reader.info); whole_first && needed > kMaxCoefficientBytes) {
+    return bad_input(
+        "{}: {}x{} pixels in several scans of {} channels, which take {} MB to decode, expected at most {}",
+        source.name, width, height, channels, needed / 1'000'000, kMaxCoefficientBytes / 1'000'000);
+  }
   if (!start(reader, progress)) return corrupt(source, "JPEG", reader.message);
 
   // A progressive picture's coefficients are as large as its pixels or larger: let the one shrink while the other
