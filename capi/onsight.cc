@@ -323,7 +323,8 @@ int onsight_chat_text(onsight_chat* chat, const char* text, onsight_error* error
 int onsight_chat_image_file(onsight_chat* chat, const char* path, onsight_error* error) {
   return add_part(chat, error, [&]() -> Result<engine::Part> {
     TRY_STATUS(expect_text(path, "path"));
-    TRY(const std::string bytes, onsight::read_file(path, kMaxPictureBytes));
+    const auto check = [path](std::string_view first) { return media::check_format(first, path); };
+    TRY(const std::string bytes, onsight::read_file(path, kMaxPictureBytes, check));
     TRY(media::Image image, media::decode_image(bytes, path));
     return picture(std::move(image));
   });

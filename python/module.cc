@@ -85,7 +85,8 @@ Picture picture_of(media::Image image) { return {std::make_shared<const media::I
 Picture open_picture(const nb::bytes& path) {
   return picture_of(value_of(unlocked([&]() -> Result<media::Image> {
     const Path file = path_of(path);
-    TRY(const std::string bytes, read_file(file, kMaxPictureBytes));
+    const auto check = [&](std::string_view first) { return media::check_format(first, file.string()); };
+    TRY(const std::string bytes, read_file(file, kMaxPictureBytes, check));
     return media::decode_image(bytes, file.string());
   })));
 }

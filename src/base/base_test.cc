@@ -103,6 +103,23 @@ TEST(File, ErrorsNameThePath) {
   EXPECT_EQ(read_file("/dev/zero", 1000).error().code, ErrorCode::kBadInput);
 }
 
+TEST(File, WhatItBeginsWithIsLookedAtOnceAndFirst) {
+  std::vector<size_t> sizes;
+  const auto look = [&](std::string_view first) -> Status {
+    sizes.push_back(first.size());
+    if (first.starts_with('\0')) return bad_input("zeros");
+    return {};
+  };
+  EXPECT_EQ(read_file("/dev/zero", uint64_t{1} << 40, look).error().message, "zeros");
+  const Path file = std::filesystem::temp_directory_path() / fmt::format("onsight_begins_{}", ::getpid());
+  for (const size_t size : {size_t{0}, size_t{5}, size_t{4096}, size_t{300'000}}) {
+    ASSERT_TRUE(write_file_atomically(file, std::string(size, 'x')));
+    EXPECT_EQ(read_file(file, 1 << 20, look).value().size(), size);
+  }
+  EXPECT_EQ(sizes, (std::vector<size_t>{4096, 0, 5, 4096, 4096}));
+  std::filesystem::remove(file);
+}
+
 TEST(Json, ErrorsNameTheKey) {
   Json json = parse_json(R"({"a": {"n": 4.0, "s": "x", "big": 1e300}})", "c.json").value();
   JsonView view(json, "c.json");

@@ -30,18 +30,28 @@ Result<uint64_t> open_regular(const Path& path, Fd& fd) {
   return static_cast<uint64_t>(info.st_size);
 }
 
-Result<std::string> read_descriptor(int fd, const std::string& name, uint64_t max_bytes, uint64_t size_hint) {
+Result<std::string> read_descriptor(int fd, const std::string& name, uint64_t max_bytes, uint64_t size_hint,
+                                    const Beginning& check) {
+  constexpr size_t kFirstBytes = 4096;
+  bool checked = !check;
   std::string out;
   out.reserve(static_cast<size_t>(std::min(size_hint, max_bytes)));
   char chunk[1 << 16];
   while (true) {
     ssize_t n = ::read(fd, chunk, sizeof chunk);
-    if (n == 0) return out;
+    if (n == 0) {
+      if (!checked) TRY_STATUS(check(out));
+      return out;
+    }
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return bad_input("{}: cannot be read ({})", name, std::strerror(errno));
     if (out.size() + static_cast<size_t>(n) > max_bytes)
       return bad_input("{}: larger than the limit of {} bytes", name, max_bytes);
     out.append(chunk, static_cast<size_t>(n));
+    if (!checked && out.size() >= kFirstBytes) {
+      TRY_STATUS(check(std::string_view(out).substr(0, kFirstBytes)));
+      checked = true;
+    }
   }
 }
 
@@ -94,13 +104,15 @@ std::vector<Path> children_of(const Path& folder) {
   return out;
 }
 
-Result<std::string> read_file(const Path& path, uint64_t max_bytes) {
+Result<std::string> read_file(const Path& path, uint64_t max_bytes, const Beginning& check) {
   Fd fd;
   TRY(uint64_t size, open_regular(path, fd));
-  return read_descriptor(fd.value, path.string(), max_bytes, size);
+  return read_descriptor(fd.value, path.string(), max_bytes, size, check);
 }
 
-Result<std::string> read_stdin(uint64_t max_bytes) { return read_descriptor(0, "standard input", max_bytes, 1 << 16); }
+Result<std::string> read_stdin(uint64_t max_bytes, const Beginning& check) {
+  return read_descriptor(0, "standard input", max_bytes, 1 << 16, check);
+}
 
 Result<AtomicFile> AtomicFile::create(const Path& path) {
   static std::atomic<unsigned> counter{0};

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,10 +43,13 @@ void release_pages(std::span<const std::byte> mapped);
 // What is in a folder, sorted; of one that is not there or cannot be read, nothing.
 std::vector<Path> children_of(const Path& folder);
 
-// The whole file. Refuses one larger than max_bytes, a folder, and what cannot be read.
-Result<std::string> read_file(const Path& path, uint64_t max_bytes = uint64_t{1} << 30);
+// Looks at what a file begins with, before more is read: its first 4096 bytes, or all if there are fewer.
+using Beginning = std::function<Status(std::string_view first)>;
+
+// The whole file. Refuses one larger than max_bytes, a folder, what cannot be read, and what `check` refuses.
+Result<std::string> read_file(const Path& path, uint64_t max_bytes = uint64_t{1} << 30, const Beginning& check = {});
 // All of standard input, up to max_bytes.
-Result<std::string> read_stdin(uint64_t max_bytes = uint64_t{1} << 30);
+Result<std::string> read_stdin(uint64_t max_bytes = uint64_t{1} << 30, const Beginning& check = {});
 // Writes to a temporary file beside `path`, flushes it to disk and renames it; on failure (a full disk, say) nothing is
 // left. A link stays and leads to the new contents; a device or a pipe is refused.
 Status write_file_atomically(const Path& path, std::string_view bytes);

@@ -226,8 +226,10 @@ Digest RequestOptions::answer_digest() const {
 Result<Picture> load_picture(const std::string& path) {
   if (path.find("://") != std::string::npos)
     return make_error(ErrorCode::kBadInput, "{}: expected a file on this machine, found an address", path);
-  TRY(std::string bytes, path == "-" ? read_stdin(kMaxPictureBytes) : read_file(path, kMaxPictureBytes));
-  TRY(media::Image image, media::decode_image(bytes, path == "-" ? "standard input" : path));
+  const std::string name = path == "-" ? "standard input" : path;
+  const auto check = [&](std::string_view first) { return media::check_format(first, name); };
+  TRY(std::string bytes, path == "-" ? read_stdin(kMaxPictureBytes, check) : read_file(path, kMaxPictureBytes, check));
+  TRY(media::Image image, media::decode_image(bytes, name));
   Picture picture;
   picture.image = std::make_shared<const media::Image>(std::move(image));
   picture.path = path;

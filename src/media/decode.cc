@@ -100,14 +100,16 @@ void pixels_to_rgb(const uint8_t* in, int channels, uint8_t* rgb, int64_t pixels
   }
 }
 
-Result<Image> decode_image(std::string_view bytes, std::string_view name, const DecodeLimits& limits) {
+Status check_format(std::string_view bytes, std::string_view name) {
   if (bytes.empty()) return bad_input("{}: no bytes, expected a picture", name);
-  ImageDecoder decoder = find_decoder(bytes);
-  if (!decoder) {
-    return bad_input("{}: unknown picture format, expected JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF", name);
-  }
+  if (find_decoder(bytes)) return {};
+  return bad_input("{}: unknown picture format, expected JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF", name);
+}
+
+Result<Image> decode_image(std::string_view bytes, std::string_view name, const DecodeLimits& limits) {
+  TRY_STATUS(check_format(bytes, name));
   try {
-    return decoder(Source{bytes, name, limits.max_pixels});
+    return find_decoder(bytes)(Source{bytes, name, limits.max_pixels});
   } catch (const std::bad_alloc&) {
     return make_error(ErrorCode::kOutOfMemory, "{}: the picture does not fit in memory, expected a smaller one", name);
   } catch (const std::length_error&) {

@@ -180,6 +180,8 @@ TEST(Decode, WhatIsNoPictureIsNamed) {
                                  24)),
             kUnknown)
       << "a film";
+  for (const Picture& picture : pictures())
+    EXPECT_TRUE(check_format(std::string_view(picture.bytes).substr(0, 4096), picture.name)) << picture.name;
 }
 
 TEST(Decode, WhatALibrarySaysInTwoLinesIsOne) {

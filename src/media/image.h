@@ -29,6 +29,9 @@ struct DecodeLimits {
   int64_t max_pixels = 179'000'000;
 };
 
+// Refuses what no picture begins with. The first 4096 bytes are enough, so that nobody reads the rest in vain.
+Status check_format(std::string_view bytes, std::string_view name);
+
 // Decodes the first frame, applies the EXIF orientation and converts to RGB exactly
 // as transformers.image_utils.load_image does (PIL.ImageOps.exif_transpose, then
 // convert("RGB")). `name` is used in error messages.

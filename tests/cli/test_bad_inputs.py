@@ -3,6 +3,7 @@ import json
 import os
 import resource
 import subprocess
+import time
 
 import pytest
 
@@ -144,6 +145,45 @@ def test_a_picture_through_a_named_pipe(ask, tmp_path):
     done = ask("--image", tmp_path / "pipe")
     assert done.returncode == 0, done.stderr
     writer.wait(timeout=10)
+
+
+def test_what_is_no_picture_is_not_read_whole(ask, refused):
+    """A device or a pipe may never end."""
+
+    def little_memory():
+        resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+
+    words = "unknown picture format", "expected JPEG, PNG"
+    refused(ask("--image", "/dev/zero", "--threads", "1", preexec_fn=little_memory, timeout=20), 3, "/dev/zero", *words)
+    with open("/dev/zero", "rb") as endless:
+        done = ask("--image", "-", "--threads", "1", input=None, stdin=endless, preexec_fn=little_memory, timeout=20)
+        refused(done, 3, "standard input", *words)
+
+
+def test_a_pipe_that_stays_open_is_refused_by_its_first_bytes(ask, refused, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    named = os.open(tmp_path / "pipe", os.O_RDWR)
+    read, write = os.pipe()
+    try:
+        for end in (named, write):
+            os.write(end, b"nothing to see" * 300)
+        refused(ask("--image", tmp_path / "pipe", timeout=20), 3, str(tmp_path / "pipe"), "unknown picture format")
+        refused(ask("--image", "-", input=None, stdin=read, timeout=20), 3, "standard input", "unknown picture format")
+    finally:
+        for end in (named, read, write):
+            os.close(end)
+
+
+def test_a_picture_that_comes_in_pieces(onsight):
+    command = "ask", "--model", NANO, "--max-tokens", "4", "--image", "-"
+    process = onsight.start(*command, stdin=subprocess.PIPE)
+    for piece in (GOOD[:3], GOOD[3:30], GOOD[30:]):
+        process.stdin.write(piece)
+        process.stdin.flush()
+        time.sleep(0.1)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    assert out.decode() == onsight(*command, input=GOOD).stdout
 
 
 # --- prompts -------------------------------------------------------------------------------------------------------------------
