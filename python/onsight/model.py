@@ -159,8 +159,8 @@ class Model:
             images: one or a list of: the path of a file (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF), the bytes of one, a data: URL, base64, a PIL
                 picture of any mode, or an array (numpy, or any with DLPack in main memory) of uint8, [H, W, 3] in RGB, [H, W, 4] with one more
                 that is left out, [H, W] or [H, W, 1] in grey, with any strides. Files and PIL pictures are turned as their EXIF orientation says.
-            prompt: what is asked. Pictures stand before it, or where it says {image}, videos where it says {video}. Without one, "Describe this
-                image." or "Describe this video.".
+            prompt: what is asked. Pictures stand before it, or where it says {image}, videos where it says {video}. Without one, or
+                where it says nothing else, "Describe this image." or "Describe this video.".
             video: one or a list of: the path of a file, the bytes of one, or its frames, a list of PIL pictures or arrays, or an array of uint8
                 [frames, H, W, 3]. Not beside images.
             fps, max_frames: how many frames of a second, and at most, are looked at; None: as the model's checkpoint says. Of a video that comes
@@ -259,8 +259,9 @@ class Model:
             raise InputError("expected a question, a picture or a video, found nothing")
         if look.given and not filmed:
             raise InputError(f"{look.given[0]}: expected a video beside it")
-        if prompt is None:
-            prompt = DEFAULT_VIDEO_PROMPT if filmed else DEFAULT_PROMPT
+        place, otherwise = ("{video}", DEFAULT_VIDEO_PROMPT) if filmed else ("{image}", DEFAULT_PROMPT)
+        if prompt is None or (shown or filmed) and not prompt.replace(place, "").strip():
+            prompt = place * (prompt or "").count(place) + otherwise
         system = None if given["system"] is None else inputs.text(given["system"], "system")
         sampling = inputs.sampling(given)
 

@@ -90,7 +90,8 @@ class Chat : public Verb {
   Status message(Context& context, const std::string& line) {
     std::string text = trimmed(line);
     if (text.empty() && shown_.empty()) return {};
-    if (text.empty()) text = shown_.films.empty() ? kDefaultPrompt : kDefaultVideoPrompt;
+    if (!shown_.films.empty()) text = question_of(text, kPlaceOfVideo, kDefaultVideoPrompt);
+    if (!shown_.pictures.empty()) text = question_of(text, kPlaceOfPicture, kDefaultPrompt);
     TRY_STATUS(conversation_.add_user(text, shown_));
     shown_ = {};
     engine::Request request = options_.request;

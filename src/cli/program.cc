@@ -18,8 +18,8 @@ constexpr size_t kLongestSentence = 500;
 constexpr std::array kVerbs = {
     VerbRow{"ask", "[--model MODEL] [--image FILE]... [PROMPT]", "answer a question about pictures",
             R"(Without PROMPT it is "Describe this image.". A PROMPT of - is read from standard input, a
-FILE of - too. "{image}" in PROMPT says where a picture goes; otherwise pictures come first.
-A PROMPT that begins with - goes after --.
+FILE of - too. "{image}" in PROMPT says where a picture goes; otherwise pictures come first. A
+PROMPT that says nothing else is none. One that begins with - goes after --.
 
 The answer goes to standard output as it is made, and nothing else does. Ctrl-C stops it; what
 was printed stays. A reader that closes early, as `| head` does, ends the program quietly.

@@ -103,7 +103,7 @@ class AskAboutMany : public Verb {
     for (const std::string& error : found.errors) complain(error, ErrorCode::kBadInput);
     pages_ = std::move(found.pages);
     model_ = folder.filename().empty() ? folder.parent_path().filename().string() : folder.filename().string();
-    prompt_ = prompt_.value_or(std::string(task_.prompt));
+    prompt_ = question_of(prompt_.value_or(""), kPlaceOfPicture, task_.prompt);
     asked_ = to_hex(Sha256().add(engine::model_contents(folder)).add(options_.answer_digest()).finish()).substr(0, 16);
     const size_t all = pages_.size();
     std::erase_if(pages_, [&](const Page& page) { return is_done(page); });

@@ -12,6 +12,17 @@ constexpr uint64_t kMaxPictureBytes = uint64_t{1} << 30;
 constexpr uint64_t kMaxPromptBytes = uint64_t{16} << 20;
 constexpr uint64_t kMaxSchemaBytes = uint64_t{4} << 20;
 
+// Whether a prompt has more than places of what is shown.
+bool asks_something(std::string_view prompt, std::string_view place) {
+  constexpr std::string_view kBlanks = " \t\r\n";
+  while (!prompt.empty()) {
+    const bool at_place = prompt.starts_with(place);
+    if (!at_place && kBlanks.find(prompt.front()) == std::string_view::npos) return true;
+    prompt.remove_prefix(at_place ? place.size() : 1);
+  }
+  return false;
+}
+
 // FNV-1a: tells a changed file from an unchanged one, and protects against nothing else.
 std::string hash_of(std::string_view bytes) {
   uint64_t hash = 0xcbf29ce484222325u;
@@ -42,6 +53,14 @@ Result<double> seconds_of(std::string_view option, const std::string& text) {
 }
 
 }  // namespace
+
+std::string question_of(std::string prompt, std::string_view place, std::string_view otherwise) {
+  if (asks_something(prompt, place)) return prompt;
+  std::string out;
+  for (size_t at = prompt.find(place); at != std::string::npos; at = prompt.find(place, at + place.size()))
+    out += place;
+  return out.append(otherwise);
+}
 
 void RequestOptions::declare_model(Options& options) {
   options.text("-m,--model", "MODEL", model,
@@ -172,7 +191,8 @@ Status RequestOptions::check() {
                       "standard input can be read once only, expected - for one picture, one video or the prompt");
   if (!images.empty() && !videos.empty())
     return make_error(ErrorCode::kUsage, "--image and --video exclude each other: a conversation shows one kind");
-  if (images.empty() && videos.empty() && (!prompt || prompt->find_first_not_of(" \t\r\n") == std::string::npos))
+  if (images.empty() && videos.empty() &&
+      (!prompt || !asks_something(*prompt, kPlaceOfPicture) || !asks_something(*prompt, kPlaceOfVideo)))
     return make_error(ErrorCode::kUsage, "expected a question, a picture (--image FILE), a video (--video FILE)");
   // Whoever leaves the option out would get an answer about the file's name.
   std::error_code error;
@@ -255,13 +275,16 @@ engine::Message system_message(const std::string& text) {
 }
 
 Result<std::vector<engine::Message>> make_messages(const RequestOptions& options) {
-  std::string prompt = options.prompt.value_or(options.videos.empty() ? kDefaultPrompt : kDefaultVideoPrompt);
+  const bool shown = !options.images.empty() || !options.videos.empty();
+  const std::string_view place = options.videos.empty() ? kPlaceOfPicture : kPlaceOfVideo;
+  std::string prompt = options.prompt.value_or("");
   if (options.prompt == "-") {
     TRY(prompt, read_stdin(kMaxPromptBytes));
     if (prompt.ends_with('\n')) prompt.pop_back();
-    if (prompt.empty() && options.images.empty() && options.videos.empty())
+    if (!shown && !asks_something(prompt, place))
       return bad_input("standard input: expected a question, found nothing");
   }
+  if (shown) prompt = question_of(prompt, place, options.videos.empty() ? kDefaultPrompt : kDefaultVideoPrompt);
   std::vector<std::shared_ptr<const media::Image>> images;
   for (const std::string& path : options.images) {
     TRY(Picture picture, load_picture(path));

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/sha256.h"
@@ -14,6 +15,10 @@ namespace onsight::cli {
 
 constexpr const char* kDefaultPrompt = "Describe this image.";
 constexpr const char* kDefaultVideoPrompt = "Describe this video.";
+constexpr std::string_view kPlaceOfPicture = "{image}", kPlaceOfVideo = "{video}";
+
+// A prompt that says nothing but where pictures go asks nothing: `otherwise` comes behind them then.
+std::string question_of(std::string prompt, std::string_view place, std::string_view otherwise);
 
 struct RequestOptions {
   std::optional<std::string> model, system, prompt;

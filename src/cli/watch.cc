@@ -132,7 +132,8 @@ class Watch : public Verb {
     const Stopwatch since;
     engine::Request request = options_.request;
     if (options_.system) request.messages.push_back(system_message(*options_.system));
-    TRY(engine::Message message, engine::user_message({look.picture}, ask_.value_or(kDefaultPrompt)));
+    const std::string question = question_of(ask_.value_or(""), kPlaceOfPicture, kDefaultPrompt);
+    TRY(engine::Message message, engine::user_message({look.picture}, question));
     request.messages.push_back(std::move(message));
     request.cancelled = interrupted_flag();
     request.logprobs = 0;

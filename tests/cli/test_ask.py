@@ -49,6 +49,22 @@ def test_without_a_prompt_the_picture_is_described(ask, picture):
     assert user(request) == ["<6x4>", "Describe this image."]
 
 
+@pytest.mark.parametrize("prompt", ["{image}", " {image}\n", "", " "])
+def test_a_prompt_that_asks_nothing_is_none(ask, picture, prompt):
+    described = ["<6x4>", "Describe this image."]
+    assert user(ask("--image", picture, prompt)[1]) == described
+    assert user(ask("--image", picture, "-", input=prompt.encode())[1]) == described
+
+
+def test_a_prompt_of_places_alone(ask, scripted, model, picture, refused, tmp_path):
+    (tmp_path / "b.png").write_bytes(png(5, 4))
+    _, request = ask("-i", picture, "-i", tmp_path / "b.png", "{image} {image}")
+    assert user(request) == ["<6x4>", "<5x4>", "Describe this image."]
+    for nothing in ("{image}", "{video}"):
+        refused(scripted("ask", "--model", model, nothing), 2, "expected a question")
+    refused(scripted("ask", "--model", model, "-", input=b"{image}\n"), 3, "standard input: expected a question, found nothing")
+
+
 def test_picture_from_standard_input(ask):
     _, request = ask("--image", "-", "What is it?", input=png(7, 5))
     assert user(request) == ["<7x5>", "What is it?"]

@@ -88,6 +88,8 @@ def test_a_message_that_fails_is_not_kept_but_its_pictures_are(chat, picture):
     done, requests = chat(f"/image {picture}", "{image} {image}", "what is it?")
     assert done.stderr.count("\n") == 1 and "{image}" in done.stderr
     assert turns(requests[-1]) == [("user", ["<6x4>", "what is it?"])]
+    done, requests = chat(f"/image {picture}", "{image}", "{image}?")
+    assert done.stderr == "" and turns(requests[-1])[::2] == [("user", ["<6x4>", "Describe this image."]), ("user", ["{image}?"])]
     done, requests = chat("one", "two", script={"fail": "the prompt is too long"})
     assert done.returncode == 0 and done.stderr == "onsight: the prompt is too long\n" * 2
     assert turns(requests[-1]) == [("user", ["two"])]

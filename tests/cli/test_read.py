@@ -49,6 +49,16 @@ def test_one_page_is_its_text(scripted, model, folder):
     assert (done.returncode, done.stdout, done.stderr) == (0, "One\ntwo\n", "")
 
 
+@pytest.mark.parametrize("verb, asked", [("read", "Read the text."), ("describe", "Describe this image.")])
+def test_a_prompt_that_asks_nothing_is_the_verbs(scripted, model, folder, tmp_path, verb, asked):
+    log = tmp_path / "log"
+    for i, prompt in enumerate(("", "{image}", "{image} ")):
+        out = tmp_path / f"{i}.jsonl"
+        done = scripted(verb, "--model", model, "--out", out, "--prompt", prompt, folder / "b.png", script={"log": str(log)})
+        assert (done.returncode, done.stdout, rows(out)[0]["prompt"][-len(asked) :]) == (0, "", asked), done.stderr
+    assert [request["messages"][0]["parts"] for request in rows(log)] == [["<3x2>", asked]] * 3
+
+
 def test_standard_input_is_a_page(scripted, model, folder, tmp_path):
     log = tmp_path / "log"
     done = scripted("read", "--model", model, "-", folder / "b.png", input=png(9, 8), script={"log": str(log)})

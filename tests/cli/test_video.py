@@ -28,7 +28,8 @@ def test_a_video_comes_first(ask):
 
 
 def test_without_a_prompt_the_video_is_described(ask):
-    assert ask("--video", CLIP) == ["<64x48, 48 at 12/s>", "Describe this video."]
+    for prompt in ([], ["{video}"], [" {video}\n"]):
+        assert ask("--video", CLIP, *prompt) == ["<64x48, 48 at 12/s>", "Describe this video."]
 
 
 def test_a_video_that_was_filmed_upright_stands_upright(ask):

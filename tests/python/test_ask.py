@@ -74,6 +74,9 @@ def test_a_pil_picture_is_turned_as_its_file_says(model, receipt):
 def test_places_of_pictures_system_and_no_picture(model, cli, receipt, scene):
     want = cli("--image", receipt, "--image", scene, "--system", "Be brief.", "--max-tokens", "16", "First {image} then {image}: which?")
     assert model.ask([receipt, scene], "First {image} then {image}: which?", system="Be brief.", max_tokens=16) == want["text"]
+    described = model.ask(receipt, max_tokens=16)
+    for prompt in ("{image}", " {image}\n", "", " "):  # nothing is asked
+        assert model.ask(receipt, prompt, max_tokens=16) == described
     assert model.ask(prompt="Hello?", max_tokens=8) == cli("--max-tokens", "8", "Hello?")["text"]
 
 
