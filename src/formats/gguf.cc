@@ -114,14 +114,18 @@ std::optional<double> read_number(GgufType type, const std::byte* p) {
 
 }  // namespace
 
+Status expect_gguf(std::span<const std::byte> file, std::string_view where) {
+  if (file.size() >= 4 && text(file.first(4)) == "GGUF") return {};
+  return bad_input("{}: expected a GGUF file, which begins with GGUF", where);
+}
+
 // Walks the file from its start to the end of the list of tensors.
 class GgufReader {
  public:
   GgufReader(std::span<const std::byte> file, std::string_view where) : file_(file), where_(where) {}
 
   Result<GgufFile> read() {
-    if (file_.size() < 4 || text(file_.first(4)) != "GGUF")
-      return bad_input("{}: expected a GGUF file, which begins with GGUF", where_);
+    TRY_STATUS(expect_gguf(file_, where_));
     at_ = 4;
     TRY(uint32_t version, take<uint32_t>("the version"));
     if (version >= 1 << 16)

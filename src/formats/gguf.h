@@ -61,6 +61,9 @@ struct GgufFile {
   std::map<std::string, compute::Tensor, std::less<>> tensors;  // extents outermost first; point into the file's bytes
 };
 
+// Refuses what does not begin as a GGUF file; nothing behind that is looked at.
+Status expect_gguf(std::span<const std::byte> file, std::string_view where);
+
 // Verifies a whole file in memory before it returns: every length and offset inside the file, no key or tensor twice,
 // no two tensors that share bytes, known types, whole blocks in each row. `where` names the file in errors.
 Result<GgufFile> read_gguf(std::span<const std::byte> file, std::string_view where);

@@ -4,6 +4,8 @@
 #include <cctype>
 #include <system_error>
 
+#include "formats/gguf.h"
+
 namespace onsight::models {
 namespace {
 
@@ -58,6 +60,10 @@ Result<Path> find_projector(const Path& text) {
   std::vector<Path> found;
   for (const Path& file : gguf_files_in(text.parent_path()))
     if (is_projector(file)) found.push_back(file);
+  if (found.size() != 1) {  // of a file that is none, no projector is missing
+    TRY(const MappedFile file, MappedFile::open(text));
+    TRY_STATUS(formats::expect_gguf(file.bytes(), text.string()));
+  }
   if (found.empty())
     return bad_input(
         "{}: no projector beside it, expected a GGUF file with \"mmproj\" in its name, or --model {},MMPROJ",

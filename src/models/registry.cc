@@ -22,6 +22,12 @@ Status expect_folder(const Path& folder) {
     return bad_input(
         "{}: expected a checkpoint folder in Hugging Face layout, a .onsight or a .gguf file, found another file",
         folder.string());
+  // A link that leads nowhere is something, and read later on.
+  if (std::filesystem::symlink_status(folder / "config.json", error).type() == std::filesystem::file_type::not_found)
+    return bad_input(
+        "{}: no model in this folder, expected config.json and model.safetensors as Hugging Face publishes them, or a "
+        ".gguf file with its mmproj",
+        folder.string());
   return {};
 }
 

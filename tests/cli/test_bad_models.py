@@ -70,6 +70,34 @@ def test_empty_folder_and_none(both, tmp_path):
     both(tmp_path / "no", str(tmp_path / "no"))
 
 
+@pytest.mark.parametrize("files", [[], ["photo.jpg", "notes.txt"], ["model.safetensors"], ["mmproj-model.gguf"]])
+def test_a_folder_of_other_things(both, onsight, refused, tmp_path, files):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in files:
+        (folder / name).write_bytes(b"something")
+    sentence = both(folder)
+    assert sentence == (
+        f"onsight: {folder}: no model in this folder, expected config.json and model.safetensors as Hugging Face publishes them,"
+        " or a .gguf file with its mmproj"
+    )
+    assert refused(onsight("convert", folder, tmp_path / "m.onsight"), 3) == sentence
+    assert refused(onsight("export", folder, tmp_path / "out", "--to", "gguf"), 3) == sentence
+    assert [path.name for path in tmp_path.iterdir() if path.name != "picture.png"] == ["folder"]
+
+
+@pytest.mark.parametrize("content", [b"", b"GGU", b"garbage\n" * 99])
+@pytest.mark.parametrize("beside", [(), ("mmproj-a.gguf", "mmproj-b.gguf"), ("mmproj.gguf",)])
+def test_garbage_that_is_named_gguf(both, onsight, refused, tmp_path, content, beside):
+    bad = tmp_path / "bad.gguf"
+    for path in (bad, *(tmp_path / name for name in beside)):
+        path.write_bytes(content)
+    sentence = both(bad)
+    assert sentence == f"onsight: {bad}: expected a GGUF file, which begins with GGUF"
+    assert refused(onsight("convert", bad, tmp_path / "m.onsight"), 3) == both(tmp_path) == sentence
+    assert not list(tmp_path.glob("m.onsight*"))
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "\xff", '{"a": 1} x', "[" * 100_000])
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "processor_config.json", "tokenizer_config.json", "generation_config.json"])
 def test_json_that_is_none(both, nano, name, content):
