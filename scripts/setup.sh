@@ -36,11 +36,12 @@ build | OpenSSL                   | pkg:openssl                 | libssl-dev
 build | GoogleTest                | header:gtest/gtest.h        | libgtest-dev
 test  | pytest                    | python:pytest               | python3-pytest
 test  | jsonschema for Python     | python:jsonschema           | python3-jsonschema
+test  | NumPy                     | python:numpy                | python3-numpy
 test  | the openssl program       | cmd:openssl                 | openssl
+test  | pdfinfo and pdftoppm      | cmd:pdftoppm                | poppler-utils
 parity| venv for Python 3         | python:ensurepip            | python3-venv
 wheel | venv for Python 3         | python:ensurepip            | python3-venv
 wheel | the headers of Python 3   | pkg:python3                 | python3-dev
-ci    | pdfinfo and pdftoppm      | cmd:pdftoppm                | poppler-utils
 ci    | fontconfig                | cmd:fc-list                 | fontconfig
 ci    | DejaVu fonts              | file:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf | fonts-dejavu-core
 ci    | Lato fonts                | file:/usr/share/fonts/truetype/lato/Lato-Regular.ttf | fonts-lato

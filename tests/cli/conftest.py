@@ -2,6 +2,7 @@
 
 ONSIGHT_BINARY names the program (build/onsight), ONSIGHT_SCRIPTED the one with a scripted engine (build/onsight_scripted).
 """
+import ctypes
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from pictures import png
 
 ROOT = Path(__file__).resolve().parents[2]
 NANO = ROOT / "models" / "onsight-nano"
+LIBC = ctypes.CDLL(None)
 
 
 def binary(variable, name):
@@ -53,6 +55,13 @@ class Program:
         return subprocess.Popen(self.command(*arguments), env=self.environment(script, **(env or {})),
                                 stdin=more.pop("stdin", subprocess.DEVNULL), stdout=more.pop("stdout", subprocess.PIPE),
                                 stderr=more.pop("stderr", subprocess.PIPE), **more)
+
+
+def without_privileges():
+    """For preexec_fn: files that may not be read or written are closed to root too."""
+    read_bypass, write_bypass, drop = 2, 1, 24  # CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE, PR_CAPBSET_DROP
+    if os.geteuid() == 0 and any(LIBC.prctl(drop, each, 0, 0, 0) for each in (read_bypass, write_bypass)):
+        raise PermissionError("root's capabilities cannot be dropped")
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,20 @@
 """Checkpoint folders that are broken, each in one way: one sentence, exit code 3, the same from ask and inspect."""
 import json
-import os
 import struct
 
 import pytest
 
 from checkpoints import add_tensor, change_json, drop_tensor, read_safetensors, write_safetensors
-from conftest import NANO
+from conftest import NANO, without_privileges
 
 
 @pytest.fixture
 def both(onsight, refused, picture):
     """Asserts that ask and inspect refuse the folder in the same words."""
 
-    def check(folder, *words):
-        sentence = refused(onsight("inspect", folder), 3, *words)
-        assert refused(onsight("ask", "--model", folder, "--image", picture, "--max-tokens", "1"), 3, *words) == sentence
+    def check(folder, *words, **more):
+        sentence = refused(onsight("inspect", folder, **more), 3, *words)
+        assert refused(onsight("ask", "--model", folder, "--image", picture, "--max-tokens", "1", **more), 3, *words) == sentence
         return sentence
 
     return check
@@ -58,10 +57,15 @@ def test_dangling_link(both, nano, name):
     both(nano, str(nano))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_unreadable_file(both, nano):
     (nano / "config.json").chmod(0)
-    both(nano, "config.json")
+    both(nano, "config.json", "Permission denied", preexec_fn=without_privileges)
+
+
+def test_unreadable_folder(both, nano):
+    nano.chmod(0)
+    both(nano, str(nano), "Permission denied", preexec_fn=without_privileges)
+    nano.chmod(0o700)
 
 
 def test_empty_folder_and_none(both, tmp_path):

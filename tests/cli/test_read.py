@@ -270,16 +270,10 @@ def test_a_pdf_that_is_none(scripted, model, tmp_path, tools):
     assert done.returncode == 3 and "bad.pdf: not a PDF that pdfinfo reads" in done.stderr
 
 
-@pytest.fixture
-def poppler():
-    if not shutil.which("pdfinfo") or not shutil.which("pdftoppm"):
-        pytest.skip("expected pdfinfo and pdftoppm, of Debian's package poppler-utils")
-
-
 WORDS = [("Invoice", 595, 842, 0), ("Garden", 842, 420, 0), ("Window", 595, 842, 90)]
 
 
-def test_the_shipped_model_reads_a_pdf(onsight, poppler, tmp_path):
+def test_the_shipped_model_reads_a_pdf(onsight, tmp_path):
     document = tmp_path / "three.pdf"
     document.write_bytes(pdf(*WORDS))
     done = onsight("read", "--json", document)
@@ -289,7 +283,7 @@ def test_the_shipped_model_reads_a_pdf(onsight, poppler, tmp_path):
     assert [row["text"].strip().lower() for row in found] == ["invoice", "garden", "window"]
 
 
-def test_poppler_draws_pages_as_they_stand(scripted, model, poppler, tmp_path):
+def test_poppler_draws_pages_as_they_stand(scripted, model, tmp_path):
     """150 pixels an inch, and the last page, which is turned, lies on its side."""
     document, log = tmp_path / "three.pdf", tmp_path / "log"
     document.write_bytes(pdf(*WORDS))
@@ -299,7 +293,7 @@ def test_poppler_draws_pages_as_they_stand(scripted, model, poppler, tmp_path):
     assert len(sizes) == 3 and all(abs(a - b * 150 / 72) <= 1 for size, points in zip(sizes, wanted) for a, b in zip(size, points)), sizes
 
 
-def test_pdfs_that_poppler_does_not_read(scripted, model, poppler, tmp_path):
+def test_pdfs_that_poppler_does_not_read(scripted, model, tmp_path):
     whole = pdf(*WORDS)
     for name, document in {"cut.pdf": whole[:700], "text.pdf": b"%PDF-1.4\nhello", "empty.pdf": b"", "locked.pdf": pdf(*WORDS, encrypted=True)}.items():
         (tmp_path / name).write_bytes(document)

@@ -6,6 +6,7 @@ import signal
 import struct
 import time
 
+import numpy
 import pytest
 
 from conftest import NANO, ROOT
@@ -34,7 +35,6 @@ def files(folder):
 
 
 def test_writes_a_file_for_each_tensor(trace, tmp_path):
-    numpy = pytest.importorskip("numpy")
     done = trace(tmp_path / "new" / "deep", "x")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert files(tmp_path / "new" / "deep") == sorted(f"{n}.npy" for n in NAMES)
@@ -45,7 +45,6 @@ def test_writes_a_file_for_each_tensor(trace, tmp_path):
 
 
 def test_an_answer_is_run_through_after_the_prompt(trace, tmp_path, refused):
-    numpy = pytest.importorskip("numpy")
     assert trace(tmp_path / "a", "x", "--answer", "AB").returncode == 0
     assert numpy.load(tmp_path / "a" / "input_ids.npy").tolist() == [1, 2, 3, ord("A"), ord("B")]
     assert numpy.load(tmp_path / "a" / "logits.npy").shape == (5, 4)
@@ -53,7 +52,6 @@ def test_an_answer_is_run_through_after_the_prompt(trace, tmp_path, refused):
 
 
 def test_the_answer_that_ask_gives_is_what_each_position_chooses(onsight, tmp_path):
-    numpy = pytest.importorskip("numpy")
     question = "--model", NANO, "--quant", "none", "--image", ROOT / "examples" / "receipt.jpg", "Read the text."
     answer = json.loads(onsight("ask", "--json", *question).stdout)
     for name, more in (("prompt", ()), ("both", ("--answer", answer["text"]))):

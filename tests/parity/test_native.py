@@ -1,4 +1,5 @@
 """A native file is a safetensors file: the reference's own reader opens it and finds what was put in."""
+import json
 import subprocess
 
 import numpy as np
@@ -31,3 +32,13 @@ def test_the_reference_reads_it(tmp_path):
                 else:
                     assert np.array_equal(tensors[name].astype(np.float32), want), name
     assert norm in tensors
+
+
+def test_its_list_in_the_formats_that_answer(tmp_path):
+    target = tmp_path / "m.onsight"
+    subprocess.run([ONSIGHT, "convert", SOURCE, target, "--quant", "q8"], check=True)
+    raw = target.read_bytes()
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    about = header.pop("__metadata__")
+    with safe_open(target, "np") as file:
+        assert file.metadata() == about and set(file.keys()) == set(header)
