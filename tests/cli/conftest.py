@@ -7,7 +7,9 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
@@ -62,6 +64,47 @@ def without_privileges():
     read_bypass, write_bypass, drop = 2, 1, 24  # CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE, PR_CAPBSET_DROP
     if os.geteuid() == 0 and any(LIBC.prctl(drop, each, 0, 0, 0) for each in (read_bypass, write_bypass)):
         raise PermissionError("root's capabilities cannot be dropped")
+
+
+def until(condition, process, seconds=20):
+    """Whether `condition` came true while the process ran."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if process.poll() is not None:
+            return False
+        assert time.monotonic() < end, "waited in vain"
+    return True
+
+
+def catches(process, number):
+    """Whether the process has a handler for this signal by now."""
+    try:
+        mask = re.search(r"^SigCgt:\t(\w+)", Path(f"/proc/{process.pid}/status").read_text(), re.M)
+    except OSError:
+        return False
+    return bool(mask) and int(mask[1], 16) >> (number - 1) & 1 == 1
+
+
+def interrupted(start, folder, part):
+    """Interrupts what `start()` runs, once before `folder` holds anything and then, as often as it takes, when `part` of it is there.
+    Yields whether it came to its end all the same; what it then left is the caller's to look at and remove."""
+    for half_way in (False, True):
+        for _ in range(50):
+            process = start()
+            there = until(lambda: catches(process, signal.SIGINT), process)
+            if there and half_way:
+                there = until(lambda: any(folder.glob(part)), process)
+            if there:
+                process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+            assert (out, err) == (b"", b"") and process.returncode in (0, 130), (process.returncode, out, err)
+            if process.returncode == 130:
+                assert there and not any(folder.iterdir()), list(folder.iterdir())
+                break
+            yield
+            assert not any(folder.iterdir())
+        else:
+            raise AssertionError("was never interrupted")
 
 
 @pytest.fixture(scope="session")
