@@ -262,7 +262,11 @@ std::unique_ptr<OwnedReply> owned(engine::Reply from) {
                                          .vision_ms = ms.vision,
                                          .prefill_ms = ms.prefill,
                                          .decode_ms = ms.decode,
-                                         .first_token_ms = ms.first_token};
+                                         .first_token_ms = ms.first_token,
+                                         .peak_memory_bytes = engine::peak_memory_bytes(),
+                                         .drafted_tokens = from.drafted_tokens,
+                                         .accepted_tokens = from.accepted_tokens,
+                                         .cached_tiles = from.cached_tiles};
   return reply;
 }
 

@@ -178,6 +178,7 @@ enum onsight_finish {
   ONSIGHT_CANCELLED = 2 /* onsight_chat_cancel, the callback, or onsight_model_free */
 };
 
+/* Later versions append to it; the library alone makes one. */
 typedef struct onsight_reply {
   const char* text; /* all that was written */
   size_t length;    /* of the text in bytes, the zero byte not counted */
@@ -186,6 +187,9 @@ typedef struct onsight_reply {
   int cached_tokens; /* of prompt_tokens: not computed again, because an earlier prompt began with them */
   double preprocess_ms, vision_ms, prefill_ms, decode_ms; /* wall time of each stage */
   double first_token_ms;                                  /* from the question to the first token */
+  int64_t peak_memory_bytes;           /* the most that the process had held by then, whoever held it */
+  int drafted_tokens, accepted_tokens; /* guessed and checked several at once; of these, in the answer */
+  int cached_tiles;                    /* of the pictures: an earlier run had read them and kept them in the cache */
 } onsight_reply;
 
 /* Gets the answer piece by piece, whole UTF-8 characters each, valid during the call and ended by a zero byte beyond

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -96,7 +97,20 @@ TEST(CApi, StreamsWhatTheReplyHolds) {
   EXPECT_GT(reply->prompt_tokens, 0);
   EXPECT_GT(reply->first_token_ms, 0);
   EXPECT_GT(reply->decode_ms, 0);
+  EXPECT_GT(reply->peak_memory_bytes, 1'000'000);
+  EXPECT_EQ(reply->cached_tiles, 0);
 }
+
+// Programs that were built with the first version's header read a reply where it was then.
+struct FirstReply {
+  const char* text;
+  size_t length;
+  int finish, prompt_tokens, completion_tokens, cached_tokens;
+  double preprocess_ms, vision_ms, prefill_ms, decode_ms, first_token_ms;
+};
+static_assert(offsetof(onsight_reply, cached_tokens) == offsetof(FirstReply, cached_tokens));
+static_assert(offsetof(onsight_reply, first_token_ms) == offsetof(FirstReply, first_token_ms));
+static_assert(offsetof(onsight_reply, peak_memory_bytes) == sizeof(FirstReply));
 
 TEST(CApi, SaysWhatItLoaded) {
   const Model model = load();
@@ -136,10 +150,16 @@ TEST(CApi, KeysAndValuesTakeWhatTheirFormatSays) {
 TEST(CApi, NoDraftIsTheSameAnswer) {
   const Model model = load();
   onsight_ask_options options = {sizeof options};
-  options.max_tokens = 24;
-  const std::string drafted = text_of(model, question("What is what is what is?"), options);
+  options.max_tokens = 200;
+  const Chat chat = question("one two three one two three one two");
+  const Reply drafted = ask(model, chat, options);
+  EXPECT_GT(drafted->drafted_tokens, 0);
+  EXPECT_LE(drafted->accepted_tokens, drafted->drafted_tokens);
   options.no_draft = 1;
-  EXPECT_EQ(text_of(model, question("What is what is what is?"), options), drafted);
+  const Reply alone = ask(model, chat, options);
+  EXPECT_STREQ(alone->text, drafted->text);
+  EXPECT_EQ(alone->drafted_tokens, 0);
+  EXPECT_EQ(alone->accepted_tokens, 0);
 }
 
 // What came later is not read of them.
@@ -305,6 +325,7 @@ TEST(CApi, CacheKeepsPicturesForTheNextModel) {
     const Reply reply = ask(owner, chat);
     texts[i] = reply->text;
     EXPECT_EQ(reply->cached_tokens > 0, i == 1);
+    EXPECT_EQ(reply->cached_tiles > 0, i == 1);
   }
   EXPECT_EQ(texts[0], texts[1]);
   EXPECT_GT(std::filesystem::remove_all(folder), 0u);

@@ -26,6 +26,10 @@ class Reply(c.Structure):
                 ("cached_tokens", c.c_int)] + [(f"{stage}_ms", c.c_double) for stage in ("preprocess", "vision", "prefill", "decode", "first_token")]  # fmt: skip
 
 
+class LaterReply(Reply):  # what a newer header appended
+    _fields_ = [("peak_memory_bytes", c.c_int64), ("drafted_tokens", c.c_int), ("accepted_tokens", c.c_int), ("cached_tiles", c.c_int)]
+
+
 OnText = c.CFUNCTYPE(c.c_int, c.c_void_p, c.POINTER(c.c_char), c.c_size_t)
 
 
@@ -61,6 +65,8 @@ def ask(lib, model, on_text):
     assert lib.onsight_chat_text(chat, b"Read the text.", error) == 0, error.message
     assert lib.onsight_ask(model, chat, options, OnText(on_text), None, reply, error) == 0, error.message
     told = (reply.contents.text.decode(), reply.contents.finish, reply.contents.completion_tokens)
+    later = c.cast(reply, c.POINTER(LaterReply)).contents
+    assert later.peak_memory_bytes > 10_000_000 and 0 <= later.accepted_tokens <= later.drafted_tokens and later.cached_tiles == 0
     lib.onsight_reply_free(reply)
     lib.onsight_chat_free(chat)
     return told
