@@ -84,7 +84,7 @@ compare_ffmpeg() {
       exit 1
     fi
   done
-  LD_LIBRARY_PATH=$PWD/$build/$ffmpeg "$(scripts/python.sh pytest)" -m pytest -q -p no:cacheprovider tests/cli/test_watch.py -k 'address or drops or shows'
+  LD_LIBRARY_PATH=$PWD/$build/$ffmpeg "$(scripts/python.sh pytest)" -m pytest -q -p no:cacheprovider tests/cli/test_watch.py -k 'address or drops or shows or stream or camera'
 }
 rm -rf --one-file-system "$root"
 for file in "$(patchelf --print-interpreter "$stage/bin/onsight")" $(printf "$libraries/%s " $runtimes) \

@@ -1,10 +1,12 @@
 """watch: videos, pictures, folders and streams, what has not changed, and what happens when the answer does."""
+import ctypes
 import http.server
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -31,8 +33,8 @@ def watch(onsight):
     started = []
 
     class Watch:
-        def __init__(self, *arguments):
-            self.process = onsight.start("watch", *arguments)
+        def __init__(self, *arguments, env=None):
+            self.process = onsight.start("watch", *arguments, env=env)
             started.append(self.process)
 
         def row(self, seconds=20):
@@ -268,6 +270,56 @@ def test_what_a_camera_shows_is_new(watch, rtsp):
         first = seen.row()
         assert 0 <= seconds_of(first) - float(camera.told("key")[-1]) + 0.001 < 0.5
         seen.end()
+
+
+@pytest.mark.parametrize("carrier", ["srt", "udp"])
+def test_a_transport_stream(watch, tmp_path, carrier):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = ROOT / "tests/cli/transport_stream.py"
+    camera = subprocess.Popen([sys.executable, script, CLIPS / "camera.h264", carrier, "--port", str(port)], stdout=subprocess.PIPE)
+    try:
+        url = camera.stdout.readline().decode().strip()
+        assert url == f"{carrier}://127.0.0.1:{port}"
+        seen = watch(url, *READ, "--max-tokens", 8)
+        for words in ("Bread", "Battery"):
+            while not seen.row()["answer"].startswith(words):
+                pass
+        assert seen.end()[1] == ""
+    finally:
+        camera.kill()
+        camera.communicate()
+
+
+def test_a_camera_at_hand(watch, tmp_path):
+    """A Video4Linux device, as far as the program and FFmpeg can tell, that is unplugged and plugged in again."""
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "camera.so", ROOT / "tests/tools/fake_camera.c", "-ldl"], check=True)
+    picture = shutil.copy(RECEIPT, tmp_path / "shown.jpg")
+    device = {"CAMERA": "/dev/video7", "CAMERA_PICTURE": str(picture), "CAMERA_SIZE": "320x230", "LD_PRELOAD": str(tmp_path / "camera.so")}
+    seen = watch("/dev/video7", *READ, "--max-tokens", 8, env=device)
+    if not any(is_library(name) for name in ("libavdevice-onsight.so.59", "libavdevice.so.59")):
+        _, errors = seen.process.communicate(timeout=20)
+        assert seen.process.returncode == 3
+        assert errors == b"onsight: /dev/video7: no libavdevice.so.59 on this machine, expected FFmpeg's (Debian: libavdevice59)\n"
+        return
+    first = seen.row()
+    assert first["answer"].startswith("Bread") and first["read"] and not seen.row()["read"]
+    os.rename(picture, tmp_path / "away")
+    time.sleep(1)
+    os.rename(tmp_path / "away", picture)
+    begun = time.time()
+    while seconds_of(row := seen.row()) < begun:
+        pass
+    assert row["answer"] == first["answer"]
+    assert seen.end()[1] == "onsight: /dev/video7: the stream has ended, trying again\nonsight: /dev/video7: there again\n"
+
+
+def is_library(name):
+    try:
+        return bool(ctypes.CDLL(name))
+    except OSError:
+        return False
 
 
 def test_what_cannot_be_watched(onsight, camera, tmp_path):
