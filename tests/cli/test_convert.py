@@ -3,6 +3,7 @@ import hashlib
 import json
 import shutil
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,34 @@ def test_the_model_that_ships(onsight, tmp_path):
     assert facts[1]["name"] == "nano.onsight"
     for key in ("architecture", "parameters", "vision_parameters", "tile_size", "context_length", "vision_shape", "text_shape"):
         assert facts[0][key] == facts[1][key]
+
+
+def mapped_kib(process, file):
+    """What of a file's pages the process has in memory, and how much of that is a copy of its own, in KiB."""
+    seen = {"Rss": 0, "Private_Dirty": 0, "Anonymous": 0}
+    is_file = False
+    for line in (Path("/proc") / str(process.pid) / "smaps").read_text().splitlines():
+        name, _, rest = line.partition(" ")
+        if not name.endswith(":"):
+            is_file = line.endswith(str(file))
+        elif is_file and name[:-1] in seen:
+            seen[name[:-1]] += int(rest.split()[0])
+    return seen
+
+
+def test_weights_are_shared_between_processes(onsight, tmp_path):
+    """They are used where the file is mapped: pages of the file, which the system has once however many processes look at them."""
+    target = tmp_path / "nano.onsight"
+    assert onsight("convert", NANO, target, "--quant", "q8").returncode == 0
+    for _ in range(2):
+        process = onsight.start("serve", "--model", target, "--port", "0")
+        try:
+            assert "at http://" in process.stderr.readline().decode()
+            seen = mapped_kib(process, target)
+        finally:
+            process.kill()
+            process.communicate()
+        assert seen["Rss"] > 0.6 * target.stat().st_size / 1024 and seen["Private_Dirty"] == seen["Anonymous"] == 0
 
 
 def test_the_other_verbs(onsight, native):
