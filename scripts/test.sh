@@ -3,9 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ctest --preset release -j "${JOBS:-$(nproc)}"
-# A shell that starts a job in the background makes it ignore Ctrl-C, and its children too; the tests of Ctrl-C need it back.
+# A shell that starts a job in the background makes it ignore Ctrl-C, nohup a closed terminal, and their children too; the tests of both need them back.
 reset=()
-if env --default-signal=INT,QUIT true 2>/dev/null; then reset=(env --default-signal=INT,QUIT); fi
+if env --default-signal=INT,QUIT,HUP true 2>/dev/null; then reset=(env --default-signal=INT,QUIT,HUP); fi
 python=$(scripts/python.sh pytest jsonschema numpy)
 for suite in tests/cli tests/server tests/capi; do  # one by one: each has a conftest.py of its own
   "${reset[@]}" "$python" -m pytest -q -rs -p no:cacheprovider "$suite"
