@@ -237,7 +237,7 @@ class Engine {
   // Of a request with so many tokens before the answer, of an answer token that stands behind `context` others.
   virtual RequestWork work(int64_t prompt_tokens, int64_t context) const = 0;
   // Since loading, with EngineOptions::step_times; not while a request runs.
-  virtual std::vector<StepTime> step_times() const = 0;
+  virtual std::vector<StepTime> step_times() const { return {}; }
 };
 
 // A user message: the pictures in order, then the text; or, where `prompt` holds "{image}", a picture at each. Refuses

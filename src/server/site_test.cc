@@ -26,7 +26,6 @@ class OneWord : public engine::Engine {
   Result<engine::Reply> generate(const engine::Request&, const engine::Callbacks&) override { return engine::Reply(); }
   Status trace(const engine::Request&, std::string_view, const engine::TraceSink&) override { return {}; }
   engine::RequestWork work(int64_t, int64_t) const override { return {}; }
-  std::vector<engine::StepTime> step_times() const override { return {}; }
 
  private:
   engine::ModelInfo info_;

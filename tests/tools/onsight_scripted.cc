@@ -151,7 +151,6 @@ class ScriptedEngine : public engine::Engine {
     return {};
   }
 
-  std::vector<engine::StepTime> step_times() const override { return {}; }
   engine::RequestWork work(int64_t prompt_tokens, int64_t) const override {
     const double prompt_ops = 1e6 * static_cast<double>(prompt_tokens);
     return {.tile_ops = 3e9,
