@@ -21,6 +21,11 @@ ROOT = Path(__file__).resolve().parents[2]
 NANO = ROOT / "models" / "onsight-nano"
 LIBC = ctypes.CDLL(None)
 
+# What a shell starts in the background ignores Ctrl-C, what nohup starts a closed terminal, and so would the programs that are tested.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+
 
 def binary(variable, name):
     path = Path(os.environ.get(variable, ROOT / "build" / name)).resolve()
