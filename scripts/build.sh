@@ -15,7 +15,9 @@ if [ -f "$cache" ] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD" "$cache";
 fi
 if [ ! -f "$cache" ] || [ ! -f "$directory/build.ninja" ]; then
   mkdir -p "$directory"
-  if ! cmake --preset "$preset" >"$directory/configure.log" 2>&1; then
+  once=()  # who builds once wants rooms as one source; who goes on with it, what changed
+  if [ "${CI:-}" = true ]; then once=(-DCMAKE_UNITY_BUILD_BATCH_SIZE=0); fi
+  if ! cmake --preset "$preset" "${once[@]}" >"$directory/configure.log" 2>&1; then
     cat "$directory/configure.log" >&2
     echo "build: cmake --preset $preset failed" >&2
     exit 1
