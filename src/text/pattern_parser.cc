@@ -23,14 +23,14 @@ struct Bounds {
 Bounds exactly(uint32_t first, uint32_t last) { return {CodeSet({{first, last}}), CodeSet({{first, last}})}; }
 
 const Bounds& digits() {
-  static const Bounds kDigits = [] {
+  static const Bounds kEveryDigit = [] {
     std::vector<CodeRange> all;
     const uint8_t* classes = char_classes();
     for (uint32_t code = 0; code <= CodeSet::kLast; ++code)
       if (classes[code] & kNumber) all.push_back({code, code});
     return Bounds{CodeSet({{'0', '9'}}), CodeSet(std::move(all))};
   }();
-  return kDigits;
+  return kEveryDigit;
 }
 
 Bounds words() {
