@@ -3,6 +3,7 @@
 # Prints to stderr only, so that what a program says afterwards stands alone on stdout.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/ccache.sh
 preset=${1:-release}
 shift || true
 directory=build-$preset
@@ -15,8 +16,8 @@ if [ -f "$cache" ] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD" "$cache";
 fi
 if [ ! -f "$cache" ] || [ ! -f "$directory/build.ninja" ]; then
   mkdir -p "$directory"
-  once=()  # who builds once wants rooms as one source; who goes on with it, what changed
-  if [ "${CI:-}" = true ]; then once=(-DCMAKE_UNITY_BUILD_BATCH_SIZE=0); fi
+  once=()
+  if [ "${CI:-}" = true ]; then once=(-DCMAKE_UNITY_BUILD_BATCH_SIZE=$unity_batch); fi
   if ! cmake --preset "$preset" "${once[@]}" >"$directory/configure.log" 2>&1; then
     cat "$directory/configure.log" >&2
     echo "build: cmake --preset $preset failed" >&2

