@@ -60,7 +60,8 @@ tl::unexpected<Error> bad_input(fmt::format_string<Args...> format, Args&&... ar
 // TRY(declaration, expression): declares the value of a Result, or returns its error from the enclosing function.
 #define TRY(decl, ...) ONSIGHT_TRY_(ONSIGHT_CONCAT(result_, __COUNTER__), decl, __VA_ARGS__)
 // TRY_STATUS(expression): the same for a Status.
-#define TRY_STATUS(...)                                                                                                \
-  do {                                                                                                                 \
-    if (auto status_ = (__VA_ARGS__); !status_) return ::tl::unexpected<::onsight::Error>(std::move(status_).error()); \
+#define ONSIGHT_TRY_STATUS_(tmp, ...)                                                                      \
+  do {                                                                                                     \
+    if (auto tmp = (__VA_ARGS__); !tmp) return ::tl::unexpected<::onsight::Error>(std::move(tmp).error()); \
   } while (false)
+#define TRY_STATUS(...) ONSIGHT_TRY_STATUS_(ONSIGHT_CONCAT(status_, __COUNTER__), __VA_ARGS__)

@@ -38,6 +38,41 @@ TEST(Subprocess, KnowsWhatIsThere) {
   EXPECT_FALSE(has_program("./sh"));
 }
 
+TEST(Subprocess, GivesAndTakesAsAsked) {
+  std::string out;
+  const auto keep = [&](std::string_view part) {
+    out += part;
+    return Status();
+  };
+  const std::string large(3'000'000, 'x');
+  EXPECT_EQ(run({.command = {"cat"}, .input = large, .output = keep}).value().code, 0);
+  EXPECT_EQ(out, large);
+  out.clear();
+  const Program shell = {.command = {"sh", "-c", "echo $A-$HOME; pwd; echo bad >&2; exit 3"},
+                         .environment = {{"A=1"}},
+                         .folder = "/usr",
+                         .output = keep};
+  const Ended ended = run(shell).value();
+  EXPECT_EQ(ended.code, 3);
+  EXPECT_EQ(ended.errors, "bad\n");
+  EXPECT_EQ(out, "1-\n/usr\n");
+  // What ends without having read its input, and what writes only errors.
+  EXPECT_EQ(run({.command = {"true"}, .input = large}).value().code, 0);
+  EXPECT_EQ(run({.command = {"sh", "-c", "seq 100000 >&2; kill -9 $$"}}).value().errors.size(), 4096);
+  EXPECT_EQ(run({.command = {"no-such-program"}}).error().message, "no-such-program: not on this machine");
+}
+
+TEST(Subprocess, EndsWhatGoesTooFarWithAllThatItStarted) {
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(run({.command = {"sh", "-c", "sleep 30 & sleep 30"}, .limit = 1s}).error().message,
+            "sh: not done after 1 s");
+  EXPECT_EQ(run({.command = {"yes"}, .max_output_bytes = 100'000}).error().message,
+            "yes: writes more than 100000 bytes");
+  const auto refuse = [](std::string_view) -> Status { return bad_input("enough"); };
+  EXPECT_EQ(run({.command = {"yes"}, .output = refuse}).error().message, "enough");
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s);
+}
+
 TEST(Subprocess, RunsALineOfTheShell) {
   const auto never = [] { return false; };
   const std::filesystem::path file =

@@ -2,6 +2,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "net/raw_stream.h"
 #include "net/sse.h"
 
 namespace onsight::net {
@@ -43,6 +44,11 @@ class ConnectionExchange : public Exchange {
   void abort() override {
     post([n = number_](Connection& c) { c.abandon(n, true); });
   }
+  void take_over(int status, Headers headers, Taken taken) override {
+    post([n = number_, status, headers = std::move(headers), taken = std::move(taken)](Connection& c) mutable {
+      c.take_over(n, status, std::move(headers), std::move(taken));
+    });
+  }
   void on_gone(std::function<void(Gone)> callback) override {
     auto connection = connection_;
     asio::post(*io_, [connection, n = number_, callback = std::move(callback)]() mutable {
@@ -71,8 +77,7 @@ class ConnectionExchange : public Exchange {
 
 }  // namespace
 
-Connection::Connection(std::shared_ptr<asio::io_context> io, std::unique_ptr<Stream> stream, std::string peer,
-                       Host& host)
+Connection::Connection(std::shared_ptr<asio::io_context> io, std::unique_ptr<Stream> stream, Peer peer, Host& host)
     : io_(std::move(io)),
       stream_(std::move(stream)),
       deadline_(*io_),
@@ -111,13 +116,14 @@ void Connection::drain() {
 }
 
 void Connection::read() {
-  if (reading_ || phase_ == Phase::kClosed) return;
+  if (reading_ || phase_ == Phase::kClosed || taken_) return;
   if (phase_ == Phase::kAnswering && in_.size() >= kReadAhead) return;
   reading_ = true;
   stream_->read_some(chunk_.data(), chunk_.size(), [self = shared_from_this()](const ErrorOf& error, size_t bytes) {
     self->reading_ = false;
     if (!error) return self->on_read(bytes);
-    if (error == asio::error::operation_aborted) return;
+    if (error == asio::error::operation_aborted) return self->hand_over();
+    if (self->taken_ && error == asio::error::eof) return self->hand_over();  // who takes it reads the end again
     self->tell_gone(Gone::kClient);
     self->close();
   });
@@ -125,6 +131,7 @@ void Connection::read() {
 
 void Connection::on_read(size_t bytes) {
   if (phase_ != Phase::kLingering) in_.append(chunk_.data(), bytes);
+  if (taken_) return hand_over();
   if (phase_ == Phase::kIdle) {
     phase_ = Phase::kHead;
     arm(host_.options().head_time);
@@ -146,7 +153,8 @@ void Connection::consume() {
         if (phase_ == Phase::kBody) return;  // more of it must come
         phase_ = Phase::kBody;
         head_ = reader_.head();
-        head_.peer = peer_;
+        head_.peer = peer_.name;
+        head_.peer_uid = peer_.uid;
         const auto refusal = host_.site().refuse ? host_.site().refuse(head_) : std::nullopt;
         if (refusal) {
           begin_answer();
@@ -165,7 +173,8 @@ void Connection::consume() {
       case RequestReader::State::kDone: {
         begin_answer();
         HttpRequest request = reader_.take();
-        request.peer = peer_;
+        request.peer = peer_.name;
+        request.peer_uid = peer_.uid;
         // As a proxy in front would say it: uploads are answered with URLs of this server.
         if (stream_->secure()) request.headers.set("X-Forwarded-Proto", "https");
         request.lease = std::move(lease_);
@@ -255,6 +264,28 @@ void Connection::finish(uint64_t exchange) {
   if (!writing_) on_all_sent();
 }
 
+void Connection::take_over(uint64_t exchange, int status, Headers headers, Exchange::Taken taken) {
+  if (!current(exchange) || streaming_) return;
+  if (stream_->secure()) return fail(501, "a connection with TLS cannot change its protocol here");
+  finished_ = true;  // of the exchange; what is written from here on is not HTTP
+  time_limit_.cancel();
+  gone_callbacks_.clear();
+  taken_ = std::move(taken);
+  if (host_.site().answering) host_.site().answering(head_, status, headers);
+  send(head_of(status, headers));
+  if (reading_) stream_->cancel();
+}
+
+// Once the head is sent, and no read waits.
+void Connection::hand_over() {
+  if (!taken_ || reading_ || writing_ || phase_ == Phase::kClosed) return;
+  const auto taken = std::exchange(taken_, {});
+  const int socket = stream_->release();
+  auto raw = socket < 0 ? nullptr : std::make_unique<RawStream>(socket, std::move(in_));
+  close();
+  if (raw) taken(std::move(raw));
+}
+
 void Connection::abandon(uint64_t exchange, bool aborted) {
   if (!current(exchange)) return;
   if (streaming_ || aborted) return close();
@@ -313,6 +344,7 @@ void Connection::write_some() {
 void Connection::on_all_sent() {
   if (phase_ != Phase::kAnswering) return;
   deadline_.cancel();
+  if (taken_) return hand_over();
   if (!finished_) {
     if (events_) arm(host_.options().ping_time);
     return;
@@ -379,6 +411,7 @@ void Connection::close() {
   if (phase_ == Phase::kClosed) return;
   phase_ = Phase::kClosed;
   gone_callbacks_.clear();
+  taken_ = {};
   deadline_.cancel();
   time_limit_.cancel();
   stream_->close();

@@ -29,9 +29,17 @@ class Host {
   virtual void closed(const std::shared_ptr<Connection>& connection) = 0;
 };
 
+// Who is at the other end, and by which door it came.
+struct Peer {
+  std::string name;
+  std::optional<uint32_t> uid = {};
+  const void* door = nullptr;  // of the server's listening sockets
+};
+
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<boost::asio::io_context> io, std::unique_ptr<Stream> stream, std::string peer, Host& host);
+  Connection(std::shared_ptr<boost::asio::io_context> io, std::unique_ptr<Stream> stream, Peer peer, Host& host);
+  const void* door() const { return peer_.door; }
 
   void start();
   void refuse(int status, const std::string& message);  // in place of start()
@@ -44,6 +52,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void start_stream(uint64_t exchange, int status, Headers headers);
   void write(uint64_t exchange, std::string_view bytes);
   void finish(uint64_t exchange);
+  void take_over(uint64_t exchange, int status, Headers headers, Exchange::Taken taken);
   void abandon(uint64_t exchange, bool aborted);
   void on_gone(uint64_t exchange, std::function<void(Gone)> callback);
   void end_after(uint64_t exchange, std::chrono::milliseconds time);
@@ -62,6 +71,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void send(std::string_view bytes);
   void write_some();
   void on_all_sent();
+  void hand_over();
   void next_request();
   void linger();
   void arm(std::chrono::milliseconds time);
@@ -72,7 +82,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::unique_ptr<Stream> stream_;
   boost::asio::steady_timer deadline_, time_limit_;
   Host& host_;
-  std::string peer_;
+  Peer peer_;
 
   Phase phase_ = Phase::kOpening;
   std::array<char, 16 << 10> chunk_{};
@@ -86,6 +96,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool keep_alive_ = false, streaming_ = false, events_ = false, chunked_ = false, finished_ = false;
   std::vector<std::function<void(Gone)>> gone_callbacks_;
   std::optional<Gone> gone_;
+  Exchange::Taken taken_;  // once the connection is to leave the server
 
   std::string out_, sending_;  // sending_ is with the system from sent_ on
   size_t sent_ = 0;

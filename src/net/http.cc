@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "net/raw_stream.h"
+
 namespace onsight::net {
 namespace {
 
@@ -50,8 +52,12 @@ std::string_view reason_phrase(int status) {
   switch (status) {
     case 100:
       return "Continue";
+    case 101:
+      return "Switching Protocols";
     case 200:
       return "OK";
+    case 201:
+      return "Created";
     case 204:
       return "No Content";
     case 304:
@@ -66,8 +72,12 @@ std::string_view reason_phrase(int status) {
       return "Not Found";
     case 405:
       return "Method Not Allowed";
+    case 407:
+      return "Proxy Authentication Required";
     case 408:
       return "Request Timeout";
+    case 409:
+      return "Conflict";
     case 413:
       return "Content Too Large";
     case 414:
@@ -84,6 +94,8 @@ std::string_view reason_phrase(int status) {
       return "Internal Server Error";
     case 501:
       return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
     case 503:
       return "Service Unavailable";
     case 504:
@@ -94,6 +106,8 @@ std::string_view reason_phrase(int status) {
       return "Status";
   }
 }
+
+void Exchange::take_over(int, Headers, Taken) { respond({501, {}, "this connection cannot change its protocol\n"}); }
 
 std::string head_of(int status, const Headers& headers) {
   std::string out = fmt::format("HTTP/1.1 {} {}\r\n", status, reason_phrase(status));

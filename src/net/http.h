@@ -6,8 +6,10 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,7 +38,13 @@ struct HttpRequest {
   std::vector<std::pair<std::string, std::string>> query;  // decoded, in order
   Headers headers;
   std::string body;
-  std::string peer;                   // "127.0.0.1"
+  std::string target;  // as it came, for who passes it on
+  // Where an absolute target ("http://host:port/path") or CONNECT ("host:port", whose path is "*") leads; only of a
+  // server that is a proxy (ReaderLimits::proxy), else `host` is empty. Lower case; an IPv6 address without brackets.
+  std::string scheme, host;
+  int port = 0;
+  std::string peer;                   // "127.0.0.1"; of a unix socket, its UnixSocket::peer
+  std::optional<uint32_t> peer_uid;   // of a unix socket: whose the process is that has connected
   std::shared_ptr<const void> lease;  // of the memory of the body, as long as it is held
   int version = 11;                   // 10: HTTP/1.0
   bool keep_alive = true;
@@ -62,9 +70,11 @@ enum class Gone {
   kStopping,   // the server ends, and its time to drain has passed
 };
 
+class RawStream;  // net/raw_stream.h
+
 // The way back to the client of one request. All functions may be called from any thread, and none waits. Exactly one
-// of respond() and start_stream(); what comes after the client has gone is dropped. An Exchange that is let go without
-// an answer answers 500.
+// of respond(), start_stream() and take_over(); what comes after the client has gone is dropped. An Exchange that is
+// let go without an answer answers 500.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -74,6 +84,11 @@ class Exchange {
   virtual void finish() = 0;
   // Ends a stream so that the client can tell that it is not whole.
   virtual void abort() = 0;
+  // Sends this head, and hands the connection over: the server forgets it, and its bytes are no longer HTTP (Upgrade,
+  // CONNECT). `taken` gets it, on the thread of the server: it must not wait. Where the client has gone, it is let go
+  // uncalled. What cannot be taken, as with TLS, answers 501.
+  using Taken = std::function<void(std::unique_ptr<RawStream>)>;
+  virtual void take_over(int status, Headers headers, Taken taken);
   // Called once, when there is a reason to end; at once if there has been. On the thread of the server: it must not
   // wait.
   virtual void on_gone(std::function<void(Gone)> callback) = 0;

@@ -48,7 +48,26 @@ struct RequestReader::Impl {
     request.headers.fields.clear();
     for (const auto& field : message_head)
       request.headers.add(std::string(field.name_string()), std::string(field.value()));
-    return take_target({message_head.target().data(), message_head.target().size()});
+    request.target.assign(message_head.target().data(), message_head.target().size());
+    if (limits.proxy) TRY_STATUS(take_host(request.target));
+    return take_target(request.target);
+  }
+  // Whom a proxy is asked to reach; nothing, where it is meant itself.
+  Status take_host(std::string_view target) {
+    std::string_view scheme, authority = target;
+    if (request.method != "CONNECT") {
+      for (const std::string_view one : {"http", "https"})
+        if (target.starts_with(one) && target.substr(one.size()).starts_with("://")) scheme = one;
+      if (scheme.empty()) return {};
+      authority.remove_prefix(scheme.size() + std::string_view("://").size());
+      authority = authority.substr(0, authority.find_first_of("/?"));
+    }
+    TRY(Authority parsed, parse_authority(authority, scheme));
+    if (parsed.port == 0) return bad_input("CONNECT: expected HOST:PORT, found '{}'", authority);
+    request.scheme = scheme;
+    request.host = std::move(parsed.host);
+    request.port = parsed.port;
+    return {};
   }
   Status take_target(std::string_view target) {
     // CONNECT is refused as any method that a path does not have.
@@ -83,7 +102,7 @@ struct RequestReader::Impl {
          !equal_ignoring_case(request.headers.get("Transfer-Encoding"), "chunked")))
       return fail(501, "Transfer-Encoding: expected chunked");
     const std::string_view coding = request.headers.get("Content-Encoding");
-    if (!coding.empty() && !equal_ignoring_case(coding, "identity"))
+    if (!limits.proxy && !coding.empty() && !equal_ignoring_case(coding, "identity"))
       return fail(415, "Content-Encoding: expected none, the body is not unpacked");
     const std::string_view expect = request.headers.get("Expect");
     if (!expect.empty() && !equal_ignoring_case(expect, "100-continue"))

@@ -18,6 +18,8 @@ struct ReaderLimits {
   uint32_t header_bytes = 16 << 10;  // of the request line and the fields; more: 431
   uint32_t target_bytes = 4 << 10;   // more: 414
   uint64_t body_bytes = 64 << 20;    // more: 413
+  // Takes what a proxy is asked for: CONNECT, absolute targets with their host, and bodies in any coding.
+  bool proxy = false;
 };
 
 class RequestReader {

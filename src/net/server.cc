@@ -5,15 +5,18 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <csignal>
+#include <map>
 #include <set>
 
 #include "net/connection.h"
+#include "net/unix_listener.h"
 
 namespace onsight::net {
 namespace {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
+using asio::local::stream_protocol;
 using ErrorOf = boost::system::error_code;
 
 constexpr int kRefusedAtOnce = 64;  // connections that are told that there are too many; others are cut
@@ -35,20 +38,31 @@ class AsioServer : public Server, public Host {
         acceptor_(*io_),
         signals_(*io_),
         timer_(*io_),
-        accept_timer_(*io_),
         handlers_(static_cast<size_t>(options.handler_threads)),
         bodiless_(1) {}
 
   ~AsioServer() override {
     for (asio::thread_pool* pool : {&handlers_, &bodiless_}) pool->stop();
     for (asio::thread_pool* pool : {&handlers_, &bodiless_}) pool->join();
+    draining_ = true;
     close_all();
+    for (const auto& [path, listener] : listeners_) listener->close();
     // What was cancelled must be told so before its memory goes.
     io_->restart();
     io_->poll();
   }
 
   Status open() {
+    if (options_.unix_socket) {
+      TRY_STATUS(add(*options_.unix_socket));
+    } else {
+      TRY_STATUS(open_tcp());
+    }
+    if (options_.stop_on_signals) wait_for_signals();
+    return {};
+  }
+
+  Status open_tcp() {
     ErrorOf error;
     const auto address = asio::ip::make_address(options_.host == "localhost" ? "127.0.0.1" : options_.host, error);
     if (error) return make_error(ErrorCode::kUsage, "--host: expected an address, found '{}'", options_.host);
@@ -61,15 +75,43 @@ class AsioServer : public Server, public Host {
       return make_error(ErrorCode::kIo, "{}:{}: cannot listen there ({})", options_.host, options_.port,
                         error.message());
     port_ = acceptor_.local_endpoint(error).port();
-    if (options_.stop_on_signals) wait_for_signals();
     return {};
+  }
+
+  Status add(const UnixSocket& socket) override {
+    TRY(auto listener, UnixListener::open(*io_, socket));
+    asio::post(*io_, [this, listener = std::move(listener)] {
+      if (draining_) return;
+      auto& place = listeners_[listener->path()];
+      if (place) place->close();
+      place = listener;
+      accept(listener);
+    });
+    return {};
+  }
+
+  void remove(const Path& socket) override {
+    asio::post(*io_, [this, socket] {
+      const auto found = listeners_.find(socket);
+      if (found == listeners_.end()) return;
+      const auto listener = found->second;
+      listeners_.erase(found);
+      listener->close();
+      const auto connections = connections_;
+      for (const auto& connection : connections) {
+        if (connection->door() != listener.get()) continue;
+        connection->tell_gone(Gone::kClient);
+        connection->close();
+      }
+    });
   }
 
   uint16_t port() const override { return port_; }
   int connections() const override { return count_; }
 
   void run() override {
-    accept();
+    if (acceptor_.is_open()) accept();
+    const auto work = asio::make_work_guard(*io_);  // without a socket one may still be added
     io_->run();
   }
 
@@ -109,26 +151,48 @@ class AsioServer : public Server, public Host {
   void accept() {
     acceptor_.async_accept([this](const ErrorOf& error, tcp::socket socket) {
       if (draining_ || error == asio::error::operation_aborted) return;
-      if (error) {
-        accept_timer_.expires_after(kAcceptPause);
-        accept_timer_.async_wait([this](const ErrorOf& cancelled) {
-          if (!cancelled && !draining_) accept();
-        });
-        return;
-      }
+      if (error) return accept_later([this] { accept(); });
       welcome(std::move(socket));
       accept();
     });
   }
 
+  void accept(const std::shared_ptr<UnixListener>& listener) {
+    listener->acceptor().async_accept([this, listener](const ErrorOf& error, stream_protocol::socket socket) {
+      if (draining_ || error == asio::error::operation_aborted || !listener->acceptor().is_open()) return;
+      if (error) return accept_later([this, listener] { accept(listener); });
+      welcome(std::move(socket), listener);
+      accept(listener);
+    });
+  }
+
+  void accept_later(std::function<void()> again) {
+    auto timer = std::make_shared<asio::steady_timer>(*io_, kAcceptPause);
+    timer->async_wait([this, timer, again = std::move(again)](const ErrorOf& cancelled) {
+      if (!cancelled && !draining_) again();
+    });
+  }
+
   void welcome(tcp::socket socket) {
-    const int others = static_cast<int>(connections_.size());
-    if (others >= options_.max_connections + kRefusedAtOnce) return;
+    if (is_crowded()) return;
     ErrorOf ignored;
     socket.set_option(tcp::no_delay(true), ignored);
     const auto endpoint = socket.remote_endpoint(ignored);
-    std::string peer = ignored ? "unknown" : endpoint.address().to_string();
-    auto stream = options_.tls ? make_stream(std::move(socket), options_.tls) : make_stream(std::move(socket));
+    Peer peer{.name = ignored ? "unknown" : endpoint.address().to_string()};
+    welcome(options_.tls ? make_stream(std::move(socket), options_.tls) : make_stream(std::move(socket)),
+            std::move(peer));
+  }
+
+  void welcome(stream_protocol::socket socket, const std::shared_ptr<UnixListener>& listener) {
+    if (is_crowded()) return;
+    Peer peer{.name = listener->peer(), .uid = peer_uid(socket.native_handle()), .door = listener.get()};
+    welcome(make_stream(std::move(socket)), std::move(peer));
+  }
+
+  bool is_crowded() const { return static_cast<int>(connections_.size()) >= options_.max_connections + kRefusedAtOnce; }
+
+  void welcome(std::unique_ptr<Stream> stream, Peer peer) {
+    const int others = static_cast<int>(connections_.size());
     auto connection = std::make_shared<Connection>(io_, std::move(stream), std::move(peer), *this);
     connections_.insert(connection);
     count_ = static_cast<int>(connections_.size());
@@ -157,6 +221,8 @@ class AsioServer : public Server, public Host {
     draining_ = true;
     ErrorOf ignored;
     acceptor_.close(ignored);
+    for (const auto& [path, listener] : listeners_) listener->close();
+    listeners_.clear();
     const auto connections = connections_;
     for (const auto& connection : connections) connection->drain();
     if (connections_.empty()) return io_->stop();
@@ -188,8 +254,9 @@ class AsioServer : public Server, public Host {
   const Site site_;
   std::shared_ptr<asio::io_context> io_;
   tcp::acceptor acceptor_;
+  std::map<Path, std::shared_ptr<UnixListener>> listeners_;
   asio::signal_set signals_;
-  asio::steady_timer timer_, accept_timer_;
+  asio::steady_timer timer_;
   asio::thread_pool handlers_, bodiless_;
   std::set<std::shared_ptr<Connection>> connections_;
   std::atomic<int> count_{0};
@@ -205,7 +272,10 @@ Result<std::unique_ptr<Server>> Server::listen(const ServerOptions& options, Sit
     TRY_STATUS(server->open());
     return server;
   } catch (const std::exception& error) {
-    return make_error(ErrorCode::kIo, "{}:{}: cannot listen there ({})", options.host, options.port, error.what());
+    return make_error(
+        ErrorCode::kIo, "{}: cannot listen there ({})",
+        options.unix_socket ? options.unix_socket->path.string() : fmt::format("{}:{}", options.host, options.port),
+        error.what());
   }
 }
 

@@ -1,4 +1,5 @@
-// Server: HTTP/1.1 on one address, until it is told to stop. One thread moves bytes, a few run handlers.
+// Server: HTTP/1.1 on one address, or on unix sockets, until it is told to stop. One thread moves bytes, a few run
+// handlers.
 //
 //   Site site;
 //   site.handle = [](HttpRequest request, std::shared_ptr<Exchange> exchange) { exchange->respond({.body = "Hello"});
@@ -12,6 +13,7 @@
 #include <optional>
 #include <string>
 
+#include "base/file.h"
 #include "base/result.h"
 #include "net/http.h"
 #include "net/request_reader.h"
@@ -19,10 +21,19 @@
 
 namespace onsight::net {
 
+// A socket in the file system. A file that a dead process has left there is replaced, one of a living process is an
+// error, as is what is no socket; at the end the file is removed.
+struct UnixSocket {
+  Path path;                  // at most 107 bytes
+  int mode = 0600;            // who may connect
+  std::string peer = "unix";  // what HttpRequest::peer says of all who come by it
+};
+
 struct ServerOptions {
-  std::string host = "127.0.0.1";       // an address, or "localhost"
-  uint16_t port = 0;                    // 0: any that is free
-  std::shared_ptr<const Tls> tls = {};  // null: HTTP without it
+  std::optional<UnixSocket> unix_socket = {};  // in place of host and port
+  std::string host = "127.0.0.1";              // an address, or "localhost"
+  uint16_t port = 0;                           // 0: any that is free
+  std::shared_ptr<const Tls> tls = {};         // null: HTTP without it
   int handler_threads = 4;     // and one for requests without a body: how the server is must be told while others work
   int max_connections = 1000;  // more are answered 503
   ReaderLimits reader = {};
@@ -57,7 +68,10 @@ class Server {
   virtual uint16_t port() const = 0;
   // Until stop() and the end of what was being answered then, at most ServerOptions::drain_time.
   virtual void run() = 0;
-  virtual void stop() = 0;              // thread safe
+  virtual void stop() = 0;  // thread safe
+  // Listens there too, until remove(), which also closes what has come by it. Thread safe.
+  virtual Status add(const UnixSocket& socket) = 0;
+  virtual void remove(const Path& socket) = 0;
   virtual int connections() const = 0;  // thread safe
 };
 

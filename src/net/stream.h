@@ -1,7 +1,8 @@
-// Stream: the bytes of one connection, over TCP or over TLS. Every function runs on the thread of the server.
+// Stream: the bytes of one connection, over TCP, a unix socket or TLS. Every function runs on the thread of the server.
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <functional>
 #include <memory>
 #include <string_view>
@@ -27,9 +28,14 @@ class Stream {
   // Tells the client that nothing more comes; what it sends can still be read. `keep` lives until that is done.
   virtual void end_sending(std::shared_ptr<void> keep) = 0;
   virtual void close() = 0;
+  // Ends a read that waits; its bytes stay in the socket.
+  virtual void cancel() = 0;
+  // The socket itself, of which this is the end; without a read or write in progress. -1 with TLS.
+  virtual int release() = 0;
 };
 
 std::unique_ptr<Stream> make_stream(boost::asio::ip::tcp::socket socket);
+std::unique_ptr<Stream> make_stream(boost::asio::local::stream_protocol::socket socket);
 std::unique_ptr<Stream> make_stream(boost::asio::ip::tcp::socket socket, const std::shared_ptr<const Tls>& tls);
 
 }  // namespace onsight::net

@@ -102,6 +102,50 @@ Result<Target> parse_target(std::string_view target) {
   return out;
 }
 
+Result<Authority> parse_authority(std::string_view text, std::string_view scheme) {
+  constexpr size_t kMaxHostBytes = 253;
+  const auto refused = [&] {
+    return bad_input("the host of the request: expected HOST or HOST:PORT, found '{}'", text);
+  };
+  Authority out;
+  out.port = scheme == "http" ? 80 : scheme == "https" ? 443 : 0;
+  std::string_view host = text, port;
+  bool has_port = false;
+  const bool v6 = text.starts_with('[');
+  const size_t close = v6 ? text.find(']') : 0;
+  if (close == std::string_view::npos) return refused();
+  if (const size_t colon = text.find(':', close); colon != std::string_view::npos) {
+    if (v6 && colon != close + 1) return refused();
+    host = text.substr(0, colon);
+    port = text.substr(colon + 1);
+    has_port = true;
+  }
+  if (v6) {
+    if (host.size() != close + 1) return refused();
+    host = host.substr(1, close - 1);
+    if (host.find(':') == std::string_view::npos) return refused();
+  }
+  if (host.empty() || host.size() > kMaxHostBytes) return refused();
+  for (const char c : host) {
+    const char low = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    const bool digit = low >= '0' && low <= '9', letter = low >= 'a' && low <= 'z';
+    const bool fits = v6 ? digit || (low >= 'a' && low <= 'f') || low == ':' || low == '.'
+                         : digit || letter || low == '-' || low == '.' || low == '_';
+    if (!fits) return refused();
+    out.host += low;
+  }
+  if (!v6 && (out.host.front() == '.' || out.host.find("..") != std::string::npos)) return refused();
+  if (!has_port) return out;
+  if (port.empty() || port.size() > 5) return refused();
+  out.port = 0;
+  for (const char c : port) {
+    if (c < '0' || c > '9') return refused();
+    out.port = out.port * 10 + (c - '0');
+  }
+  if (out.port < 1 || out.port > 65535) return refused();
+  return out;
+}
+
 Status read_target(std::string_view target, Target& out) {
   out = {};
   if (target == "*") {

@@ -24,6 +24,14 @@ inline constexpr std::string_view kEncodedSlash = "%2F";
 // segment, control characters, bytes that are not UTF-8. Absolute targets ("http://host/path") lose their host; "*" is
 // itself.
 Result<Target> parse_target(std::string_view target);
+
+// Who is meant by "host", "host:port" or "[::1]:port"; the port is that of the scheme where none is said, and 0 without
+// a scheme. Refuses "user@host", and names that are none.
+struct Authority {
+  std::string host;  // lower case, an IPv6 address without brackets
+  int port = 0;
+};
+Result<Authority> parse_authority(std::string_view text, std::string_view scheme = {});
 // The same; of one that is refused `out` has what was understood before: whole segments of its path.
 Status read_target(std::string_view target, Target& out);
 

@@ -109,6 +109,8 @@ class TlsStream : public Stream {
     ErrorOf ignored;
     stream_.next_layer().close(ignored);
   }
+  void cancel() override {}
+  int release() override { return -1; }
 
  private:
   void end_connection() {
