@@ -33,6 +33,9 @@ build | libedit                   | pkg:libedit                 | libedit-dev
 build | Boost.Asio, Boost.Beast   | header:boost/beast.hpp      | libboost-dev
 build | libcurl                   | pkg:libcurl                 | libcurl4-openssl-dev
 build | OpenSSL                   | pkg:openssl                 | libssl-dev
+build | toml++                    | header:toml++/toml.h        | libtomlplusplus-dev
+build | SQLite                    | pkg:sqlite3                 | libsqlite3-dev
+build | libsodium                 | pkg:libsodium               | libsodium-dev
 build | GoogleTest                | header:gtest/gtest.h        | libgtest-dev
 test  | pytest                    | python:pytest               | python3-pytest
 test  | jsonschema for Python     | python:jsonschema           | python3-jsonschema
@@ -74,6 +77,8 @@ aarch64 | giflib for aarch64        | arm64:libgif.so           | libgif-dev:arm
 aarch64 | libedit for aarch64       | arm64:libedit.so          | libedit-dev:arm64
 aarch64 | libcurl for aarch64       | arm64:libcurl.so          | libcurl4-openssl-dev:arm64
 aarch64 | OpenSSL for aarch64       | arm64:libssl.so           | libssl-dev:arm64
+aarch64 | SQLite for aarch64        | arm64:libsqlite3.so       | libsqlite3-dev:arm64
+aarch64 | libsodium for aarch64     | arm64:libsodium.so        | libsodium-dev:arm64
 aarch64 | libsrt for aarch64        | arm64:libsrt.so           | libsrt-openssl-dev:arm64
 aarch64 | GoogleTest for aarch64    | arm64:libgtest.a          | libgtest-dev:arm64
 web   | Node.js                   | cmd:node                    | nodejs

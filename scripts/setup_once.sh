@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 stamp="build/.setup$(printf -- '-%s' "$@")"
-libraries='libhwy libutf8proc libjpeg libpng libwebp libwebpdemux libtiff-4 libheif libedit'
+libraries='libhwy libutf8proc libjpeg libpng libwebp libwebpdemux libtiff-4 libheif libedit sqlite3 libsodium'
 if [ -f "$stamp" ] && [ -z "$(find scripts/setup.sh scripts/setup_once.sh -newer "$stamp")" ] &&
   pkg-config --exists $libraries 2>/dev/null; then
   exit 0
