@@ -72,7 +72,7 @@ train: ## go on training the model that ships for MINUTES (120), then export and
 	@training/run.sh --minutes '$(MINUTES)'
 
 install: build ## install into PREFIX (/usr/local); DESTDIR is honoured
-	@scripts/build.sh release manual libonsight
+	@scripts/build.sh release manual libonsight onsight-agent
 	@DESTDIR='$(DESTDIR)' cmake --install build --strip --prefix '$(abspath $(PREFIX))'
 
 deb: setup-ci build ## a Debian package, in build/, tried in an empty Debian 12 where that can be made

@@ -1,8 +1,9 @@
-# What `make install`, the .deb and the tarball hold: the program, the library, the model that ships, the manual page and the shells' completions.
+# What `make install`, the .deb and the tarball hold: the program, the one that runs in agents' containers, the library, the model that ships, the manual page and the shells' completions.
 # The last two are printed by the program itself, on an emulator where it was built for another machine.
 include(GNUInstallDirs)
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "asks pictures and videos questions, on this machine and nowhere else")
 install(TARGETS onsight RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS onsight-agent RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/onsight)
 install(TARGETS libonsight EXPORT onsight LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES include/onsight.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 # How builds find the library: pkg-config and CMake, both relative to where it is.
@@ -41,6 +42,7 @@ set(CPACK_DEBIAN_PACKAGE_SECTION graphics)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)  # and the trigger of ldconfig
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libavformat59, libswscale6")  # opened when the first video is
-set(CPACK_DEBIAN_PACKAGE_SUGGESTS "libavdevice59, poppler-utils")  # for cameras, for PDFs
+# for cameras, for PDFs, for agents: an engine of containers, and what makes their images
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "libavdevice59, poppler-utils, podman | docker.io, mmdebstrap, npm")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 include(CPack)

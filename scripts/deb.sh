@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 preset=${1:-release} how=${2:-}
 build=build
 if [ "$preset" != release ]; then build=build-$preset; fi
-scripts/build.sh "$preset" onsight libonsight manual
+scripts/build.sh "$preset" onsight onsight-agent libonsight manual
 rm -f "$build"/*.deb
 architecture=$(sed -n 's/^set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE "\(.*\)")/\1/p' "$build/CPackConfig.cmake")
 architecture=${architecture:-$(dpkg --print-architecture)}

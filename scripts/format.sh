@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 mode=(-i)
 if [ "${1:-}" = --check ]; then mode=(--dry-run --Werror); fi
 folders=()
-for folder in src include python capi tests fuzz bench bindings examples; do
+for folder in src include python capi guest tests fuzz bench bindings examples; do
   if [ -d "$folder" ]; then folders+=("$folder"); fi
 done
 find "${folders[@]}" -name node_modules -prune -o -type f \( -name '*.cc' -o -name '*.c' -o -name '*.h' -o -name '*.inc' \) -print0 |

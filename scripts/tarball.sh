@@ -13,7 +13,7 @@ if ! on_debian_12; then
   echo "tarball: made on $(. /etc/os-release && echo "$PRETTY_NAME"), expected Debian 12, whose libraries it takes along" >&2
   exit 1
 fi
-scripts/build.sh "$preset" onsight libonsight manual
+scripts/build.sh "$preset" onsight onsight-agent libonsight manual
 scripts/ffmpeg.sh "$preset"
 
 name=$(sed -n 's/^set(CPACK_PACKAGE_FILE_NAME "\(.*\)")/\1/p' "$build/CPackConfig.cmake")

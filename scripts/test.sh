@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests of the release build: C++ units and cross-room tests, then those of the command line, of the server and of the library through pytest.
+# The tests of the release build: C++ units and cross-room tests, then those of the command line, of the server, of the library and of agents through pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ctest --preset release -j "${JOBS:-$(nproc)}"
@@ -7,6 +7,6 @@ ctest --preset release -j "${JOBS:-$(nproc)}"
 reset=()
 if env --default-signal=INT,QUIT,HUP true 2>/dev/null; then reset=(env --default-signal=INT,QUIT,HUP); fi
 python=$(scripts/python.sh pytest jsonschema numpy)
-for suite in tests/cli tests/server tests/capi; do  # one by one: each has a conftest.py of its own
+for suite in tests/cli tests/server tests/capi tests/agents; do  # one by one: each has a conftest.py of its own
   "${reset[@]}" "$python" -m pytest -q -rs -p no:cacheprovider "$suite"
 done
