@@ -1,0 +1,187 @@
+#include "agents/broker_process.h"
+
+#include <cstdlib>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "agents/broker/broker.h"
+#include "agents/bus/bus.h"
+#include "agents/config/config.h"
+#include "agents/harness/harness.h"
+#include "agents/supervisor/launch.h"
+#include "agents/vault/vault.h"
+#include "net/server.h"
+#include "net/unix_client.h"
+
+namespace onsight::agents {
+namespace {
+
+constexpr std::chrono::milliseconds kLookAtConfig{1000};
+constexpr size_t kMostPassphrase = 4096;
+
+Path unlock_socket(const Project& project) { return project.run / "unlock.sock"; }
+
+// The keys, opened when the first one is wanted: by the keyring, by a file that the environment names, or by a
+// passphrase that somebody gave.
+class KeyHolder {
+ public:
+  Result<vault::Secret> get(std::string_view name) {
+    const std::lock_guard lock(mutex_);
+    if (!vault_) {
+      TRY(const Path path, vault::default_path());
+      if (!std::filesystem::exists(path))
+        return bad_input("there is no key '{}': onsight agents key set {}", name, name);
+      auto opened = vault::Vault::open(path, {.passphrase = from_environment});
+      if (!opened) return bad_input("the keys are locked: onsight agents unlock ({})", opened.error().message);
+      vault_ = std::move(*opened);
+    }
+    return vault_->get(name);
+  }
+
+  Status unlock(std::string_view passphrase) {
+    TRY(const Path path, vault::default_path());
+    const auto given = [&](bool) -> Result<vault::Secret> { return vault::Secret(passphrase); };
+    TRY(vault::Vault opened, vault::Vault::open(path, {.passphrase = given}));
+    const std::lock_guard lock(mutex_);
+    vault_ = std::move(opened);
+    return {};
+  }
+
+ private:
+  // No terminal is asked: nobody sits before this process.
+  static Result<vault::Secret> from_environment(bool confirm) {
+    if (!std::getenv("ONSIGHT_VAULT_PASSPHRASE_FILE")) return bad_input("a passphrase is wanted");
+    return vault::passphrase_from_user(confirm);
+  }
+
+  std::mutex mutex_;
+  std::optional<vault::Vault> vault_;
+};
+
+class BusOfBroker : public broker::BusHandler {
+ public:
+  BusOfBroker(state::Store& store, bus::Bus::CurrentConfig config) : bus_(store, std::move(config)) {}
+  net::HttpResponse handle(const broker::Caller& caller, const net::HttpRequest& request) override {
+    return bus_.handle(caller.agent, request, caller.over);
+  }
+  void wake() override { bus_.wake(); }
+
+ private:
+  bus::Bus bus_;
+};
+
+class CurrentConfig {
+ public:
+  explicit CurrentConfig(const Project& project) : file_(project.config()) {}
+  // Whether it is another now. One that is wrong changes nothing.
+  Result<bool> look() {
+    std::error_code failed;
+    const auto time = std::filesystem::last_write_time(file_, failed);
+    if (get() && (failed || time == time_)) return false;
+    time_ = time;
+    TRY(config::Config config, config::load(file_));
+    const std::lock_guard lock(mutex_);
+    config_ = std::make_shared<const config::Config>(std::move(config));
+    return true;
+  }
+  std::shared_ptr<const config::Config> get() const {
+    const std::lock_guard lock(mutex_);
+    return config_;
+  }
+
+ private:
+  const Path file_;
+  std::filesystem::file_time_type time_{};
+  mutable std::mutex mutex_;
+  std::shared_ptr<const config::Config> config_;
+};
+
+// With the providers that its harness brings, unless agents.toml says otherwise of them.
+Result<broker::Policy> policy_with_harness(const Project& project, const state::AgentRow& agent,
+                                           const config::Config& config) {
+  config::Config whole = config;
+  const auto role = whole.roles.find(agent.role);
+  if (auto harness = harness::find(agent.harness, project.root); harness && role != whole.roles.end()) {
+    for (auto& [name, provider] : harness->own_providers) whole.providers.emplace(name, std::move(provider));
+    if (role->second.providers.empty()) role->second.providers = harness->providers;
+    // A harness without a model speaks to none.
+    if (role->second.providers.empty()) role->second.providers = {""};
+  }
+  return broker::policy_of(agent, whole);
+}
+
+Result<std::unique_ptr<net::Server>> listen_for_passphrase(const Project& project, KeyHolder& keys) {
+  net::Site site;
+  site.handle = [&keys](net::HttpRequest request, const std::shared_ptr<net::Exchange>& exchange) {
+    if (request.method != "POST" || request.path != "/unlock")
+      return exchange->respond({.status = 404, .body = "expected POST /unlock"});
+    const Status opened = keys.unlock(request.body);
+    vault::wipe(request.body);
+    if (opened) return exchange->respond({.status = 204});
+    exchange->respond({.status = 403, .headers = {{"Content-Type", "text/plain"}}, .body = opened.error().message});
+  };
+  site.error = [](const net::HttpRequest&, int status, const std::string& message) {
+    return net::HttpResponse{.status = status, .headers = {{"Content-Type", "text/plain"}}, .body = message};
+  };
+  net::ServerOptions options;
+  options.unix_socket = net::UnixSocket{.path = unlock_socket(project), .mode = 0600};
+  options.handler_threads = 1;
+  options.drain_time = std::chrono::milliseconds(500);
+  options.reader.body_bytes = kMostPassphrase;
+  return net::Server::listen(options, std::move(site));
+}
+
+}  // namespace
+
+Status run_broker(const Project& project, const BrokerProcessOptions& options) {
+  broker::harden_process();
+  TRY(const supervisor::DutyLock lock, supervisor::DutyLock::take(project, supervisor::Duty::kBroker));
+  CurrentConfig config(project);
+  TRY_STATUS(config.look());
+  TRY(const std::unique_ptr<state::Store> store, state::Store::open(project.database()));
+  KeyHolder keys;
+  BusOfBroker bus(*store, [&config] { return config.get(); });
+  TRY(const std::unique_ptr<net::Server> unlocking, listen_for_passphrase(project, keys));
+  std::thread serving([&] { unlocking->run(); });
+  const auto work = [&]() -> Status {
+    broker::BrokerOptions of;
+    of.project = project;
+    of.store = store.get();
+    of.config = *config.get();
+    of.bus = &bus;
+    of.key = [&keys](std::string_view name) { return keys.get(name); };
+    of.policy = [&project](const state::AgentRow& agent, const config::Config& now) {
+      return policy_with_harness(project, agent, now);
+    };
+    of.authorities = options.authorities;
+    TRY(const std::unique_ptr<broker::Broker> broker, broker::Broker::start(std::move(of)));
+    while (broker->idle() < options.idle) {
+      if (broker->lost()) return make_error(ErrorCode::kBusy, "another broker of this project has taken over");
+      std::this_thread::sleep_for(kLookAtConfig);
+      const auto changed = config.look();
+      const Status loaded = !changed   ? Status(tl::unexpected<Error>(changed.error()))
+                            : *changed ? broker->reload(*config.get())
+                                       : Status();
+      if (!loaded) fmt::print(stderr, "{} {}\n", state::now_ms(), loaded.error().message);
+    }
+    broker->stop();
+    return {};
+  };
+  Status status = work();
+  unlocking->stop();
+  serving.join();
+  return status;
+}
+
+Status unlock_broker(const Project& project, const vault::Secret& passphrase) {
+  const net::UnixClient client(unlock_socket(project));
+  net::UnixRequest request = {.method = "POST", .target = "/unlock", .body = std::string(passphrase.view())};
+  const auto answer = client.request(request, net::seconds_from_now(30));
+  vault::wipe(request.body);
+  if (!answer) return tl::unexpected<Error>(answer.error());
+  if (answer->status / 100 == 2) return {};
+  return bad_input("{}", answer->body);
+}
+
+}  // namespace onsight::agents
