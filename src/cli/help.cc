@@ -70,6 +70,14 @@ Exit codes:
   return out;
 }
 
+std::string help_of_group(const VerbRow& row) {
+  std::string out =
+      fmt::format("onsight {}: {}\n\nUsage: onsight {} {}\n\n", row.name, row.help, row.name, row.arguments);
+  for (const VerbRow& below : row.group())
+    out += table_row(fmt::format("  {}", below.name.substr(row.name.size() + 1)), below.help, 14);
+  return out + fmt::format("\n  onsight {} VERB --help   explains a verb\n\n{}\n", row.name, row.details);
+}
+
 std::string help_of_verb(const VerbRow& row, const Options& options) {
   std::string out =
       fmt::format("onsight {}: {}\n\nUsage: onsight {} {}\n", row.name, row.help, row.name, row.arguments);

@@ -9,11 +9,11 @@ namespace {
 // Calls f(verb, rows of its options) for each verb.
 template <class F>
 void for_each_verb(F f) {
-  for (const VerbRow& row : verbs()) {
-    const std::unique_ptr<Verb> verb = row.make();
-    Options options{std::string(row.name)};
+  for (const VerbRow* row : all_verbs()) {
+    const std::unique_ptr<Verb> verb = row->make();
+    Options options{std::string(row->name)};
     verb->declare(options);
-    f(row, options.rows());
+    f(*row, options.rows());
   }
 }
 
@@ -63,9 +63,23 @@ std::string roff(std::string_view text) {
 std::string in_quotes(const std::string& text) { return fmt::format("'{}'", replaced(text, "'", "'\\''")); }
 
 std::string bash() {
-  std::string verbs_of, options, values;
+  std::string verbs_of, groups, options, values;
+  for (const VerbRow& row : verbs()) {
+    verbs_of += fmt::format("{} ", row.name);
+    if (!row.group) continue;
+    std::string below;
+    for (const VerbRow& verb : row.group()) below += fmt::format("{} ", verb.name.substr(row.name.size() + 1));
+    groups += fmt::format(R"(  if [ "$verb" = {} ]; then
+    if [ "$COMP_CWORD" = 2 ]; then
+      COMPREPLY=($(compgen -W '{}--help' -- "$cur"))
+      return
+    fi
+    verb="$verb ${{COMP_WORDS[2]}}"
+  fi
+)",
+                          row.name, below);
+  }
   for_each_verb([&](const VerbRow& verb, const std::vector<OptionRow>& rows) {
-    verbs_of += fmt::format("{} ", verb.name);
     std::string names = "--help";
     for (const OptionRow& row : rows) {
       if (row.names.empty()) continue;
@@ -80,7 +94,7 @@ std::string bash() {
       else if (!is_file(row))
         values += fmt::format("    {}) return ;;\n", places);
     }
-    options += fmt::format("    {}) options='{}' ;;\n", verb.name, names);
+    options += fmt::format("    '{}') options='{}' ;;\n", verb.name, names);
   });
   return fmt::format(R"(# Completions of onsight for bash.
 _onsight() {{
@@ -90,10 +104,10 @@ _onsight() {{
     COMPREPLY=($(compgen -W '{}--help --version --man --completions' -- "$cur"))
     return
   fi
-  case "$verb $prev" in
+{}  case "$verb $prev" in
     '--completions '* | *' --completions') COMPREPLY=($(compgen -W 'bash zsh fish' -- "$cur")); return ;;
 {}  esac
-  case $verb in
+  case "$verb" in
 {}  esac
   if [[ $cur == -* ]]; then
     COMPREPLY=($(compgen -W "$options" -- "$cur"))
@@ -104,14 +118,35 @@ _onsight() {{
 }}
 complete -o filenames -F _onsight onsight
 )",
-                     verbs_of, values, options);
+                     verbs_of, groups, values, options);
 }
 
 std::string zsh() {
-  std::string verbs_of, cases;
+  std::string verbs_of, groups, cases;
+  // A colon ends the name in one of these, brackets the explanation in the other.
+  const auto described = [](std::string_view name, const VerbRow& row) {
+    return fmt::format("    {}\n", in_quotes(fmt::format("{}:{}", name, row.help)));
+  };
+  for (const VerbRow& row : verbs()) {
+    verbs_of += described(row.name, row);
+    if (!row.group) continue;
+    std::string below;
+    for (const VerbRow& verb : row.group()) below += described(verb.name.substr(row.name.size() + 1), verb);
+    groups += fmt::format(R"(  if [[ $verb == {} ]]; then
+    verbs=(
+{}    )
+    if (( CURRENT == 2 )); then
+      _describe verb verbs
+      return
+    fi
+    verb="$verb $words[2]"
+    shift words
+    (( CURRENT-- ))
+  fi
+)",
+                          row.name, below);
+  }
   for_each_verb([&](const VerbRow& verb, const std::vector<OptionRow>& rows) {
-    // A colon ends the name in one of these, brackets the explanation in the other.
-    verbs_of += fmt::format("    {}\n", in_quotes(fmt::format("{}:{}", verb.name, verb.help)));
     std::string specs;
     for (const OptionRow& row : rows) {
       const std::string action = !row.choices.empty() ? fmt::format("({})", fmt::join(row.choices, " "))
@@ -129,7 +164,7 @@ std::string zsh() {
         specs += fmt::format(" \\\n        {}", in_quotes(spec));
       }
     }
-    cases += fmt::format("    {})\n      _arguments{}\n      ;;\n", verb.name, specs);
+    cases += fmt::format("    '{}')\n      _arguments{}\n      ;;\n", verb.name, specs);
   });
   return fmt::format(R"(#compdef onsight
 # Completions of onsight for zsh.
@@ -144,19 +179,34 @@ _onsight() {{
   local verb=$words[2]
   shift words
   (( CURRENT-- ))
-  case $verb in
+{}  case "$verb" in
 {}  esac
 }}
 _onsight "$@"
 )",
-                     verbs_of, cases);
+                     verbs_of, groups, cases);
 }
 
 std::string fish() {
   std::string out = "# Completions of onsight for fish.\ncomplete -c onsight -n __fish_use_subcommand -f\n";
+  for (const VerbRow& row : verbs()) {
+    out += fmt::format("complete -c onsight -n __fish_use_subcommand -a {} -d {}\n", row.name,
+                       in_quotes(std::string(row.help)));
+    if (!row.group) continue;
+    std::string names;
+    for (const VerbRow& verb : row.group()) names += fmt::format(" {}", verb.name.substr(row.name.size() + 1));
+    for (const VerbRow& verb : row.group())
+      out += fmt::format(
+          "complete -c onsight -n '__fish_seen_subcommand_from {}; and not __fish_seen_subcommand_from{}' -f -a {} -d "
+          "{}\n",
+          row.name, names, verb.name.substr(row.name.size() + 1), in_quotes(std::string(verb.help)));
+  }
   for_each_verb([&](const VerbRow& verb, const std::vector<OptionRow>& rows) {
-    out += fmt::format("complete -c onsight -n __fish_use_subcommand -a {} -d {}\n", verb.name,
-                       in_quotes(std::string(verb.help)));
+    const size_t space = verb.name.find(' ');
+    const std::string seen = space == std::string_view::npos
+                                 ? fmt::format("__fish_seen_subcommand_from {}", verb.name)
+                                 : fmt::format("__fish_seen_subcommand_from {}; and __fish_seen_subcommand_from {}",
+                                               verb.name.substr(0, space), verb.name.substr(space + 1));
     for (const OptionRow& row : rows) {
       if (row.names.empty()) continue;
       std::string names;
@@ -167,8 +217,7 @@ std::string fish() {
         value = fmt::format(" -x -a '{}'", fmt::join(row.choices, " "));
       else if (!row.value.empty())
         value = is_file(row) ? " -r" : " -x";
-      out += fmt::format("complete -c onsight -n '__fish_seen_subcommand_from {}'{}{} -d {}\n", verb.name, names, value,
-                         in_quotes(row.help));
+      out += fmt::format("complete -c onsight -n '{}'{}{} -d {}\n", seen, names, value, in_quotes(row.help));
     }
   });
   return out;

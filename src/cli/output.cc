@@ -119,6 +119,15 @@ void ProgressBar::show(std::string_view what, int64_t done, int64_t total) {
   drawn_ = true;
 }
 
+void ProgressBar::say(std::string_view what) {
+  const auto now = std::chrono::steady_clock::now();
+  if (!enabled_ || what == last_ || now < next_) return;
+  next_ = now + std::chrono::milliseconds(50);
+  write_all(STDERR_FILENO, fmt::format("\r\033[K{}", what));
+  last_ = what;
+  drawn_ = true;
+}
+
 void ProgressBar::clear() {
   if (!drawn_) return;
   write_all(STDERR_FILENO, "\r\033[K");

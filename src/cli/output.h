@@ -47,6 +47,7 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
   void show(std::string_view what, int64_t done, int64_t total);
+  void say(std::string_view what);  // where nobody knows how much there is to do
   void clear();
 
  private:

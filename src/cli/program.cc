@@ -7,6 +7,7 @@
 #include <new>
 #include <system_error>
 
+#include "cli/agents/agents.h"
 #include "cli/interrupt.h"
 
 namespace onsight::cli {
@@ -197,6 +198,17 @@ Examples:
   onsight bench --model ~/SmolVLM-256M-Instruct --image photo.jpg
   onsight bench --sweep tiles --json tiles.json --plot tiles.svg)",
             make_bench},
+    VerbRow{"agents", "VERB [OPTIONS]", "run coding agents on a repository, each contained",
+            R"(Each agent has a container without a network, a clone of the repository, a user and a budget of its
+own. What it may reach, and whom it may write to, .onsight/agents.toml says; keys of model providers
+it never sees.
+
+Examples:
+  onsight agents init
+  onsight agents image build --harness claude
+  onsight agents start reviewer --harness claude --task "Review the parser"
+  onsight agents attach reviewer)",
+            nullptr, agent_verbs},
 };
 
 Status run_verb(const VerbRow& row, std::span<const std::string> arguments, Context& context) {
@@ -211,6 +223,31 @@ Status run_verb(const VerbRow& row, std::span<const std::string> arguments, Cont
   return verb->run(context);
 }
 
+Status run_named(std::span<const VerbRow> rows, std::string_view before, const std::string& name,
+                 std::span<const std::string> arguments, Context& context);
+
+// The verb after the first one.
+Status run_group(const VerbRow& row, std::span<const std::string> arguments, Context& context) {
+  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help")
+    return context.out.write(help_of_group(row));
+  return run_named(row.group(), row.name, arguments[0], arguments.subspan(1), context);
+}
+
+// `before` is what was typed before the name: the rows' names begin with it.
+Status run_named(std::span<const VerbRow> rows, std::string_view before, const std::string& name,
+                 std::span<const std::string> arguments, Context& context) {
+  const std::string whole = before.empty() ? name : fmt::format("{} {}", before, name);
+  std::vector<std::string> names;
+  for (const VerbRow& row : rows) {
+    if (row.name == whole) return row.group ? run_group(row, arguments, context) : run_verb(row, arguments, context);
+    names.emplace_back(before.empty() ? row.name : row.name.substr(before.size() + 1));
+  }
+  const std::string meant = nearest(name, names);
+  if (!meant.empty()) return make_error(ErrorCode::kUsage, "unknown verb '{}', did you mean '{}'?", name, meant);
+  return make_error(ErrorCode::kUsage, "unknown verb '{}' (onsight {}--help lists the verbs)", name,
+                    before.empty() ? "" : std::string(before) + " ");
+}
+
 Status run(std::span<const std::string> arguments, Context& context) {
   if (arguments.empty())
     return make_error(ErrorCode::kUsage, "expected a verb, as in `onsight ask` (onsight --help lists them)");
@@ -222,25 +259,32 @@ Status run(std::span<const std::string> arguments, Context& context) {
     TRY(const std::string script, completions(arguments.empty() ? "" : arguments[0]));
     return context.out.write(script);
   }
+  std::vector<std::string> asked;
   if (name == "help" && !arguments.empty()) {
     name = arguments[0];
-    static const std::string kHelp[] = {"--help"};
-    arguments = kHelp;
+    asked.assign(arguments.begin() + 1, arguments.end());
+    asked.emplace_back("--help");
+    arguments = asked;
   }
   if (name == "--help" || name == "-h" || name == "help") return context.out.write(help_of_program());
-  std::vector<std::string> names;
-  for (const VerbRow& row : kVerbs) {
-    if (row.name == name) return run_verb(row, arguments, context);
-    names.emplace_back(row.name);
-  }
-  std::string meant = nearest(name, names);
-  if (!meant.empty()) return make_error(ErrorCode::kUsage, "unknown verb '{}', did you mean '{}'?", name, meant);
-  return make_error(ErrorCode::kUsage, "unknown verb '{}' (onsight --help lists the verbs)", name);
+  return run_named(kVerbs, "", name, arguments, context);
 }
 
 }  // namespace
 
 std::span<const VerbRow> verbs() { return kVerbs; }
+
+std::vector<const VerbRow*> all_verbs() {
+  std::vector<const VerbRow*> all;
+  for (const VerbRow& row : kVerbs) {
+    if (!row.group) {
+      all.push_back(&row);
+      continue;
+    }
+    for (const VerbRow& below : row.group()) all.push_back(&below);
+  }
+  return all;
+}
 
 void print_error(std::string_view sentence) {
   Output error(STDERR_FILENO);

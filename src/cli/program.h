@@ -42,11 +42,15 @@ struct VerbRow {
   std::string_view help;       // one line
   std::string_view details;    // paragraphs and examples after the options
   std::unique_ptr<Verb> (*make)();
+  std::span<const VerbRow> (*group)() = nullptr;  // of a verb that is followed by another one: in place of `make`
 };
 std::span<const VerbRow> verbs();
+// All that can be run, those of groups by both their words.
+std::vector<const VerbRow*> all_verbs();
 
 std::string help_of_program();
 std::string help_of_verb(const VerbRow& row, const Options& options);
+std::string help_of_group(const VerbRow& row);
 
 // The same tables as a manual page (roff), and as the completions of a shell: bash, zsh or fish.
 std::string manual_page();

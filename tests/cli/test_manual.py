@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from test_usage import VERBS
+from test_usage import AGENT_VERBS, VERBS
 
 
 def complete(script, *words):
@@ -19,6 +19,8 @@ def test_bash(onsight, tmp_path, monkeypatch):
     script = onsight("--completions", "bash").stdout
     assert {"ask", "read", "serve", "--version"} <= set(complete(script, ""))
     assert complete(script, "desc") == ["describe"]
+    assert complete(script, "agents", "mer") == ["merge"]
+    assert complete(script, "agents", "start", "--ro") == ["--role"] and complete(script, "agents", "start", "--st") == []
     assert complete(script, "ask", "--max-t") == ["--max-tokens", "--max-tiles"]
     assert complete(script, "ask", "--quant", "") == ["auto", "none", "q8", "q4"]
     assert complete(script, "ask", "--temperature", "") == []
@@ -48,6 +50,8 @@ def test_the_manual_page(onsight):
     page = onsight("--man").stdout
     for verb in VERBS:
         assert f".SH {verb.upper()}\n" in page
+    for verb in AGENT_VERBS:
+        assert f".SH AGENTS {verb.upper()}\n" in page
     assert page.startswith(".TH ONSIGHT 1") and "\\-\\-repetition\\-penalty R" in page
     if shutil.which("groff"):
         done = subprocess.run(["groff", "-man", "-Tutf8", "-ww"], input=page, capture_output=True, text=True, check=True)

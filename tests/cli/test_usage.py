@@ -7,12 +7,14 @@ import pytest
 from conftest import ROOT
 
 VERBS = ["ask", "chat", "read", "describe", "watch", "serve", "pull", "list", "rm", "convert", "export", "trace", "tokenize", "inspect", "bench"]
+AGENT_VERBS = ["init", "doctor", "image", "key", "unlock", "start", "list", "look", "attach", "logs", "message", "inbox", "stop", "resume", "rm",
+               "diff", "merge", "sync", "exec", "supervise", "broker"]  # fmt: skip
 
 
 def test_help_names_every_verb_and_exit_code(onsight):
     done = onsight("--help")
     assert done.returncode == 0 and done.stderr == ""
-    for word in [*VERBS, "130", "not enough memory", "ONSIGHT_MODELS"]:
+    for word in [*VERBS, "agents", "130", "not enough memory", "ONSIGHT_MODELS"]:
         assert word in done.stdout
     assert onsight("help").stdout == onsight("-h").stdout == done.stdout
 
@@ -24,6 +26,17 @@ def test_help_of_a_verb(onsight, verb):
     assert done.stdout.startswith(f"onsight {verb}: ") and f"Usage: onsight {verb}" in done.stdout
     assert all(len(line) <= 100 for line in done.stdout.splitlines())
     assert onsight("help", verb).stdout == done.stdout
+
+
+@pytest.mark.parametrize("verb", AGENT_VERBS)
+def test_help_of_a_verb_of_agents(onsight, verb):
+    done = onsight("agents", verb, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith(f"onsight agents {verb}: ")
+    assert all(len(line) <= 100 for line in done.stdout.splitlines())
+    assert onsight("help", "agents", verb).stdout == done.stdout
+    assert f"\n  {verb} " in onsight("agents").stdout == onsight("agents", "--help").stdout
+    assert done.stdout in (ROOT / "docs" / "agents.md").read_text(), "run tests/cli/update_docs.py"
 
 
 def test_version(onsight):
@@ -44,6 +57,8 @@ def test_docs_hold_the_help_text(onsight, verb):
         (["frobnicate"], ["'frobnicate'", "--help"]),
         (["run", "x"], ["'run'", "lists the verbs"]),
         (["lits"], ["did you mean 'list'?"]),
+        (["agents", "lits"], ["did you mean 'list'?"]),
+        (["agents", "frobnicate"], ["'frobnicate'", "onsight agents --help"]),
         (["ask", str(ROOT / "README.md")], ["is a file", "--image"]),
         (["ask", "   "], ["expected a question"]),
         (["ask", "receipt.jpg", "What is the total?"], ["'What is the total?'", "a picture goes after --image"]),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parents[2]
 binary = sys.argv[1] if len(sys.argv) > 1 else root / "build" / "onsight"
-page = root / "docs" / "cli.md"
+pages = [root / "docs" / "cli.md", root / "docs" / "agents.md"]
 
 
 def block(match):
@@ -16,4 +16,5 @@ def block(match):
     return f"<!-- {match.group(1)} --help -->\n```text\n{text}```"
 
 
-page.write_text(re.sub(r"<!-- (onsight[ a-z]*) --help -->\n```text\n.*?```", block, page.read_text(), flags=re.S))
+for page in pages:
+    page.write_text(re.sub(r"<!-- (onsight[ a-z]*) --help -->\n```text\n.*?```", block, page.read_text(), flags=re.S))
