@@ -137,7 +137,7 @@ def test_7_no_secret_where_it_could_be_read(box):
     box.agents("key", "set", "anthropic", stdin=secret)
     assert box.agents("key", "list") == "anthropic\n"
     box.agents("start", "two", "--role", "shell", "--wait")
-    assert secret not in box.inside("env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null", "two")
+    assert secret not in box.inside("env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null || true", "two")
     said = subprocess.run(["grep", "-rlaF", secret, str(box.folder)], capture_output=True, text=True).stdout
     assert said == ""
     for pid in box.processes():
@@ -196,6 +196,6 @@ def test_12_stop_is_survived_by_nothing_and_loses_nothing(shop):  # noqa: F811
     begun = time.monotonic()
     shop.agents("stop", "box")
     assert time.monotonic() - begun < 30
-    assert shop.engine.containers() == []
+    shop.until(lambda: shop.engine.containers() == [])  # ended by now, and about to be removed
     assert "+work" in shop.agents("diff", "box") and "+begun" in shop.agents("diff", "box")
     assert shop.row("box")["phase"] == "stopped"
