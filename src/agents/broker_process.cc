@@ -73,14 +73,16 @@ class BusOfBroker : public broker::BusHandler {
 
 class CurrentConfig {
  public:
-  explicit CurrentConfig(const Project& project) : file_(project.config()) {}
+  explicit CurrentConfig(const Project& project) : file_(project.config()), plan_(project.plan()) {}
   // Whether it is another now. One that is wrong changes nothing.
   Result<bool> look() {
-    std::error_code failed;
+    std::error_code failed, none;
     const auto time = std::filesystem::last_write_time(file_, failed);
-    if (get() && (failed || time == time_)) return false;
+    const auto plan_time = std::filesystem::last_write_time(plan_, none);
+    if (get() && (failed || (time == time_ && plan_time == plan_time_))) return false;
     time_ = time;
-    TRY(config::Config config, config::load(file_));
+    plan_time_ = plan_time;
+    TRY(config::Config config, config::load(file_, plan_));
     const std::lock_guard lock(mutex_);
     config_ = std::make_shared<const config::Config>(std::move(config));
     return true;
@@ -91,8 +93,8 @@ class CurrentConfig {
   }
 
  private:
-  const Path file_;
-  std::filesystem::file_time_type time_{};
+  const Path file_, plan_;
+  std::filesystem::file_time_type time_{}, plan_time_{};
   mutable std::mutex mutex_;
   std::shared_ptr<const config::Config> config_;
 };

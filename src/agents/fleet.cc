@@ -73,7 +73,7 @@ class OpenFleet : public Fleet {
                           options.name, state::name_of(taken->phase), options.name);
       TRY(const int uid, free_uid(t));
       const std::string branch = "agents/" + options.name;
-      TRY_STATUS(t.add({.actor = "human",
+      TRY_STATUS(t.add({.actor = options.actor,
                         .agent = options.name,
                         .kind = "agent.created",
                         .body = {{"role", role->name},
@@ -117,8 +117,12 @@ class OpenFleet : public Fleet {
       };
       TRY(row, wait_until(name, ended, std::chrono::minutes(2)));
       TRY(workspace::Collected work, collect(name));
-      TRY(const bool merged, workspace_->is_merged(name));
-      if (work.commit == row.merged) work.ahead = 0;
+      TRY(bool merged, workspace_->is_merged(name));
+      if (work.commit == row.merged) {
+        // As a run brings it: made anew on top of what others did, so that the commits themselves are nowhere else.
+        merged = merged || work.wip.empty();
+        work.ahead = 0;
+      }
       if (!merged && !force)
         return bad_input("{}: {} not merged: onsight agents merge {}, or rm --force, which keeps it under a ref", name,
                          unmerged(work), name);
@@ -156,7 +160,8 @@ class OpenFleet : public Fleet {
       auto work = workspace_->collected(one.agent.name, one.agent.base_commit);
       if (work && *work) one.ahead = (*work)->ahead;
       auto merged = workspace_->is_merged(one.agent.name);
-      one.merged = merged.value_or(false);
+      one.merged =
+          merged.value_or(false) || (one.agent.collected == one.agent.merged && one.agent.collected_wip.empty());
     }
     return all;
   }
@@ -221,7 +226,7 @@ class OpenFleet : public Fleet {
     return workspace_->diff(name, row.base_commit, !work.wip.empty(), stat, colour);
   }
 
-  Result<std::string> sync(const std::string& name) override;
+  Result<std::string> sync(const std::string& name, const std::string& revision) override;
 
   Result<std::vector<runtime::Check>> doctor(const std::string& image, bool anew) override;
 
@@ -357,23 +362,23 @@ Result<std::vector<runtime::Check>> OpenFleet::doctor(const std::string& image, 
 }
 
 // The bundle goes in through the standard input of a git in the agent's own container, as its own user.
-Result<std::string> OpenFleet::sync(const std::string& name) {
+Result<std::string> OpenFleet::sync(const std::string& name, const std::string& revision) {
   TRY(const state::AgentRow row, agent(name));
   if (row.phase != state::Phase::kRunning)
     return make_error(ErrorCode::kUsage, "{}: it is {}; what is new reaches an agent that runs", name,
                       state::name_of(row.phase));
-  TRY(const std::string commit, commit_of("HEAD"));
-  TRY(const std::string bundle, workspace_->bundle_for(name, "HEAD"));
+  TRY(const std::string commit, commit_of(revision));
+  TRY(const std::string bundle, workspace_->bundle_for(name, revision));
   TRY(runtime::Runtime * engine, runtime());
   TRY_STATUS(supervisor::give_bundle(project_, *engine, row, bundle));
   return commit;
 }
 
-Result<std::unique_ptr<Fleet>> Fleet::open(const Path& folder) {
+Result<std::unique_ptr<Fleet>> Fleet::open(const Path& folder, const Path& plan) {
   TRY(Project project, Project::find(folder));
   if (!std::filesystem::exists(project.config()))
     return bad_input("{}: expected .onsight/agents.toml: onsight agents init writes one", project.root.string());
-  TRY(config::Config config, config::load(project.config()));
+  TRY(config::Config config, config::load(project.config(), plan.empty() ? project.plan() : plan));
   TRY(auto store, state::Store::open(project.database()));
   TRY(auto workspace, workspace::Workspace::open(project));
   return std::make_unique<OpenFleet>(std::move(project), std::move(config), std::move(store), std::move(workspace));

@@ -29,6 +29,7 @@ struct StartOptions {
   std::string model;              // empty: the role's
   std::string task;               // may be empty: it waits for someone to type
   std::string revision = "HEAD";  // that its clone begins with
+  std::string actor = "human";    // who starts it, for the log
 };
 
 struct Listed {
@@ -45,8 +46,9 @@ struct RemoveResult {
 
 class Fleet {
  public:
-  // Of the repository around `folder`; refuses one without .onsight/agents.toml, and a config with an error.
-  static Result<std::unique_ptr<Fleet>> open(const Path& folder);
+  // Of the repository around `folder`; refuses one without .onsight/agents.toml, and a config with an error. `plan`: of
+  // a run that is about to begin; otherwise that of the last one.
+  static Result<std::unique_ptr<Fleet>> open(const Path& folder, const Path& plan = {});
   virtual ~Fleet() = default;
 
   virtual const Project& project() const = 0;
@@ -75,7 +77,7 @@ class Fleet {
   virtual Result<std::string> diff(const std::string& name, bool stat, bool colour) = 0;
   // Brings the user's commits into the agent's clone, as origin/BRANCH; the agent merges them itself. Returns the
   // commit.
-  virtual Result<std::string> sync(const std::string& name) = 0;
+  virtual Result<std::string> sync(const std::string& name, const std::string& revision = "HEAD") = 0;
 
   // What this machine enforces, tried out with `image`; kept for as long as engine and image stay the same.
   virtual Result<std::vector<runtime::Check>> doctor(const std::string& image, bool anew) = 0;

@@ -23,6 +23,7 @@ struct Project {
   static Result<Project> find(const Path& folder);
 
   Path config() const { return root / ".onsight/agents.toml"; }
+  Path plan() const { return state / "plan.toml"; }  // of the run that began last, a copy
   Path database() const { return state / "state.db"; }
   Path mirror() const { return state / "mirror.git"; }
   // Of one agent, all mounted as /agent in its container: `repo` its clone, `home` its HOME.

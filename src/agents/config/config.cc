@@ -67,20 +67,6 @@ Result<AllowRule> parse_rule(const std::string& text) {
   return rule;
 }
 
-Result<Budget> parse_budget(TomlReader& table) {
-  Budget budget;
-  if (table.has("usd")) {
-    TRY(const double usd, table.number_or("usd", 0, 0, kMostUsd));
-    budget.money = Money{std::llround(usd * 1e6)};
-  }
-  if (table.has("tokens")) {
-    TRY(const int64_t tokens, table.integer_or("tokens", 0, 0, int64_t{1} << 50));
-    budget.tokens = tokens;
-  }
-  TRY(budget.time, table.time("time"));
-  return budget;
-}
-
 Result<Limits> parse_limits(TomlReader& table, Limits limits) {
   TRY(limits.memory_bytes, table.bytes_or("memory", limits.memory_bytes, 16 << 20, kMostBytes));
   TRY(limits.cpus, table.number_or("cpus", limits.cpus, 0.01, 1024));
@@ -135,6 +121,20 @@ Result<Role> parse_role(std::string_view name, TomlReader& table, const Limits& 
 
 }  // namespace
 
+Result<Budget> parse_budget(TomlReader& table) {
+  Budget budget;
+  if (table.has("usd")) {
+    TRY(const double usd, table.number_or("usd", 0, 0, kMostUsd));
+    budget.money = Money{std::llround(usd * 1e6)};
+  }
+  if (table.has("tokens")) {
+    TRY(const int64_t tokens, table.integer_or("tokens", 0, 0, int64_t{1} << 50));
+    budget.tokens = tokens;
+  }
+  TRY(budget.time, table.time("time"));
+  return budget;
+}
+
 Result<Provider> parse_provider(std::string_view name, TomlReader& table) {
   Provider provider;
   provider.name = name;
@@ -184,7 +184,8 @@ Status check_name(std::string_view name, std::string_view what) {
                     name, what);
 }
 
-Result<Config> parse(std::string_view text, std::string_view where) {
+Result<Config> parse(std::string_view text, std::string_view where, std::string_view plan,
+                     std::string_view plan_where) {
   TRY(const toml::table document, parse_toml(text, where));
   TomlReader top(document, std::string(where));
   Config config;
@@ -217,16 +218,22 @@ Result<Config> parse(std::string_view text, std::string_view where) {
     config.providers.emplace(std::string(name), std::move(provider));
     return {};
   }));
-  std::vector<std::string> names = {"human", "*"};
-  TRY_STATUS(top.tables("roles", [&](std::string_view name, TomlReader& table) -> Status {
+  std::vector<std::string> names = {"human", "supervisor", "*"};
+  const auto read_role = [&](std::string_view name, TomlReader& table) -> Status {
     TRY(Role role, parse_role(name, table, limits, agent));
     if (name == "human" || name == "supervisor" || name == "broker")
       return table.error("", fmt::format("'{}' is taken, choose another name", name));
+    if (!config.roles.emplace(std::string(name), std::move(role)).second)
+      return table.error("", fmt::format("{} has a role '{}' too, choose another name", where, name));
     names.emplace_back(name);
-    config.roles.emplace(std::string(name), std::move(role));
     return {};
-  }));
+  };
+  TRY_STATUS(top.tables("roles", read_role));
   TRY_STATUS(top.finish());
+  if (!plan.empty()) {
+    TRY(const toml::table run, parse_toml(plan, plan_where));
+    TRY_STATUS(TomlReader(run, std::string(plan_where)).tables("roles", read_role));
+  }
   // What is named elsewhere must be there; names of providers are looked up when the harness is known.
   for (const auto& [name, role] : config.roles)
     for (const std::string& other : role.may_message)
@@ -236,9 +243,13 @@ Result<Config> parse(std::string_view text, std::string_view where) {
   return config;
 }
 
-Result<Config> load(const Path& path) {
+Result<Config> load(const Path& path, const Path& plan) {
   TRY(const std::string text, read_file(path, 1 << 20));
-  return parse(text, path.filename().string());
+  std::string run;
+  if (!plan.empty() && std::filesystem::exists(plan)) {
+    TRY(run, read_file(plan, 1 << 20));
+  }
+  return parse(text, path.filename().string(), run, plan.filename().string());
 }
 
 std::string_view starting_config() {

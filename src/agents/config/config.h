@@ -91,9 +91,16 @@ class TomlReader;
 // A table [providers.NAME], here and in the files of harnesses.
 Result<Provider> parse_provider(std::string_view name, TomlReader& table);
 
+// Of [budget.agent] and its like.
+Result<Budget> parse_budget(TomlReader& table);
+
 // Every error names the file and the line, and says what was expected. Unknown names are refused, with the nearest.
-Result<Config> parse(std::string_view text, std::string_view where);
-Result<Config> load(const Path& path);
+// `plan`: of a run that is under way, whose [roles.NAME] count as if they stood here too; one that stands in both is
+// refused.
+Result<Config> parse(std::string_view text, std::string_view where, std::string_view plan = {},
+                     std::string_view plan_where = {});
+// The plan need not be there.
+Result<Config> load(const Path& path, const Path& plan = {});
 
 // What `onsight agents init` writes: it parses, and works as it is.
 std::string_view starting_config();

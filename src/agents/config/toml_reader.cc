@@ -178,6 +178,28 @@ Result<std::vector<std::string>> TomlReader::strings_or(std::string_view key, st
   return out;
 }
 
+Result<std::vector<std::vector<std::string>>> TomlReader::commands_or_none(std::string_view key) {
+  std::vector<std::vector<std::string>> out;
+  const toml::node* node = find(key);
+  if (!node) return out;
+  const std::string expected = "expected a list of commands such as [[\"make\", \"test\"]]";
+  const toml::array* array = node->as_array();
+  if (!array) return error(key, fmt::format("{}, found {}", expected, kind_of(*node)));
+  for (const toml::node& element : *array) {
+    const toml::array* words = element.as_array();
+    if (!words || words->empty()) return error(key, fmt::format("{}, found {}", expected, kind_of(element)));
+    std::vector<std::string> command;
+    for (const toml::node& word : *words) {
+      if (!word.is_string()) return error(key, fmt::format("expected strings only, found {}", kind_of(word)));
+      command.push_back(word.as_string()->get());
+      if (command.back().find('\0') != std::string::npos) return error(key, "expected no zero bytes");
+    }
+    if (command[0].empty()) return error(key, "expected the name of a program, found an empty one");
+    out.push_back(std::move(command));
+  }
+  return out;
+}
+
 Result<uint64_t> TomlReader::bytes_or(std::string_view key, uint64_t otherwise, uint64_t min, uint64_t max) {
   const toml::node* node = find(key);
   if (!node) return otherwise;

@@ -36,6 +36,8 @@ class TomlReader {
   Result<double> number_or(std::string_view key, double otherwise, double min, double max);
   Result<bool> boolean_or(std::string_view key, bool otherwise);
   Result<std::vector<std::string>> strings_or(std::string_view key, std::vector<std::string> otherwise);
+  // Commands, each a list of a program and its arguments: [["make", "test"]].
+  Result<std::vector<std::vector<std::string>>> commands_or_none(std::string_view key);
   // "512MiB", "2GiB", "100kB"; a bare number is bytes.
   Result<uint64_t> bytes_or(std::string_view key, uint64_t otherwise, uint64_t min, uint64_t max);
   // "500ms", "30s", "5m", "2h".
@@ -48,6 +50,9 @@ class TomlReader {
   Status list(std::string_view key, const std::function<Status(TomlReader& table)>& read);
   // All strings of the table `key`, by name.
   Result<std::vector<std::pair<std::string, std::string>>> string_table(std::string_view key);
+
+  // Another reader's: it counts as read here.
+  void pass(std::string_view key) { find(key); }
 
   // "agents.toml, line 12: roles.coder.memory: expected …". Of a key that is not there, the table's line.
   tl::unexpected<Error> error(std::string_view key, std::string_view sentence) const;

@@ -57,7 +57,7 @@ class Working {
 
   Status run() {
     TRY(const DutyLock lock, DutyLock::take(project_, Duty::kSupervisor));
-    TRY(config_, config::load(project_.config()));
+    TRY(config_, config::load(project_.config(), project_.plan()));
     config_time_ = time_of_config();
     TRY(store_, state::Store::open(project_.database()));
     TRY(workspace_, workspace::Workspace::open(project_));
@@ -115,18 +115,21 @@ class Working {
     return {};
   }
 
-  int64_t time_of_config() const {
-    std::error_code failed;
-    const auto time = std::filesystem::last_write_time(project_.config(), failed);
-    return failed ? 0 : time.time_since_epoch().count();
+  std::pair<int64_t, int64_t> time_of_config() const {
+    const auto of = [](const Path& file) -> int64_t {
+      std::error_code failed;
+      const auto time = std::filesystem::last_write_time(file, failed);
+      return failed ? 0 : time.time_since_epoch().count();
+    };
+    return {of(project_.config()), of(project_.plan())};
   }
 
   // A file that has become wrong changes nothing; what is wrong with it is in the log.
   void reload_config() {
-    const int64_t time = time_of_config();
+    const auto time = time_of_config();
     if (time == config_time_) return;
     config_time_ = time;
-    auto config = config::load(project_.config());
+    auto config = config::load(project_.config(), project_.plan());
     if (config)
       config_ = std::move(*config);
     else
@@ -379,7 +382,7 @@ class Working {
   const Project& project_;
   const SupervisorOptions& options_;
   config::Config config_;
-  int64_t config_time_ = 0;
+  std::pair<int64_t, int64_t> config_time_;
   std::unique_ptr<state::Store> store_;
   std::unique_ptr<workspace::Workspace> workspace_;
   std::unique_ptr<runtime::Runtime> runtime_;

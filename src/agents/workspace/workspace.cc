@@ -12,6 +12,7 @@
 #include "agents/workspace/incoming.h"
 #include "agents/workspace/merge.h"
 #include "agents/workspace/mirror.h"
+#include "agents/workspace/replay.h"
 
 namespace onsight::agents::workspace {
 namespace {
@@ -143,46 +144,98 @@ class GitWorkspace : public Workspace {
   Result<std::string> diff(std::string_view agent, const std::string& base, bool wip, bool stat, bool colour) override {
     TRY(const std::optional<Collected> found, collected(agent, base));
     if (!found) return bad_input("{}: nothing was collected from it yet", agent);
-    Git with = git();
-    with.max_output_bytes = 256 << 20;
-    std::vector<std::string> command = {"diff", "--no-ext-diff", "--no-textconv",
-                                        colour ? "--color=always" : "--color=never"};
-    if (stat) command.emplace_back("--stat");
-    command.insert(command.end(), {base, wip && !found->wip.empty() ? found->wip : found->commit, "--"});
-    return with.text(command);
+    return diff_of(git(), base, wip && !found->wip.empty() ? found->wip : found->commit, stat, colour);
   }
 
   Result<Merged> merge(std::string_view agent, const std::string& message, bool with_config) override {
     TRY_STATUS(check_agent(agent));
-    TRY_STATUS(recover(user_));
-    TRY_STATUS(check_nothing_under_way(user_));
-    TRY(const Head head, user_head());
-    if (head.branch.empty())
-      return bad_input("{}: no branch is checked out (a detached HEAD); git switch goes to one", where());
-    if (head.commit.empty()) return bad_input("{}: its branch has no commit yet", where());
-    TRY(const Identity who, identity_of(user_));
-    TRY(const UserSettings settings, UserSettings::read(user_));
+    TRY(const Head head, ready_head());
     TRY(const Handle lock, mirror_.lock());
     TRY_STATUS(mirror_.sync({head.commit}));
     TRY(const std::string work, ref_of(git(), work_ref(agent)));
     if (work.empty()) return bad_input("{}: nothing was collected from it yet", agent);
-    TRY(const bool merged, git().asks({"merge-base", "--is-ancestor", work, head.commit}));
-    if (merged) return Merged{.commit = head.commit, .nothing = true};
-    TRY(MergeTree tree, merge_trees(git(), head.commit, work));
-    if (!tree.conflicts.empty()) return Merged{.conflicts = std::move(tree.conflicts)};
-    TRY(const std::string commit, commit_merge(git(), tree, head.commit, work, who, message));
-    TRY(const std::vector<FileChange> changes, changes_between(git(), head.commit, commit));
-    TRY_STATUS(check_merge(changes, with_config));
+    return bring(head, work, message, with_config, fmt::format("onsight agents: merge {}", agent), false);
+  }
+
+  Result<std::string> current_branch() override {
+    TRY(const Head head, user_head());
+    return head.branch;
+  }
+
+  Result<std::string> make_branch(const std::string& branch, const std::string& revision) override {
+    const std::string full = "refs/heads/" + branch;
+    TRY(const bool valid, git().asks({"check-ref-format", full}));
+    if (!valid) return bad_input("'{}': no name of a branch", printable(branch));
+    TRY(const std::string commit, commit_of(revision));
+    TRY(const std::string taken, ref_of(user_.git(), full));
+    if (!taken.empty()) return bad_input("{}: a branch of this name exists in the repository", printable(branch));
+    TRY_STATUS(identity_of(user_));  // who commits what is brought to it
+    TRY_STATUS(user_.git().done({"update-ref", "-m", "onsight agents: run", full, commit, ""}));
+    return commit;
+  }
+
+  Result<std::string> branch_tip(const std::string& branch) override {
+    TRY(std::string commit, ref_of(user_.git(), "refs/heads/" + branch));
+    if (commit.empty()) return bad_input("{}: there is no such branch", printable(branch));
+    return commit;
+  }
+
+  Result<Rebased> rebase(std::string_view agent, const std::string& onto) override {
+    TRY_STATUS(check_agent(agent));
+    TRY_STATUS(check_base(onto));
+    TRY(const Identity who, identity_of(user_));
+    TRY(const Handle lock, mirror_.lock());
+    TRY_STATUS(mirror_.sync({onto}));
+    TRY(const std::string work, ref_of(git(), work_ref(agent)));
+    if (work.empty()) return bad_input("{}: nothing was collected from it yet", agent);
+    TRY(Replayed made, replay(git(), work, onto, who, fmt::format("Merge agents/{}", agent)));
+    if (!made.conflicts.empty()) return Rebased{.conflicts = std::move(made.conflicts)};
+    if (made.commit == onto) return Rebased{.commit = onto, .nothing = true};
+    TRY(const std::vector<FileChange> changes, changes_between(git(), onto, made.commit));
+    TRY_STATUS(check_merge(changes, false));
     TRY_STATUS(check_sizes(git(), changes, limits_.max_changed_bytes));
-    TRY_STATUS(carry(git(), user_.git(), user_.objects(), {commit}, {head.commit}));
-    TRY(const Applied applied, apply({.repository = user_,
-                                      .settings = settings,
-                                      .branch = head.branch,
-                                      .from = head.commit,
-                                      .to = commit,
-                                      .why = fmt::format("onsight agents: merge {}", agent)}));
-    TRY(std::vector<std::string> notes, notes_on_merge(git(), changes, user_, settings, applied));
-    return Merged{.commit = commit, .notes = std::move(notes)};
+    return Rebased{.commit = std::move(made.commit)};
+  }
+
+  Status advance_branch(const std::string& branch, const std::string& from, const std::string& to) override {
+    TRY_STATUS(check_base(from));
+    TRY_STATUS(check_base(to));
+    TRY(const Head head, user_head());
+    if (head.branch == branch)
+      return bad_input("{}: it is checked out now, and an agent's work does not move it under you: git switch away",
+                       printable(branch));
+    TRY(const Handle lock, mirror_.lock());
+    TRY_STATUS(carry(git(), user_.git(), user_.objects(), {to}, {from}));
+    return user_.git().done({"update-ref", "-m", "onsight agents: run", "refs/heads/" + branch, to, from});
+  }
+
+  Result<Merged> merge_branch(const std::string& branch, const std::string& message) override {
+    TRY(const Head head, ready_head());
+    TRY(const std::string work, branch_tip(branch));
+    TRY(const Handle lock, mirror_.lock());
+    TRY_STATUS(mirror_.sync({head.commit, work}));
+    return bring(head, work, message, false, fmt::format("onsight agents: merge {}", branch), true);
+  }
+
+  Result<std::string> branch_diff(const std::string& branch, const std::string& base, bool stat, bool colour) override {
+    TRY_STATUS(check_base(base));
+    TRY(const std::string tip, branch_tip(branch));
+    return diff_of(user_.git(), base, tip, stat, colour);
+  }
+
+  Status check_out(const Path& folder, const std::string& commit, int uid, int gid) override {
+    TRY_STATUS(check_base(commit));
+    TRY_STATUS(make_folders(folder.parent_path()));
+    std::vector<std::string> notes;
+    return write_clone(mirror_,
+                       {.folder = folder,
+                        .agent = "check",
+                        .branch = "check",
+                        .commit = commit,
+                        .format = user_.format,
+                        .uid = uid,
+                        .gid = gid},
+                       notes);
   }
 
   Result<bool> is_merged(std::string_view agent) override {
@@ -258,6 +311,54 @@ class GitWorkspace : public Workspace {
     const Path clone = project_.clone(agent);
     return lock_file(clone.parent_path() / fmt::format(".{}.lock", agent), 120,
                      fmt::format("another command on {}", agent));
+  }
+
+  static Result<std::string> diff_of(Git git, const std::string& from, const std::string& to, bool stat, bool colour) {
+    git.max_output_bytes = 256 << 20;
+    std::vector<std::string> command = {"diff", "--no-ext-diff", "--no-textconv",
+                                        colour ? "--color=always" : "--color=never"};
+    if (stat) command.emplace_back("--stat");
+    command.insert(command.end(), {from, to, "--"});
+    return git.text(command);
+  }
+
+  // Of a tree into which something may be merged.
+  Result<Head> ready_head() const {
+    TRY_STATUS(recover(user_));
+    TRY_STATUS(check_nothing_under_way(user_));
+    TRY(Head head, user_head());
+    if (head.branch.empty())
+      return bad_input("{}: no branch is checked out (a detached HEAD); git switch goes to one", where());
+    if (head.commit.empty()) return bad_input("{}: its branch has no commit yet", where());
+    return head;
+  }
+
+  // A commit of the mirror's into the branch that is checked out; under the mirror's lock().
+  Result<Merged> bring(const Head& head, const std::string& work, const std::string& message, bool with_config,
+                       const std::string& why, bool forward) {
+    TRY(const Identity who, identity_of(user_));
+    TRY(const UserSettings settings, UserSettings::read(user_));
+    TRY(const bool merged, git().asks({"merge-base", "--is-ancestor", work, head.commit}));
+    if (merged) return Merged{.commit = head.commit, .nothing = true};
+    std::string commit = work;
+    TRY(const bool grown, git().asks({"merge-base", "--is-ancestor", head.commit, work}));
+    if (!forward || !grown) {
+      TRY(MergeTree tree, merge_trees(git(), head.commit, work));
+      if (!tree.conflicts.empty()) return Merged{.conflicts = std::move(tree.conflicts)};
+      TRY(commit, commit_merge(git(), tree, head.commit, work, who, message));
+    }
+    TRY(const std::vector<FileChange> changes, changes_between(git(), head.commit, commit));
+    TRY_STATUS(check_merge(changes, with_config));
+    TRY_STATUS(check_sizes(git(), changes, limits_.max_changed_bytes));
+    TRY_STATUS(carry(git(), user_.git(), user_.objects(), {commit}, {head.commit}));
+    TRY(const Applied applied, apply({.repository = user_,
+                                      .settings = settings,
+                                      .branch = head.branch,
+                                      .from = head.commit,
+                                      .to = commit,
+                                      .why = why}));
+    TRY(std::vector<std::string> notes, notes_on_merge(git(), changes, user_, settings, applied));
+    return Merged{.commit = commit, .notes = std::move(notes)};
   }
 
   Status check_base(const std::string& base) const {

@@ -34,6 +34,13 @@ struct Merged {
   std::vector<std::string> notes;      // sentences for the user: what the merge brought that deserves a look
 };
 
+// An agent's work on top of what others brought before it.
+struct Rebased {
+  std::string commit;                  // empty: conflicts
+  std::vector<std::string> conflicts;  // paths
+  bool nothing = false;                // all of it is there already
+};
+
 // What is taken from an agent.
 struct Limits {
   uint64_t max_bundle_bytes = uint64_t{2} << 30;
@@ -77,6 +84,25 @@ class Workspace {
   // A ref in the user's repository that keeps what is about to be removed: refs/onsight/backup/NAME-TIME. Returns it.
   virtual Result<std::string> back_up(std::string_view agent) = 0;
   virtual Status forget(std::string_view agent) = 0;  // its refs in the mirror
+
+  // What a run of several agents brings together is a branch of the user's repository that is checked out nowhere.
+
+  virtual Result<std::string> current_branch() = 0;  // that is checked out; empty: none (a detached HEAD)
+  // Makes it at `revision`, of which the commit is returned; refuses one that exists.
+  virtual Result<std::string> make_branch(const std::string& branch, const std::string& revision) = 0;
+  virtual Result<std::string> branch_tip(const std::string& branch) = 0;  // refuses one that is not there
+  // What was collected from the agent, made anew on top of `onto`, a commit of the user's, in the mirror alone. Refuses
+  // what merge() refuses of an agent's changes.
+  virtual Result<Rebased> rebase(std::string_view agent, const std::string& onto) = 0;
+  // Moves the branch on to a commit of the mirror's; refused if it is not at `from` (any more).
+  virtual Status advance_branch(const std::string& branch, const std::string& from, const std::string& to) = 0;
+  // As merge(), of a branch; one that only went on from the branch that is checked out needs no merge commit.
+  virtual Result<Merged> merge_branch(const std::string& branch, const std::string& message) = 0;
+  // As diff(), of what it holds and `base` does not.
+  virtual Result<std::string> branch_diff(const std::string& branch, const std::string& base, bool stat,
+                                          bool colour) = 0;
+  // A folder with `repo` and `home` in it, as an agent has them, at a commit of the mirror's; it must not be there.
+  virtual Status check_out(const Path& folder, const std::string& commit, int uid, int gid) = 0;
 
   // A bundle of the user's current branch, for `sync`: the agent's container fetches it as origin/BRANCH.
   virtual Result<std::string> bundle_for(std::string_view agent, const std::string& revision) = 0;

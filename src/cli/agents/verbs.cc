@@ -104,6 +104,19 @@ or submodules. Where both changed the same lines nothing is merged and the files
 Example:
   onsight agents exec reviewer -- git log --oneline)",
             make_agents_exec},
+    VerbRow{"agents run", "[PLAN] [GOAL] [--resume]", "bring a plan about with several agents",
+            R"(PLAN names tasks, what each comes after, who does it, how it is checked, and what all may cost. A task
+gets an agent when what it comes after is done. What the agent committed is put on top of what others
+did, checked in a clean container, and merged into the branch onsight/GOAL; conflicts and failed
+checks go back to their author, and then to a fresh agent. At the end that branch is merged into the
+one that is checked out. Ctrl-C stops the agents and keeps their work; --resume goes on, also after a
+crash; with a PLAN, with its limits, budget and checks. In a terminal the tasks are shown as they
+are; elsewhere each change is a line on standard error. The report goes to standard output.
+
+Examples:
+  onsight agents run plan.toml "Add dark mode"
+  onsight agents run --resume)",
+            make_agents_run},
     VerbRow{"agents supervise", "[--project FOLDER]", "bring about what is wanted (started by the other verbs)",
             R"(One runs for each project, for as long as an agent does. It speaks to the container engine and knows
 no key. Killed and started again it finds everything.)",
