@@ -16,6 +16,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes more than half a minute")
+
+
 class Broker:
     """broker.answers["POST /onsight/messages"] = (status, body) or a function of the request's JSON; broker.requests: what came."""
 

@@ -10,7 +10,12 @@ import textwrap
 import time
 
 import pytest
-from test_life import BINARY, engine, shop  # noqa: F401
+from test_life import BINARY, BOTH, first_of, shop  # noqa: F401
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def engine(request):
+    yield from first_of([request.param])
 
 
 @pytest.fixture

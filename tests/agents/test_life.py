@@ -1,7 +1,8 @@
-"""onsight agents from init to rm, with real engines: an agent whose harness is a shell, in a repository of a few lines.
+"""onsight agents from init to rm, with a real engine: an agent whose harness is a shell, in a repository of a few lines.
 
-Skipped by name where an engine cannot run; ONSIGHT_REQUIRE_ENGINE=1 makes that a failure.
+Skipped by name where none can run; ONSIGHT_REQUIRE_ENGINE=1 makes that a failure.
 """
+import contextlib
 import fcntl
 import io
 import json
@@ -42,19 +43,45 @@ def with_guest(tar):
     return out.getvalue()
 
 
-@pytest.fixture(scope="module", params=["docker", "podman"])
+@contextlib.contextmanager
+def running(name):
+    """An engine with the image that generic agents run in."""
+    with engines.start(name, image=False) as engine:
+        tag = subprocess.run([BINARY, "agents", "image", "list", "--engine", "auto"], capture_output=True, text=True, cwd="/",
+                             env={**os.environ, "DOCKER_HOST": f"unix://{engine.socket}"}, check=True).stdout  # fmt: skip
+        engine.image = re.search(r"onsight-agents/generic:\S+", tag)[0]
+        engine.import_image(with_guest(engines.base_tar()), engine.image)
+        yield engine
+
+
+def missing(why):
+    if os.environ.get("ONSIGHT_REQUIRE_ENGINE") == "1":
+        pytest.fail(str(why))
+    pytest.skip(str(why))
+
+
+def first_of(names):
+    """The first of these engines that runs here; skips where none does."""
+    whys = []
+    for name in names:
+        with contextlib.ExitStack() as stack:
+            try:
+                one = stack.enter_context(running(name))
+            except engines.Missing as why:
+                whys.append(f"{name}: {why}")
+                continue
+            yield one
+            return
+    missing("; ".join(whys))
+
+
+BOTH = ["docker", "podman"]
+
+
+# What differs between engines is the escapes' to find out, and Engine.*'s of agents_test; ONSIGHT_ENGINES=all tries this too with each.
+@pytest.fixture(scope="module", params=[[name] for name in BOTH] if os.environ.get("ONSIGHT_ENGINES") == "all" else [BOTH], ids=" or ".join)
 def engine(request):
-    try:
-        with engines.start(request.param, image=False) as running:
-            tag = subprocess.run([BINARY, "agents", "image", "list", "--engine", "auto"], capture_output=True, text=True, cwd="/",
-                                 env={**os.environ, "DOCKER_HOST": f"unix://{running.socket}"}, check=True).stdout  # fmt: skip
-            running.image = re.search(r"onsight-agents/generic:\S+", tag)[0]
-            running.import_image(with_guest(engines.base_tar()), running.image)
-            yield running
-    except engines.Missing as why:
-        if os.environ.get("ONSIGHT_REQUIRE_ENGINE") == "1":
-            pytest.fail(str(why))
-        pytest.skip(str(why))
+    yield from first_of(request.param)
 
 
 class Shop:
