@@ -58,6 +58,9 @@ ci    | clang 14                  | cmd:clang++-14              | clang-14
 ci    | libFuzzer and sanitizers  | libfuzzer                   | libclang-rt-14-dev
 ci    | clang-format 14           | cmd:clang-format-14         | clang-format-14
 ci    | clang-tidy 14             | cmd:run-clang-tidy-14       | clang-tidy-14
+ci    | dockerd                   | cmd:dockerd                 | docker.io
+ci    | Podman                    | cmd:podman                  | podman
+ci    | runc                      | cmd:runc                    | runc
 ffmpeg | nasm                      | cmd:nasm                    | nasm
 ffmpeg | dpkg-source               | cmd:dpkg-source             | dpkg-dev
 ffmpeg | zlib                      | pkg:zlib                    | zlib1g-dev
