@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "agents/runtime/frames.h"
+#include "agents/runtime/owner.h"
 #include "agents/runtime/request.h"
 #include "agents/runtime/seccomp_profile.h"
 
@@ -347,7 +348,9 @@ Result<ExecResult> EngineRuntime::run(const ContainerSpec& spec, const std::func
   const net::Deadline deadline = std::chrono::steady_clock::now() + limit;
   if (spec.terminal)
     return make_error(ErrorCode::kUsage, "{}: expected a container without a terminal to run to its end", spec.name);
-  TRY(const std::string id, create(spec));
+  ContainerSpec owned = spec;
+  owned.labels[std::string(kOwnerLabel)] = this_process();
+  TRY(const std::string id, create(owned));
   auto result = [&]() -> Result<ExecResult> {
     ExecResult told;
     TRY(const auto stream,

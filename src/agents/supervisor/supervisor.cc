@@ -12,6 +12,8 @@
 
 #include "agents/config/config.h"
 #include "agents/harness/harness.h"
+#include "agents/runtime/owner.h"
+#include "agents/runtime/owner.h"
 #include "agents/supervisor/launch.h"
 #include "agents/supervisor/steps.h"
 #include "net/router.h"
@@ -26,7 +28,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kLookEvery{1000}, kAfterFailure{2000};
 constexpr int64_t kLeaseMs = 3000;
-constexpr std::chrono::minutes kHelperTime{12};  // longer than any container that is not an agent's works
 constexpr size_t kWorkers = 4;
 constexpr size_t kMostTyped = 64 << 10;
 
@@ -206,20 +207,14 @@ class Working {
     return remove_helpers(containers);
   }
 
-  // A container that packs a clone lives as long as the one who waits for it; who was killed leaves it behind.
+  // A container that packs or checks lives as long as the process that waits for it; who was killed leaves it behind.
   Status remove_helpers(const std::vector<runtime::ContainerInfo>& containers) {
-    std::map<std::string, Clock::time_point> still;
     for (const runtime::ContainerInfo& one : containers) {
-      if (one.labels.count(std::string(runtime::kAgentLabel))) continue;
-      const auto seen = helpers_.find(one.id);
-      const auto first = seen == helpers_.end() ? Clock::now() : seen->second;
-      if (Clock::now() - first > kHelperTime) {
-        TRY_STATUS(runtime_->remove(one.id));
-      } else {
-        still[one.id] = first;
-      }
+      const auto owner = one.labels.find(std::string(runtime::kOwnerLabel));
+      if (owner == one.labels.end() || runtime::is_alive(owner->second)) continue;
+      say(fmt::format("container {}: removed, whoever waited for it is no more", one.name));
+      TRY_STATUS(runtime_->remove(one.id));
     }
-    helpers_ = std::move(still);
     return {};
   }
 
@@ -390,7 +385,6 @@ class Working {
   std::unique_ptr<net::Server> server_;
   Terminals* terminals_ = nullptr;  // of run()
   Steps* steps_ = nullptr;
-  std::map<std::string, Clock::time_point> helpers_;
 
   std::mutex mutex_;  // of what follows
   std::condition_variable changed_;
