@@ -100,7 +100,9 @@ Status Steps::provision(const AgentRow& agent, const config::Config& config) {
 // Before the agent has run for the first time: nothing in there is its own yet.
 Status Steps::prepare_home(const AgentRow& agent, const config::Config&) {
   const Path home = project_.clone(agent.name) / "home";
-  if (std::filesystem::exists(std::filesystem::symlink_status(home))) return {};
+  std::error_code none;
+  const bool empty = std::filesystem::is_empty(home, none);
+  if (agent.generation > 0 || (!none && !empty)) return {};
   TRY(const harness::Harness harness, harness::find(agent.harness, project_.root));
   const Path making = project_.clone(agent.name) / "home.new";
   std::error_code ignored;

@@ -13,7 +13,6 @@
 #include "agents/config/config.h"
 #include "agents/harness/harness.h"
 #include "agents/runtime/owner.h"
-#include "agents/runtime/owner.h"
 #include "agents/supervisor/launch.h"
 #include "agents/supervisor/steps.h"
 #include "net/router.h"
@@ -27,6 +26,8 @@ using state::Phase;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kLookEvery{1000}, kAfterFailure{2000};
+// Programs take an Enter that comes at once behind what was pasted for a part of it.
+constexpr std::chrono::milliseconds kBeforeEnter{200};
 constexpr int64_t kLeaseMs = 3000;
 constexpr size_t kWorkers = 4;
 constexpr size_t kMostTyped = 64 << 10;
@@ -158,7 +159,8 @@ class Working {
       Status renewed = store_->renew_lease(lease_, kLeaseMs);
       if (!renewed && renewed.error().code == ErrorCode::kBusy) return renewed;
       std::unique_lock guard(mutex_);
-      changed_.wait_for(guard, looked ? kLookEvery : kAfterFailure, [this] { return poked_ || stopped_; });
+      const auto pause = !looked ? kAfterFailure : enters_.empty() ? kLookEvery : kBeforeEnter;
+      changed_.wait_for(guard, pause, [this] { return poked_ || stopped_; });
       poked_ = false;
       if (stopped_) return {};
     }
@@ -167,6 +169,7 @@ class Working {
   // One look at the world: what each agent needs next goes to a worker, one thing at a time for each.
   Status look(bool& idle) {
     reload_config();
+    press_enter();
     std::vector<AgentRow> rows;
     TRY_STATUS(store_->read([&](state::Transaction& t) -> Status {
       TRY(rows, t.agents());
@@ -262,9 +265,19 @@ class Working {
                     .kind = "message.delivered",
                     .body = {{"numbers", std::move(numbers)}}});
     }));
-    for (const state::MessageRow& message : news)
-      (void)terminals_->type(row.name, "\x1b[200~" + typed_message(message) + "\x1b[201~\r");
+    if (news.empty()) return {};
+    std::string lines;
+    for (const state::MessageRow& message : news) lines += (lines.empty() ? "" : "\n") + typed_message(message);
+    if (terminals_->type(row.name, "\x1b[200~" + lines + "\x1b[201~")) enters_[row.name] = Clock::now() + kBeforeEnter;
     return {};
+  }
+
+  void press_enter() {
+    for (auto it = enters_.begin(); it != enters_.end();) {
+      const bool due = Clock::now() >= it->second;
+      if (due) (void)terminals_->type(it->first, "\r");
+      it = due ? enters_.erase(it) : std::next(it);
+    }
   }
 
   void work() {
@@ -385,6 +398,7 @@ class Working {
   std::unique_ptr<net::Server> server_;
   Terminals* terminals_ = nullptr;  // of run()
   Steps* steps_ = nullptr;
+  std::map<std::string, Clock::time_point> enters_;  // when, of agents that were told something
 
   std::mutex mutex_;  // of what follows
   std::condition_variable changed_;

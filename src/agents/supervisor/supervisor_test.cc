@@ -246,12 +246,12 @@ class AgentsSupervisor : public ::testing::Test {
     ASSERT_TRUE(written) << written.error().message;
     (void)answers(project_, Duty::kSupervisor);
   }
-  void create(const std::string& name) {
+  void create(const std::string& name, const std::string& harness = "generic") {
     auto commit = output_of({"git", "-C", project_.root.string(), "rev-parse", "HEAD"}, 100, 5s);
     commit->pop_back();
     add(name, "agent.created",
         {{"role", "shell"},
-         {"harness", "generic"},
+         {"harness", harness},
          {"model", ""},
          {"task", "Look"},
          {"branch", "agents/" + name},
@@ -326,6 +326,21 @@ TEST_F(AgentsSupervisor, StartsShowsStopsAndGoesOn) {
   add("box", "agent.wanted", {{"wanted", "running"}, {"resume", true}});
   ASSERT_TRUE(becomes("box", Phase::kRunning));
   EXPECT_EQ(row("box")->generation, 2);
+}
+
+// A harness's files are in the home before the first start, and its own afterwards.
+TEST_F(AgentsSupervisor, AHarnessHasItsFiles) {
+  launch();
+  create("box", "claude");
+  ASSERT_TRUE(becomes("box", Phase::kRunning));
+  const Path settings = project_.clone("box") / "home/.claude/settings.json";
+  EXPECT_NE(read_file(settings, 1 << 20).value_or("").find("hooks"), std::string::npos);
+  add("box", "agent.wanted", {{"wanted", "stopped"}});
+  ASSERT_TRUE(becomes("box", Phase::kStopped));
+  std::filesystem::remove_all(settings.parent_path());
+  add("box", "agent.wanted", {{"wanted", "running"}, {"resume", true}});
+  ASSERT_TRUE(becomes("box", Phase::kRunning));
+  EXPECT_FALSE(std::filesystem::exists(settings));
 }
 
 TEST_F(AgentsSupervisor, WhatEndsByItselfIsFetchedAndNotStartedAgain) {
@@ -434,6 +449,33 @@ TEST_F(AgentsSupervisor, WhoIsAttachedTypesAndSees) {
   EXPECT_FALSE(
       client.hijack({.method = "POST", .target = "/agents/nobody/attach?rows=3&columns=3"}, net::seconds_from_now(5))
           ->stream);
+}
+
+// Pasted as one, whatever lines it holds; Enter comes by itself, or it would be a part of it.
+TEST_F(AgentsSupervisor, MessagesAreTyped) {
+  launch();
+  create("box", "claude");
+  ASSERT_TRUE(becomes("box", Phase::kRunning));
+  ASSERT_TRUE(store_->write([&](state::Transaction& t) -> Status {
+    TRY_STATUS(t.add({.actor = "box", .agent = "box", .kind = "agent.activity", .body = {{"activity", "idle"}}}));
+    for (const char* text : {"one\r\ntwo", "three"})
+      TRY_STATUS(t.add(
+          {.actor = "human",
+           .agent = "box",
+           .kind = "message.queued",
+           .body = {
+               {"id", text[0] == 'o' ? "a" : "b"}, {"to", "box"}, {"kind", "message"}, {"text", text}, {"hops", 0}}}));
+    return {};
+  }));
+  const std::string id = engine_.ids().at(0);
+  const auto typed = [&] {
+    const std::lock_guard lock(engine_.mutex);
+    return engine_.containers[id].typed;
+  };
+  ASSERT_TRUE(comes([&] { return typed().ends_with("\r"); })) << typed();
+  EXPECT_EQ(typed(),
+            "\x1b[200~[message 1 from human] one  two (answer: onsight-agent send human --reply-to 1 TEXT)\n"
+            "[message 2 from human] three (answer: onsight-agent send human --reply-to 2 TEXT)\x1b[201~\r");
 }
 
 TEST(AgentsLogs, WithoutControls) {
