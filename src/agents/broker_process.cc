@@ -5,6 +5,7 @@
 #include <optional>
 #include <thread>
 
+#include "agents/broker/allow_list.h"
 #include "agents/broker/broker.h"
 #include "agents/bus/bus.h"
 #include "agents/config/config.h"
@@ -18,7 +19,7 @@ namespace onsight::agents {
 namespace {
 
 constexpr std::chrono::milliseconds kLookAtConfig{1000};
-constexpr size_t kMostPassphrase = 4096;
+constexpr size_t kMostAsked = 64 << 10;
 
 Path unlock_socket(const Project& project) { return project.run / "unlock.sock"; }
 
@@ -26,17 +27,24 @@ Path unlock_socket(const Project& project) { return project.run / "unlock.sock";
 // passphrase that somebody gave.
 class KeyHolder {
  public:
-  Result<vault::Secret> get(std::string_view name) {
+  Result<vault::Secret> get(std::string_view name, std::string_view to) {
     const std::lock_guard lock(mutex_);
     if (!vault_) {
       TRY(const Path path, vault::default_path());
       if (!std::filesystem::exists(path))
-        return bad_input("there is no key '{}': onsight agents key set {}", name, name);
+        return tl::unexpected<Error>(
+            Error{ErrorCode::kBadInput, fmt::format("there is no key '{}'", name), {}, "no_key"});
       auto opened = vault::Vault::open(path, {.passphrase = from_environment});
       if (!opened) return bad_input("the keys are locked: onsight agents unlock ({})", opened.error().message);
       vault_ = std::move(*opened);
     }
-    return vault_->get(name);
+    return vault_->get(name, to);
+  }
+
+  Status check(std::string_view name, std::string_view to) {
+    const auto key = get(name, to);
+    if (key || key.error().reason == "no_key") return {};
+    return tl::unexpected<Error>(key.error());
   }
 
   Status unlock(std::string_view passphrase) {
@@ -100,28 +108,45 @@ class CurrentConfig {
 };
 
 // With the providers that its harness brings, unless agents.toml says otherwise of them.
-Result<broker::Policy> policy_with_harness(const Project& project, const state::AgentRow& agent,
-                                           const config::Config& config) {
-  config::Config whole = config;
-  const auto role = whole.roles.find(agent.role);
-  if (auto harness = harness::find(agent.harness, project.root); harness && role != whole.roles.end()) {
-    for (auto& [name, provider] : harness->own_providers) whole.providers.emplace(name, std::move(provider));
-    if (role->second.providers.empty()) role->second.providers = harness->providers;
-    // A harness without a model speaks to none.
-    if (role->second.providers.empty()) role->second.providers = {""};
-  }
-  return broker::policy_of(agent, whole);
+config::Config with_harness(config::Config config, std::string_view role_name, const harness::Harness& harness) {
+  const auto role = config.roles.find(role_name);
+  if (role == config.roles.end()) return config;
+  for (const auto& [name, provider] : harness.own_providers) config.providers.emplace(name, provider);
+  if (role->second.providers.empty()) role->second.providers = harness.providers;
+  // A harness without a model speaks to none.
+  if (role->second.providers.empty()) role->second.providers = {""};
+  return config;
 }
 
-Result<std::unique_ptr<net::Server>> listen_for_passphrase(const Project& project, KeyHolder& keys) {
+Result<broker::Policy> policy_with_harness(const Project& project, const state::AgentRow& agent,
+                                           const config::Config& config) {
+  const auto harness = harness::find(agent.harness, project.root);
+  return broker::policy_of(agent, harness ? with_harness(config, agent.role, *harness) : config);
+}
+
+// Of [{"key": "anthropic", "to": "api.anthropic.com:443"}]: the first that may not be sent there.
+Status check_pairs(KeyHolder& keys, const std::string& body) {
+  TRY(const Json pairs, parse_json(body, "the keys"));
+  if (!pairs.is_array()) return bad_input("the keys: expected a list");
+  for (const Json& pair : pairs) {
+    const JsonView view(pair, "the keys");
+    TRY(const std::string key, view.string("key"));
+    TRY(const std::string to, view.string("to"));
+    TRY_STATUS(keys.check(key, to));
+  }
+  return {};
+}
+
+Result<std::unique_ptr<net::Server>> listen_for_keys(const Project& project, KeyHolder& keys) {
   net::Site site;
   site.handle = [&keys](net::HttpRequest request, const std::shared_ptr<net::Exchange>& exchange) {
-    if (request.method != "POST" || request.path != "/unlock")
-      return exchange->respond({.status = 404, .body = "expected POST /unlock"});
-    const Status opened = keys.unlock(request.body);
+    const bool unlocks = request.path == "/unlock";
+    if (request.method != "POST" || (!unlocks && request.path != "/keys"))
+      return exchange->respond({.status = 404, .body = "expected POST /unlock or /keys"});
+    const Status good = unlocks ? keys.unlock(request.body) : check_pairs(keys, request.body);
     vault::wipe(request.body);
-    if (opened) return exchange->respond({.status = 204});
-    exchange->respond({.status = 403, .headers = {{"Content-Type", "text/plain"}}, .body = opened.error().message});
+    if (good) return exchange->respond({.status = 204});
+    exchange->respond({.status = 403, .headers = {{"Content-Type", "text/plain"}}, .body = good.error().message});
   };
   site.error = [](const net::HttpRequest&, int status, const std::string& message) {
     return net::HttpResponse{.status = status, .headers = {{"Content-Type", "text/plain"}}, .body = message};
@@ -130,8 +155,18 @@ Result<std::unique_ptr<net::Server>> listen_for_passphrase(const Project& projec
   options.unix_socket = net::UnixSocket{.path = unlock_socket(project), .mode = 0600};
   options.handler_threads = 1;
   options.drain_time = std::chrono::milliseconds(500);
-  options.reader.body_bytes = kMostPassphrase;
+  options.reader.body_bytes = kMostAsked;
   return net::Server::listen(options, std::move(site));
+}
+
+Status ask_broker(const Project& project, std::string target, std::string body) {
+  const net::UnixClient client(unlock_socket(project));
+  net::UnixRequest request = {.method = "POST", .target = std::move(target), .body = std::move(body)};
+  const auto answer = client.request(request, net::seconds_from_now(30));
+  vault::wipe(request.body);
+  if (!answer) return tl::unexpected<Error>(answer.error());
+  if (answer->status / 100 == 2) return {};
+  return bad_input("{}", answer->body);
 }
 
 }  // namespace
@@ -144,7 +179,7 @@ Status run_broker(const Project& project, const BrokerProcessOptions& options) {
   TRY(const std::unique_ptr<state::Store> store, state::Store::open(project.database()));
   KeyHolder keys;
   BusOfBroker bus(*store, [&config] { return config.get(); });
-  TRY(const std::unique_ptr<net::Server> unlocking, listen_for_passphrase(project, keys));
+  TRY(const std::unique_ptr<net::Server> unlocking, listen_for_keys(project, keys));
   std::thread serving([&] { unlocking->run(); });
   const auto work = [&]() -> Status {
     broker::BrokerOptions of;
@@ -152,7 +187,7 @@ Status run_broker(const Project& project, const BrokerProcessOptions& options) {
     of.store = store.get();
     of.config = *config.get();
     of.bus = &bus;
-    of.key = [&keys](std::string_view name) { return keys.get(name); };
+    of.key = [&keys](std::string_view name, std::string_view to) { return keys.get(name, to); };
     of.policy = [&project](const state::AgentRow& agent, const config::Config& now) {
       return policy_with_harness(project, agent, now);
     };
@@ -177,13 +212,22 @@ Status run_broker(const Project& project, const BrokerProcessOptions& options) {
 }
 
 Status unlock_broker(const Project& project, const vault::Secret& passphrase) {
-  const net::UnixClient client(unlock_socket(project));
-  net::UnixRequest request = {.method = "POST", .target = "/unlock", .body = std::string(passphrase.view())};
-  const auto answer = client.request(request, net::seconds_from_now(30));
-  vault::wipe(request.body);
-  if (!answer) return tl::unexpected<Error>(answer.error());
-  if (answer->status / 100 == 2) return {};
-  return bad_input("{}", answer->body);
+  return ask_broker(project, "/unlock", std::string(passphrase.view()));
+}
+
+Status check_keys(const Project& project, const config::Config& config, const config::Role& role,
+                  const harness::Harness& harness) {
+  const config::Config whole = with_harness(config, role.name, harness);
+  Json pairs = Json::array();
+  for (const std::string& name : whole.role(role.name)->providers) {
+    const auto provider = whole.providers.find(name);
+    if (provider == whole.providers.end() || provider->second.key.empty()) continue;
+    TRY(const broker::Url url, broker::parse_url(provider->second.url));
+    pairs.push_back({{"key", provider->second.key}, {"to", url.at.text(0)}});
+  }
+  if (pairs.empty()) return {};
+  TRY_STATUS(supervisor::wake(project, supervisor::Duty::kBroker));
+  return ask_broker(project, "/keys", pairs.dump());
 }
 
 }  // namespace onsight::agents

@@ -5,6 +5,8 @@
 
 #include <chrono>
 
+#include "agents/config/config.h"
+#include "agents/harness/harness.h"
 #include "agents/project.h"
 #include "agents/vault/secret.h"
 #include "base/result.h"
@@ -21,5 +23,10 @@ Status run_broker(const Project& project, const BrokerProcessOptions& options = 
 
 // Gives the passphrase of the keys to the broker that runs. Refuses one that does not open them.
 Status unlock_broker(const Project& project, const vault::Secret& passphrase);
+
+// Whether the keys that an agent of this role and harness wants may be sent where the configuration sends them, as the
+// broker says, which is started for it. One that is not in the vault is no reason to refuse; one that is locked is.
+Status check_keys(const Project& project, const config::Config& config, const config::Role& role,
+                  const harness::Harness& harness);
 
 }  // namespace onsight::agents

@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "agents/broker_process.h"
 #include "agents/config/toml_reader.h"
 #include "agents/harness/harness.h"
 #include "agents/supervisor/collect.h"
@@ -62,6 +63,7 @@ class OpenFleet : public Fleet {
     TRY(const std::string base, commit_of(options.revision));
     const std::string image = harness::image_tag(harness);
     TRY_STATUS(refuse_what_is_not_enforced(image, harness_name));
+    TRY_STATUS(check_keys(project_, config_, *role, harness));
 
     state::AgentRow created;
     TRY_STATUS(store_->write([&](state::Transaction& t) -> Status {

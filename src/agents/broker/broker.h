@@ -2,7 +2,8 @@
 // in, and lets out what the agent's role may send; what it spends is counted.
 //
 //   TRY(auto broker, Broker::start({.project = project, .store = store.get(), .config = config, .bus = &bus,
-//                                   .key = [&](std::string_view name) { return vault.get(name); }}));
+//                                   .key = [&](std::string_view name, std::string_view to) { return vault.get(name,
+//                                   to); }}));
 //   broker->poke();  // agents came or went
 //
 // The onsight agents broker process is harden_process() and then serve().
@@ -30,7 +31,9 @@ struct BrokerOptions {
   state::Store* store = nullptr;  // outlives the broker, as does the bus
   config::Config config;
   BusHandler* bus = nullptr;
-  std::function<Result<vault::Secret>(std::string_view name)> key;  // called by several threads at once
+  // For a request to this "host:port"; called by several threads at once. Error::reason "key_host" is one that may not
+  // go there.
+  std::function<Result<vault::Secret>(std::string_view name, std::string_view to)> key;
   // In place of policy_of(): for a harness's own providers.
   std::function<Result<Policy>(const state::AgentRow&, const config::Config&)> policy = {};
   Path authorities = {};  // PEM: upstreams may also prove who they are by these

@@ -96,8 +96,10 @@ class BrokerTest : public testing::Test {
     out.config = config_;
     out.bus = &bus_;
     out.limits = limits_;
-    out.key = [](std::string_view name) -> Result<vault::Secret> {
+    out.key = [this](std::string_view name, std::string_view to) -> Result<vault::Secret> {
       if (name == "missing") return bad_input("there is none");
+      if (!bound_to_.empty() && to != bound_to_)
+        return tl::unexpected<Error>(Error{ErrorCode::kBadInput, "it is bound elsewhere", {}, "key_host"});
       return vault::Secret(name == "openai" ? kOtherKey : kRealKey);
     };
     out.resolver = [this](const std::string& name, int port) -> Result<std::vector<Address>> {
@@ -171,6 +173,7 @@ class BrokerTest : public testing::Test {
   EchoBus bus_;
   config::Config config_;
   BrokerLimits limits_;
+  std::string bound_to_;  // where keys may go; empty: anywhere
   TestAuthority authority_;
   std::mutex mutex_;
   std::map<std::string, std::vector<std::string>> names_;

@@ -223,7 +223,13 @@ bool Conversation::upstream(const RequestHead& head, const Url& url) {
     if (base->scheme != "https" && !route.private_ok)
       return refuse(&head, refusal("tls", "the provider's URL: expected https, a key is not sent in the clear").value(),
                     &route);
-    auto found = service_.key(provider->second.key);
+    auto found = service_.key(provider->second.key, base->at.text(0));
+    if (!found && found.error().reason == "key_host")
+      return refuse(
+          &head,
+          refusal("key_host", fmt::format("the key of the provider '{}' may not be sent to {}", name, route.shown_host))
+              .value(),
+          &route);
     if (!found)
       return refuse(&head, refusal("key", fmt::format("the vault has no key for the provider '{}'", name)).value(),
                     &route);

@@ -172,6 +172,30 @@ TEST_F(Escape, WithKeys) {
   EXPECT_EQ(elsewhere.raw().find(kRealKey), std::string::npos);
 }
 
+// 7: a repository's settings that name a key of the user's and a host of their own.
+TEST_F(Escape, AKeyToAForeignHost) {
+  ScriptedHost evil(ScriptedHost::answer(R"({"usage":{"input_tokens":1,"output_tokens":1}})"), &authority_);
+  host("evil.test", "93.184.216.34", evil.port());
+  host("api.test", "93.184.216.35", evil.port());
+  provider("anthropic", "https://evil.test", "anthropic", "x-api-key");
+  bound_to_ = "api.test:443";
+  start();
+  const std::string path = "/upstream/anthropic/v1/messages";
+  expect_refused(post(path, kHostileMessage, with_key()), "key_host");
+  expect_refused(get("/upstream/anthropic/v1/models", "127.0.0.1:8080", with_key()), "key_host");
+  // Another port of the right host, or another name of it.
+  for (const char* url : {"https://api.test:8443", "https://api.test.evil.test", "http://127.0.0.1:81"}) {
+    config_.providers["anthropic"].url = url;
+    ASSERT_TRUE(broker_->reload(config_));
+    expect_refused(post(path, kHostileMessage, with_key()), "key_host");
+  }
+  EXPECT_TRUE(evil.requests().empty());
+  EXPECT_TRUE(dialled().empty());
+  config_.providers["anthropic"].url = "https://API.test.";
+  ASSERT_TRUE(broker_->reload(config_));
+  EXPECT_EQ(ask(post(path, kHostileMessage, with_key())).status, 200);
+}
+
 // 10: its own counters and limits, and two programs that read one request in two ways.
 TEST_F(Escape, ByRequestsOfTwoReadings) {
   ScriptedHost model(ScriptedHost::answer(R"({"usage":{"input_tokens":1,"output_tokens":1}})"));

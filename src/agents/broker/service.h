@@ -98,7 +98,7 @@ struct Service {
   Resolver resolver;
   Dial dial;
   std::shared_ptr<const TlsClient> tls;
-  std::function<Result<vault::Secret>(std::string_view name)> key;
+  std::function<Result<vault::Secret>(std::string_view name, std::string_view to)> key;  // to: "host:port"
   std::atomic<bool> stopping{false};
   std::atomic<uint64_t> held{0};  // bytes of bodies
 

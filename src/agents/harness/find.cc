@@ -57,4 +57,18 @@ std::vector<std::string> names(const Path& project_root) {
   return {out.begin(), out.end()};
 }
 
+std::vector<std::string> hosts_of_key(std::string_view key) {
+  std::set<std::string> out;
+  for (const EmbeddedFile& file : embedded_files()) {
+    const auto harness = parse(file.text, file.name, file.name);
+    if (!harness) continue;
+    for (const auto& [name, provider] : harness->own_providers) {
+      if (provider.key != key) continue;
+      const size_t host = provider.url.find("//") + 2;
+      out.insert(provider.url.substr(host, provider.url.find('/', host) - host));
+    }
+  }
+  return {out.begin(), out.end()};
+}
+
 }  // namespace onsight::agents::harness

@@ -50,6 +50,9 @@ struct Harness {
 Result<Harness> find(std::string_view name, const Path& project_root);
 std::vector<std::string> names(const Path& project_root);
 Result<Harness> parse(std::string_view text, std::string_view name, std::string_view where);
+// Where the embedded files' providers send the key of this name: "api.anthropic.com". What a project says does not
+// count.
+std::vector<std::string> hosts_of_key(std::string_view key);
 
 struct Values {
   std::string task, model, name, role, home, placeholder;

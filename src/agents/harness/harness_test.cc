@@ -45,6 +45,13 @@ TEST(Harness, EmbeddedOnesAreWhatTheyShouldBe) {
   }
 }
 
+TEST(Harness, KeysHaveHosts) {
+  EXPECT_EQ(hosts_of_key("anthropic"), std::vector<std::string>{"api.anthropic.com"});
+  EXPECT_EQ(hosts_of_key("openai"), std::vector<std::string>{"api.openai.com"});
+  EXPECT_EQ(hosts_of_key("gemini"), std::vector<std::string>{"generativelanguage.googleapis.com"});
+  EXPECT_TRUE(hosts_of_key("mine").empty());
+}
+
 TEST(Harness, CommandsAreFilledArgumentByArgument) {
   const auto claude = find("claude", "");
   ASSERT_TRUE(claude);

@@ -15,7 +15,7 @@ namespace onsight::agents::vault {
 namespace {
 
 constexpr std::string_view kMagic = "ONSVAULT";
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2, kWithoutHosts = 1;
 constexpr size_t kSaltBytes = crypto_pwhash_SALTBYTES, kKeyBytes = crypto_aead_xchacha20poly1305_ietf_KEYBYTES,
                  kNonceBytes = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES,
                  kTagBytes = crypto_aead_xchacha20poly1305_ietf_ABYTES, kCheckBytes = 16;
@@ -23,11 +23,13 @@ constexpr size_t kSaltBytes = crypto_pwhash_SALTBYTES, kKeyBytes = crypto_aead_x
 constexpr size_t kFixedBytes = 8 + 1 + 1 + 2 + 4 + 4 + kSaltBytes + kCheckBytes;
 constexpr size_t kHeaderBytes = kFixedBytes + kNonceBytes + 4;
 constexpr size_t kMaxPlain = 1 << 20, kMaxFile = kHeaderBytes + kMaxPlain + kTagBytes;
-constexpr size_t kMaxName = 64, kMaxValue = 64 << 10, kMaxEntries = 1000;
+constexpr size_t kMaxName = 64, kMaxValue = 64 << 10, kMaxEntries = 1000, kMaxHost = 255, kMaxHosts = 32;
+constexpr size_t kVersionAt = 8;
 constexpr KdfCost kLeastCost = {1, 8}, kMostCost = {8, 1 << 20};
 
 struct VaultHeader {
   Lock lock = Lock::kPassphrase;
+  int version = kVersion;
   KdfCost cost;
   std::string_view salt, check, nonce, sealed;
 };
@@ -52,10 +54,11 @@ Result<VaultHeader> parse_header(std::string_view file, std::string_view where) 
   if (file.size() < kHeaderBytes + kTagBytes)
     return bad_input("{}: it was cut off, expected at least {} bytes, found {}", where, kHeaderBytes + kTagBytes,
                      file.size());
-  const auto version = static_cast<uint8_t>(file[8]), lock = static_cast<uint8_t>(file[9]);
-  if (version != kVersion)
+  const auto version = static_cast<uint8_t>(file[kVersionAt]), lock = static_cast<uint8_t>(file[9]);
+  if (version != kVersion && version != kWithoutHosts)
     return bad_input("{}: expected a vault of version {}, found version {}", where, kVersion, version);
   VaultHeader out;
+  out.version = version;
   out.cost = {number_at(file, 12, 4), number_at(file, 16, 4)};
   const bool costs_fit = out.cost.passes >= kLeastCost.passes && out.cost.passes <= kMostCost.passes &&
                          out.cost.kib >= kLeastCost.kib && out.cost.kib <= kMostCost.kib;
@@ -93,7 +96,10 @@ Result<Secret> key_of_passphrase(const Secret& passphrase, std::string_view salt
 
 Result<Secret> entries_to_plain(const std::vector<Entry>& entries) {
   size_t bytes = 4;
-  for (const Entry& entry : entries) bytes += 2 + entry.name.size() + 4 + entry.value.size();
+  for (const Entry& entry : entries) {
+    bytes += 2 + entry.name.size() + 4 + entry.value.size() + 1;
+    for (const std::string& host : entry.hosts) bytes += 1 + host.size();
+  }
   if (bytes > kMaxPlain || entries.size() > kMaxEntries)
     return bad_input("the vault is full, expected at most {} keys and {} bytes", kMaxEntries, kMaxPlain);
   Secret plain(bytes);
@@ -112,6 +118,11 @@ Result<Secret> entries_to_plain(const std::vector<Entry>& entries) {
     put_text(entry.name);
     put(static_cast<uint32_t>(entry.value.size()), 4);
     put_text(entry.value.view());
+    put(static_cast<uint32_t>(entry.hosts.size()), 1);
+    for (const std::string& host : entry.hosts) {
+      put(static_cast<uint32_t>(host.size()), 1);
+      put_text(host);
+    }
   }
   return plain;
 }
@@ -257,6 +268,19 @@ Result<Secret> key_from(Lock lock, const VaultHeader& header, const Path& path, 
   return fresh ? new_keyring_key(path, *keyring) : key_of_keyring(path, *keyring);
 }
 
+constexpr std::string_view kUsualPort = ":443";
+
+std::string with_port(const std::string& host) {
+  const bool has_port = !host.ends_with(']') && host.find(':') != std::string::npos;
+  return has_port ? host : host + std::string(kUsualPort);
+}
+
+Status check_hosts(const std::vector<std::string>& hosts) {
+  if (hosts.size() > kMaxHosts) return bad_input("a key may be bound to at most {} hosts", kMaxHosts);
+  for (const std::string& host : hosts) TRY_STATUS(check_key_host(host));
+  return {};
+}
+
 }  // namespace
 
 Result<Path> default_path() {
@@ -276,7 +300,23 @@ Status check_key_name(std::string_view name) {
   return {};
 }
 
-Result<std::vector<Entry>> parse_entries(std::string_view plain, std::string_view where) {
+Status check_key_host(std::string_view host) {
+  const size_t colon = host.ends_with(']') ? std::string_view::npos : host.rfind(':');
+  const std::string_view name = host.substr(0, colon), port = host.substr(std::min(host.size(), name.size() + 1));
+  const bool number = !port.empty() && port.size() <= 5 && port.front() != '0' &&
+                      port.find_first_not_of("0123456789") == std::string_view::npos;
+  const bool six = name.starts_with('[') && name.ends_with(']') && name.size() > 2 &&
+                   name.substr(1, name.size() - 2).find_first_not_of("0123456789abcdef:.") == std::string_view::npos;
+  const bool good =
+      host.size() <= kMaxHost && !name.empty() && (colon == std::string_view::npos || number) &&
+      (six || name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.") == std::string_view::npos);
+  if (!good)
+    return bad_input("'{}': expected a host in lower case, such as api.example.org or 127.0.0.1:8080",
+                     host.substr(0, kMaxHost));
+  return {};
+}
+
+Result<std::vector<Entry>> parse_entries(std::string_view plain, int version, std::string_view where) {
   const auto damaged = [&] { return bad_input("{}: what it holds is damaged", where); };
   const auto take = [&](size_t bytes) {
     const std::string_view out = plain.substr(0, bytes);
@@ -299,6 +339,18 @@ Result<std::vector<Entry>> parse_entries(std::string_view plain, std::string_vie
     if (!out.empty() && out.back().name >= entry.name) return damaged();
     entry.value = Secret(take(value_bytes));
     if (entry.value.empty()) return make_error(ErrorCode::kOutOfMemory, "{}: not enough memory to open it", where);
+    if (version != kWithoutHosts) {
+      if (plain.empty()) return damaged();
+      const size_t hosts = number_at(take(1), 0, 1);
+      if (hosts > kMaxHosts) return damaged();
+      for (size_t host = 0; host < hosts; ++host) {
+        if (plain.empty()) return damaged();
+        const size_t host_bytes = number_at(take(1), 0, 1);
+        if (plain.size() < host_bytes) return damaged();
+        entry.hosts.emplace_back(take(host_bytes));
+        if (!check_key_host(entry.hosts.back())) return damaged();
+      }
+    }
     out.push_back(std::move(entry));
   }
   if (!plain.empty()) return damaged();
@@ -319,7 +371,7 @@ Result<std::vector<Entry>> parse_file(std::string_view bytes, const Secret& key,
                                                           header.sealed.size(), bytes_of(bytes), kHeaderBytes,
                                                           bytes_of(header.nonce), bytes_of(key.view())) != 0)
     return bad_input("{}: it is damaged or was altered", where);
-  return parse_entries(plain.view(), where);
+  return parse_entries(plain.view(), header.version, where);
 }
 
 Result<Vault> Vault::create(const Path& path, Lock lock, const KeySource& source, KdfCost cost) {
@@ -358,64 +410,101 @@ Result<Vault> Vault::open(const Path& path, const KeySource& source) {
   out.path_ = path;
   TRY(out.key_, key_from(header.lock, header, path, source, /*fresh=*/false));
   out.header_ = file.substr(0, kFixedBytes);
+  out.header_[kVersionAt] = static_cast<char>(kVersion);  // of what this program writes
   TRY(const std::vector<Entry> entries, parse_file(file, out.key_, path.string()));
   (void)entries;
   return out;
 }
 
-Result<std::vector<std::string>> Vault::names() const {
+Result<std::vector<KeyRow>> Vault::list() const {
   TRY(const std::string file, read_vault(path_));
-  TRY(const std::vector<Entry> entries, parse_file(file, key_, path_.string()));
-  std::vector<std::string> out;
-  for (const Entry& entry : entries) out.push_back(entry.name);
+  TRY(std::vector<Entry> entries, parse_file(file, key_, path_.string()));
+  std::vector<KeyRow> out;
+  for (Entry& entry : entries) out.push_back({std::move(entry.name), std::move(entry.hosts)});
   return out;
 }
 
-Result<Secret> Vault::get(std::string_view name) const {
+Result<Secret> Vault::get(std::string_view name, std::string_view to) const {
   TRY_STATUS(check_key_name(name));
   TRY(const std::string file, read_vault(path_));
   TRY(std::vector<Entry> entries, parse_file(file, key_, path_.string()));
-  for (Entry& entry : entries)
-    if (entry.name == name) return std::move(entry.value);
-  return bad_input("{}: there is no key '{}' in it, `onsight agents key set {}` puts one there", path_.string(), name,
-                   name);
+  for (Entry& entry : entries) {
+    if (entry.name != name) continue;
+    for (const std::string& host : entry.hosts)
+      if (with_port(host) == to) return std::move(entry.value);
+    const std::string_view shown = to.ends_with(kUsualPort) ? to.substr(0, to.size() - kUsualPort.size()) : to;
+    std::string message =
+        entry.hosts.empty()
+            ? fmt::format(
+                  "the key '{}' is bound to no host yet: `onsight agents key bind {}` says where it may be sent", name,
+                  name)
+            : fmt::format(
+                  "the key '{}' is bound to {} and is not sent to {}: `onsight agents key bind {} --host {}` if "
+                  "that is meant",
+                  name, fmt::join(entry.hosts, ", "), shown, name, shown);
+    return tl::unexpected<Error>(Error{ErrorCode::kBadInput, std::move(message), {}, "key_host"});
+  }
+  return tl::unexpected<Error>(
+      Error{ErrorCode::kBadInput,
+            fmt::format("{}: there is no key '{}' in it, `onsight agents key set {}` puts one there", path_.string(),
+                        name, name),
+            {},
+            "no_key"});
 }
 
-Status Vault::set(std::string_view name, const Secret& value) {
+template <class Change>
+Status Vault::rewrite(Change&& change) {
+  VaultDescriptor held;
+  TRY_STATUS(lock_vault(path_, held));
+  TRY(const std::string before, read_vault(path_));
+  TRY(std::vector<Entry> entries, parse_file(before, key_, path_.string()));
+  TRY_STATUS(change(entries));
+  TRY(const std::string file, sealed_file(header_, key_, entries));
+  return write_vault(path_, file, /*must_be_new=*/false);
+}
+
+Status Vault::set(std::string_view name, const Secret& value, const std::vector<std::string>& hosts) {
   TRY_STATUS(check_key_name(name));
+  TRY_STATUS(check_hosts(hosts));
   if (value.empty() || value.size() > kMaxValue)
     return bad_input("the key '{}': expected 1 to {} bytes, found {}", name, kMaxValue, value.size());
   for (const char c : value.view())
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
       return bad_input("the key '{}': expected one line without control characters", name);
-  VaultDescriptor held;
-  TRY_STATUS(lock_vault(path_, held));
-  TRY(const std::string before, read_vault(path_));
-  TRY(std::vector<Entry> entries, parse_file(before, key_, path_.string()));
-  const auto at = std::lower_bound(entries.begin(), entries.end(), name,
-                                   [](const Entry& entry, std::string_view wanted) { return entry.name < wanted; });
-  Secret copy = value.copy();
-  if (copy.empty()) return make_error(ErrorCode::kOutOfMemory, "not enough memory for a key");
-  if (at != entries.end() && at->name == name)
+  return rewrite([&](std::vector<Entry>& entries) -> Status {
+    auto at = std::lower_bound(entries.begin(), entries.end(), name,
+                               [](const Entry& entry, std::string_view wanted) { return entry.name < wanted; });
+    Secret copy = value.copy();
+    if (copy.empty()) return make_error(ErrorCode::kOutOfMemory, "not enough memory for a key");
+    if (at == entries.end() || at->name != name) at = entries.insert(at, Entry{std::string(name), Secret()});
     at->value = std::move(copy);
-  else
-    entries.insert(at, Entry{std::string(name), std::move(copy)});
-  TRY(const std::string file, sealed_file(header_, key_, entries));
-  return write_vault(path_, file, /*must_be_new=*/false);
+    if (!hosts.empty()) at->hosts = hosts;
+    return {};
+  });
+}
+
+Status Vault::bind(std::string_view name, const std::vector<std::string>& hosts) {
+  TRY_STATUS(check_key_name(name));
+  TRY_STATUS(check_hosts(hosts));
+  return rewrite([&](std::vector<Entry>& entries) -> Status {
+    for (Entry& entry : entries) {
+      if (entry.name != name) continue;
+      entry.hosts = hosts;
+      return {};
+    }
+    return bad_input("{}: there is no key '{}' in it", path_.string(), name);
+  });
 }
 
 Status Vault::remove(std::string_view name) {
   TRY_STATUS(check_key_name(name));
-  VaultDescriptor held;
-  TRY_STATUS(lock_vault(path_, held));
-  TRY(const std::string before, read_vault(path_));
-  TRY(std::vector<Entry> entries, parse_file(before, key_, path_.string()));
-  const auto gone =
-      std::remove_if(entries.begin(), entries.end(), [&](const Entry& entry) { return entry.name == name; });
-  if (gone == entries.end()) return bad_input("{}: there is no key '{}' in it", path_.string(), name);
-  entries.erase(gone, entries.end());
-  TRY(const std::string file, sealed_file(header_, key_, entries));
-  return write_vault(path_, file, /*must_be_new=*/false);
+  return rewrite([&](std::vector<Entry>& entries) -> Status {
+    const auto gone =
+        std::remove_if(entries.begin(), entries.end(), [&](const Entry& entry) { return entry.name == name; });
+    if (gone == entries.end()) return bad_input("{}: there is no key '{}' in it", path_.string(), name);
+    entries.erase(gone, entries.end());
+    return {};
+  });
 }
 
 }  // namespace onsight::agents::vault

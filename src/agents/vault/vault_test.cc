@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sodium.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,7 +15,8 @@ namespace onsight::agents::vault {
 namespace {
 
 constexpr KdfCost kQuick = {1, 8};
-constexpr std::string_view kPass = "correct horse", kValue = "sk-ant-api03-the-real-one";
+constexpr std::string_view kPass = "correct horse", kValue = "sk-ant-api03-the-real-one", kTo = "api.example.org:443";
+const std::vector<std::string> kHosts = {"api.example.org"};
 
 class VaultTest : public testing::Test {
  protected:
@@ -49,20 +51,24 @@ struct FakeKeyring : Keyring {
 TEST_F(VaultTest, KeepsKeys) {
   auto vault = Vault::create(file(), Lock::kPassphrase, with(kPass), kQuick);
   ASSERT_TRUE(vault) << vault.error().message;
-  EXPECT_TRUE(vault->names()->empty());
-  ASSERT_TRUE(vault->set("openai", Secret("one")));
-  ASSERT_TRUE(vault->set("anthropic", Secret(kValue)));
-  ASSERT_TRUE(vault->set("openai", Secret("two")));
+  EXPECT_TRUE(vault->list()->empty());
+  ASSERT_TRUE(vault->set("openai", Secret("one"), kHosts));
+  ASSERT_TRUE(vault->set("anthropic", Secret(kValue), kHosts));
+  ASSERT_TRUE(vault->set("openai", Secret("two"), {}));
   auto again = Vault::open(file(), with(kPass));
   ASSERT_TRUE(again) << again.error().message;
-  EXPECT_EQ(*again->names(), (std::vector<std::string>{"anthropic", "openai"}));
-  EXPECT_EQ(again->get("anthropic")->view(), kValue);
-  EXPECT_EQ(again->get("openai")->view(), "two");
+  const auto rows = again->list();
+  ASSERT_TRUE(rows && rows->size() == 2);
+  EXPECT_EQ((*rows)[0].name, "anthropic");
+  EXPECT_EQ((*rows)[1].name, "openai");
+  EXPECT_EQ((*rows)[1].hosts, kHosts);
+  EXPECT_EQ(again->get("anthropic", kTo)->view(), kValue);
+  EXPECT_EQ(again->get("openai", kTo)->view(), "two");
   // A vault that is open sees what another wrote.
   ASSERT_TRUE(again->remove("openai"));
-  EXPECT_FALSE(vault->get("openai"));
+  EXPECT_FALSE(vault->get("openai", kTo));
   EXPECT_FALSE(vault->remove("openai"));
-  EXPECT_FALSE(vault->get("nobody"));
+  EXPECT_FALSE(vault->get("nobody", kTo));
 
   struct stat about {};
   ASSERT_EQ(::stat(file().c_str(), &about), 0);
@@ -78,29 +84,88 @@ TEST_F(VaultTest, RefusesWithOneSentence) {
   EXPECT_NE(Vault::open(file(), with(kPass)).error().message.find("there are no keys yet"), std::string::npos);
   auto vault = Vault::create(file(), Lock::kPassphrase, with(kPass), kQuick);
   ASSERT_TRUE(vault);
-  ASSERT_TRUE(vault->set("anthropic", Secret(kValue)));
+  ASSERT_TRUE(vault->set("anthropic", Secret(kValue), kHosts));
   EXPECT_NE(Vault::create(file(), Lock::kPassphrase, with(kPass), kQuick).error().message.find("already"),
             std::string::npos);
   EXPECT_NE(Vault::open(file(), with("wrong")).error().message.find("passphrase is wrong"), std::string::npos);
   EXPECT_FALSE(Vault::open(file(), with("")));
   EXPECT_FALSE(Vault::open(file(), {}));
-  for (const char* bad : {"", "a b", "../x", "a/b", "\n", "ä"}) EXPECT_FALSE(vault->set(bad, Secret("x"))) << bad;
-  EXPECT_FALSE(vault->set(std::string(65, 'a'), Secret("x")));
-  EXPECT_FALSE(vault->set("a", Secret()));
-  EXPECT_FALSE(vault->set("a", Secret("two\nlines")));
-  EXPECT_FALSE(vault->set("a", Secret(std::string(65 << 10, 'a'))));
+  for (const char* bad : {"", "a b", "../x", "a/b", "\n", "ä"})
+    EXPECT_FALSE(vault->set(bad, Secret("x"), kHosts)) << bad;
+  EXPECT_FALSE(vault->set(std::string(65, 'a'), Secret("x"), kHosts));
+  EXPECT_FALSE(vault->set("a", Secret(), kHosts));
+  EXPECT_FALSE(vault->set("a", Secret("two\nlines"), kHosts));
+  EXPECT_FALSE(vault->set("a", Secret(std::string(65 << 10, 'a')), kHosts));
   // Whoever mixes the arguments up does not see a key in the error.
   const std::string secret = std::string(kValue) + "/+=";
-  EXPECT_EQ(vault->set(secret, Secret("anthropic")).error().message.find(secret), std::string::npos);
+  EXPECT_EQ(vault->set(secret, Secret("anthropic"), kHosts).error().message.find(secret), std::string::npos);
   ::chmod(file().c_str(), 0640);
   EXPECT_NE(Vault::open(file(), with(kPass)).error().message.find("alone can read"), std::string::npos);
+}
+
+TEST_F(VaultTest, KeysGoToTheirHostsAlone) {
+  auto vault = Vault::create(file(), Lock::kPassphrase, with(kPass), kQuick);
+  ASSERT_TRUE(vault);
+  ASSERT_TRUE(vault->set("anthropic", Secret(kValue), {"api.example.org", "127.0.0.1:8080", "[::1]"}));
+  for (const char* to : {"api.example.org:443", "127.0.0.1:8080", "[::1]:443"})
+    EXPECT_TRUE(vault->get("anthropic", to)) << to;
+  for (const char* to :
+       {"evil.example:443", "api.example.org:80", "api.example.org:8443", "api.example.org", "example.org:443",
+        "api.example.org.evil.example:443", "127.0.0.1:443", "127.0.0.1:80", "", ":443"}) {
+    const auto got = vault->get("anthropic", to);
+    ASSERT_FALSE(got) << to;
+    EXPECT_EQ(got.error().reason, "key_host");
+    EXPECT_EQ(got.error().message.find(kValue), std::string::npos);
+  }
+  EXPECT_NE(
+      vault->get("anthropic", "evil.example:443").error().message.find("is bound to api.example.org, 127.0.0.1:8080"),
+      std::string::npos);
+  ASSERT_TRUE(vault->bind("anthropic", {"evil.example"}));
+  EXPECT_TRUE(vault->get("anthropic", "evil.example:443"));
+  EXPECT_FALSE(vault->get("anthropic", kTo));
+  EXPECT_FALSE(vault->bind("nobody", kHosts));
+  for (const char* bad : {"", "https://a.example", "a.example/x", "A.example", "a.example:", "a.example:x",
+                          "a.example:0", "a b", "*", "::1", "[::1", "a@b", ":80"}) {
+    EXPECT_FALSE(vault->bind("anthropic", {bad})) << bad;
+    EXPECT_FALSE(vault->set("anthropic", Secret(kValue), {bad})) << bad;
+  }
+  EXPECT_FALSE(vault->bind("anthropic", std::vector<std::string>(33, "a.example")));
+}
+
+// A file of before keys were bound: all that is in it is there, and goes nowhere until it is bound.
+TEST_F(VaultTest, AFileOfVersion1) {
+  constexpr std::string_view kOld =
+      "4f4e535641554c5401010000010000000800000016fe6428a804802dfde7d4243e0964827b9093861eef40fe61146b1ceaf0"
+      "a497ca8690824ef3704f3a0d14da4e535079cd0deb5112e214d84b000000b9e3e8ed5d6bc0b3f0acff22f5bfa2096cb467ce"
+      "4b1108947781a3b44b8a30365bb3416c600bfd91ee9ea78f3743f8a1ee770fd0cb550a36b362142155c85a6af09da340ce84"
+      "5fa1b099b5";
+  std::string bytes(kOld.size() / 2, '\0');
+  ASSERT_EQ(sodium_hex2bin(reinterpret_cast<unsigned char*>(bytes.data()), bytes.size(), kOld.data(), kOld.size(),
+                           nullptr, nullptr, nullptr),
+            0);
+  std::filesystem::create_directories(file().parent_path());
+  ASSERT_TRUE(write_file_atomically(file(), bytes));
+  ::chmod(file().c_str(), 0600);
+  auto vault = Vault::open(file(), with(kPass));
+  ASSERT_TRUE(vault) << vault.error().message;
+  const auto rows = vault->list();
+  ASSERT_TRUE(rows && rows->size() == 2);
+  EXPECT_TRUE((*rows)[0].hosts.empty());
+  const auto unbound = vault->get("anthropic", kTo);
+  ASSERT_FALSE(unbound);
+  EXPECT_EQ(unbound.error().reason, "key_host");
+  EXPECT_NE(unbound.error().message.find("onsight agents key bind anthropic"), std::string::npos);
+  ASSERT_TRUE(vault->bind("anthropic", kHosts));
+  EXPECT_EQ(vault->get("anthropic", kTo)->view(), kValue);
+  EXPECT_EQ(Vault::open(file(), with(kPass))->get("anthropic", kTo)->view(), kValue);
+  EXPECT_FALSE(vault->get("openai", kTo));
 }
 
 TEST_F(VaultTest, AlteredAtAnyPlaceItIsRefused) {
   FakeKeyring keyring;
   auto vault = Vault::create(file(), Lock::kKeyring, {.keyring = &keyring});
   ASSERT_TRUE(vault) << vault.error().message;
-  ASSERT_TRUE(vault->set("anthropic", Secret(kValue)));
+  ASSERT_TRUE(vault->set("anthropic", Secret(kValue), kHosts));
   const std::string good = read_file(file()).value();
   ASSERT_TRUE(Vault::open(file(), {.keyring = &keyring}));
   const auto refused = [&](std::string_view bytes, const std::string& what) {
@@ -130,7 +195,7 @@ TEST_F(VaultTest, AlteredAtAnyPlaceItIsRefused) {
 TEST_F(VaultTest, AlteredWithAPassphrase) {
   auto vault = Vault::create(file(), Lock::kPassphrase, with(kPass), kQuick);
   ASSERT_TRUE(vault);
-  ASSERT_TRUE(vault->set("anthropic", Secret(kValue)));
+  ASSERT_TRUE(vault->set("anthropic", Secret(kValue), kHosts));
   const std::string good = read_file(file()).value();
   for (size_t at = 0; at < good.size(); ++at) {
     std::string bad = good;
@@ -151,9 +216,9 @@ TEST_F(VaultTest, TheKeyringHoldsARandomKey) {
   FakeKeyring keyring;
   auto vault = Vault::create(file(), Lock::kKeyring, {.keyring = &keyring});
   ASSERT_TRUE(vault);
-  ASSERT_TRUE(vault->set("gemini", Secret("AIza")));
+  ASSERT_TRUE(vault->set("gemini", Secret("AIza"), kHosts));
   EXPECT_EQ(keyring.held.size(), 64u);
-  EXPECT_EQ(Vault::open(file(), {.keyring = &keyring})->get("gemini")->view(), "AIza");
+  EXPECT_EQ(Vault::open(file(), {.keyring = &keyring})->get("gemini", kTo)->view(), "AIza");
   const std::string held = std::exchange(keyring.held, std::string(64, '0'));
   EXPECT_FALSE(Vault::open(file(), {.keyring = &keyring}));
   keyring.held = "rubbish";
@@ -174,11 +239,11 @@ TEST_F(VaultTest, WritersWaitForEachOther) {
     threads.emplace_back([&, t] {
       auto own = Vault::open(file(), with(kPass));
       for (int i = 0; i < 10; ++i)
-        if (!own || !own->set(fmt::format("key-{}-{}", t, i), Secret("v"))) ++bad;
+        if (!own || !own->set(fmt::format("key-{}-{}", t, i), Secret("v"), {})) ++bad;
     });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(bad, 0);
-  EXPECT_EQ(vault->names()->size(), 40u);
+  EXPECT_EQ(vault->list()->size(), 40u);
 }
 
 // Whoever is killed while a key is written leaves the old file or the new one.
@@ -190,7 +255,7 @@ TEST_F(VaultTest, KilledWhileWritingItIsWhole) {
     if (child == 0) {
       auto vault = Vault::open(file(), {.keyring = &keyring});
       for (int i = 0; vault && i < 1000000; ++i)
-        (void)vault->set("a", Secret(std::string(static_cast<size_t>(1 + i % 5000), 'x')));
+        (void)vault->set("a", Secret(std::string(static_cast<size_t>(1 + i % 5000), 'x')), kHosts);
       ::_exit(0);
     }
     ::usleep(static_cast<useconds_t>(1000 * (round + 1)));

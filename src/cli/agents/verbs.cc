@@ -29,13 +29,18 @@ Examples:
   onsight agents image build --harness claude
   onsight agents image list)",
             make_agents_image},
-    VerbRow{"agents key", "set|list|rm [NAME]", "keep the keys of model providers, encrypted",
+    VerbRow{"agents key", "set|bind|list|rm [NAME] [--host HOST]", "keep the keys of model providers, encrypted",
             R"(`set` reads the key from standard input, without showing it where that is a terminal. Keys lie in
 one file, encrypted with a key that the desktop's keyring holds, or with a passphrase. Containers
 never see one: they hold a placeholder, in whose place the broker puts the key on the way out.
 
+A key goes to the hosts that it is bound to and to no other, whatever the agents.toml of a repository
+says: of anthropic, gemini and openai the provider's own, otherwise those of --host (port 443 where
+none is named). `bind` binds one anew, as is needed once for files of keys made before there was this.
+
 Examples:
   onsight agents key set anthropic
+  onsight agents key set mine --host models.shop.example
   pass anthropic | onsight agents key set anthropic)",
             make_agents_key},
     VerbRow{"agents unlock", "", "give the broker the passphrase of the keys",
