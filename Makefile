@@ -5,6 +5,7 @@ MODEL ?=
 MINUTES ?= 120
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
+AGENT_CLIS ?= claude gemini codex opencode
 
 # As typed, whatever quotes, dollars or spaces they hold: the shell reads them from the environment, never from the recipe's text.
 export ONSIGHT_RUN_IMAGE := $(value IMAGE)
@@ -17,7 +18,7 @@ endif
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: build run test parity fuzz asan tsan aarch64 format format-check tidy train install deb tarball clean help setup setup-test setup-parity setup-ci \
+.PHONY: build run test agents-clis parity fuzz asan tsan aarch64 format format-check tidy train install deb tarball clean help setup setup-test setup-parity setup-ci \
   setup-aarch64 setup-test-ci web setup-web wheel setup-wheel
 
 build: setup ## build build/onsight (release); what plain `make` does
@@ -30,6 +31,9 @@ run: build ## answer about a picture: make run IMAGE=my.jpg PROMPT="What is the 
 test: setup-test ## the tests: C++ units, cross-room, the command line
 	@scripts/build.sh release
 	@scripts/test.sh
+
+agents-clis: setup-test-ci build ## Claude Code, Gemini CLI, Codex and opencode in their images (downloads them), with a scripted model: AGENT_CLIS="claude codex"
+	@ONSIGHT_AGENT_CLIS='$(AGENT_CLIS)' scripts/agents_clis.sh
 
 parity: setup-parity ## compare with live transformers, and the training's tests (installs PyTorch in .venv)
 	@scripts/build.sh release
