@@ -48,6 +48,14 @@ bool ready(int fd, short what, Clock::time_point deadline) {
   }
 }
 
+// Of "http://vision/v1/models" its host; of a path alone our own.
+std::string_view host_of(std::string_view target) {
+  constexpr std::string_view kScheme = "http://";
+  if (!target.starts_with(kScheme)) return "onsight";
+  target.remove_prefix(kScheme.size());
+  return target.substr(0, target.find('/'));
+}
+
 }  // namespace
 
 int dial(const std::string& path) {
@@ -77,8 +85,8 @@ Result<Answer> Broker::ask(std::string_view method, std::string_view target, std
   if (fd < 0) return absent(fmt::format("{}: {}", socket_, std::strerror(errno)));
   const Socket socket(fd);
   const std::string request =
-      fmt::format("{} {} HTTP/1.1\r\nHost: onsight\r\nConnection: close\r\n{}Content-Length: {}\r\n\r\n{}", method,
-                  target, body.empty() ? "" : "Content-Type: application/json\r\n", body.size(), body);
+      fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}Content-Length: {}\r\n\r\n{}", method, target,
+                  host_of(target), body.empty() ? "" : "Content-Type: application/json\r\n", body.size(), body);
   for (size_t sent = 0; sent < request.size();) {
     const ssize_t n = ::send(fd, request.data() + sent, request.size() - sent, MSG_NOSIGNAL);
     if (n >= 0) {

@@ -27,7 +27,8 @@ class Broker {
   explicit Broker(std::string socket) : socket_(std::move(socket)) {}
   const std::string& socket() const { return socket_; }
 
-  // One request, one answer. kNoBroker: nobody listens, or it went away, or it had not answered at `deadline`.
+  // One request, one answer; `target` is a path of the broker's own or a whole URL. kNoBroker: nobody listens, or it
+  // went away, or it had not answered at `deadline`.
   Result<Answer> ask(std::string_view method, std::string_view target, std::string_view body,
                      Clock::time_point deadline) const;
   // Asks again until there is an answer other than "not now" (502, 503, 504): a request that says who it is, by its id

@@ -33,6 +33,8 @@ class Bus {
  public:
   explicit Bus(Broker broker) : broker_(std::move(broker)) {}
 
+  const Broker& broker() const { return broker_; }
+
   // Each of them asks until the broker has answered, or `deadline`. A message that carries the same id is the same
   // message.
   Result<int64_t> send(Outgoing message, Clock::time_point deadline) const;  // its number

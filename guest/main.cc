@@ -21,6 +21,7 @@
 #include "repository.h"
 #include "tasks.h"
 #include "version.h"
+#include "vision.h"
 
 namespace onsight::guest {
 namespace {
@@ -41,6 +42,8 @@ constexpr std::string_view kHelp =
   propose FILE          proposes tasks, of JSON or TOML ([[tasks]]); - is standard input
   done SUMMARY [--failed]
                         says that the task is done, or cannot be done
+  look PICTURE QUESTION [--timeout SECONDS]
+                        what the vision model of this machine says of a picture, where the role may ask it
   me                    who it is and what it may do, as JSON
   mcp                   the same as a server of the Model Context Protocol on standard input and output
 
@@ -142,7 +145,7 @@ Clock::time_point within(int64_t seconds) {
   return seconds == 0 ? Clock::now() + std::chrono::hours(24 * 365) : Clock::now() + std::chrono::seconds(seconds);
 }
 
-constexpr int64_t kDay = 86'400;
+constexpr int64_t kDay = 86'400, kPictureSeconds = 600;
 
 Result<int> do_send(const std::vector<std::string>& given) {
   TRY(const Arguments arguments, read_arguments(given, {"reply-to=", "question", "id=", "timeout="}, 2, 2,
@@ -212,6 +215,16 @@ Result<int> do_done(const std::vector<std::string>& given) {
   return 0;
 }
 
+Result<int> do_look(const std::vector<std::string>& given) {
+  TRY(const Arguments arguments,
+      read_arguments(given, {"timeout="}, 2, 2, "look PICTURE QUESTION [--timeout SECONDS]"));
+  TRY(const int64_t timeout, number_of(arguments, "timeout", kPictureSeconds, kDay));
+  TRY(const std::string said,
+      ask_vision(Broker(broker_socket()), arguments.words[0], arguments.words[1], within(timeout)));
+  TRY_STATUS(print_all(printable(said, true) + "\n"));
+  return 0;
+}
+
 Result<int> do_me(const std::vector<std::string>& given) {
   TRY(const Arguments arguments, read_arguments(given, {}, 0, 0, "me"));
   TRY(const Json answer, the_bus().me(within(15)));
@@ -271,9 +284,9 @@ struct Verb {
   std::string_view name;
   Result<int> (*run)(const std::vector<std::string>&);
 };
-constexpr Verb kVerbs[] = {{"send", do_send},       {"inbox", do_inbox}, {"status", do_status}, {"propose", do_propose},
-                           {"done", do_done},       {"me", do_me},       {"mcp", do_mcp},       {"init", do_init},
-                           {"collect", do_collect}, {"check", do_check}};
+constexpr Verb kVerbs[] = {{"send", do_send}, {"inbox", do_inbox},     {"status", do_status}, {"propose", do_propose},
+                           {"done", do_done}, {"look", do_look},       {"me", do_me},         {"mcp", do_mcp},
+                           {"init", do_init}, {"collect", do_collect}, {"check", do_check}};
 
 Result<int> run_verb(const std::string& name, const std::vector<std::string>& arguments) {
   for (const Verb& verb : kVerbs)

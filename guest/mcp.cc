@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "version.h"
+#include "vision.h"
 
 namespace onsight::guest {
 namespace {
@@ -41,6 +42,10 @@ constexpr std::string_view kTools = R"([
 {"name": "propose_tasks", "description": "Proposes tasks for other agents; what the plan allows is done. Only for planners.",
  "inputSchema": {"type": "object", "additionalProperties": false, "required": ["tasks"], "properties": {
   "tasks": {"type": "array", "minItems": 1, "items": {"type": "object"}}}}},
+{"name": "look_at_picture", "description": "Asks the vision model of this machine about a picture, a screenshot for one. Not every role may.",
+ "inputSchema": {"type": "object", "additionalProperties": false, "required": ["path", "question"], "properties": {
+  "path": {"type": "string", "description": "The picture's file"},
+  "question": {"type": "string", "description": "One question, such as: What does the dialog say?"}}}},
 {"name": "finish", "description": "Says that your task is done, or that it cannot be done. Commit first.",
  "inputSchema": {"type": "object", "additionalProperties": false, "required": ["summary"], "properties": {
   "summary": {"type": "string", "description": "What was done, for the human"},
@@ -92,7 +97,9 @@ Status check_arguments(const Json& schema, const Json& arguments) {
   return {};
 }
 
-Clock::time_point soon() { return Clock::now() + std::chrono::seconds(20); }
+constexpr std::chrono::seconds kAnswerTime{20}, kPictureTime{300};
+
+Clock::time_point soon(std::chrono::seconds time = kAnswerTime) { return Clock::now() + time; }
 
 }  // namespace
 
@@ -128,6 +135,11 @@ Result<McpServer::Outcome> McpServer::call(const std::string& tool, const Json& 
       if (!task.is_object()) return bad_input("tasks: expected objects");
     TRY(const Json answer, bus_.propose(arguments["tasks"], soon()));
     return Outcome{content("Proposed: " + to_text(answer), false)};
+  }
+  if (tool == "look_at_picture") {
+    TRY(const std::string said,
+        ask_vision(bus_.broker(), string_of(arguments, "path"), string_of(arguments, "question"), soon(kPictureTime)));
+    return Outcome{content(said, false)};
   }
   TRY_STATUS(bus_.finish(string_of(arguments, "summary"), string_of(arguments, "result") == "failed", soon()));
   return Outcome{content("Noted: you are done", false)};

@@ -62,7 +62,7 @@ def test_versions(client, wanted, given):
 def test_tools_have_schemas(client):
     jsonschema = pytest.importorskip("jsonschema")
     tools = client.ask("tools/list")["result"]["tools"]
-    assert [tool["name"] for tool in tools] == ["send_message", "read_inbox", "set_status", "propose_tasks", "finish"]
+    assert [tool["name"] for tool in tools] == ["send_message", "read_inbox", "set_status", "propose_tasks", "look_at_picture", "finish"]
     for tool in tools:
         jsonschema.Draft202012Validator.check_schema(tool["inputSchema"])
         assert tool["description"] and tool["inputSchema"]["type"] == "object"

@@ -1,4 +1,5 @@
 """send, inbox, status, propose, done, me."""
+import base64
 import json
 import os
 import signal
@@ -191,3 +192,42 @@ def test_many_at_once(agent, broker):
         assert process.returncode == 0
     assert sorted(body["text"] for body in sent(broker)) == sorted(f"message {i}" for i in range(40))
     assert len({body["id"] for body in sent(broker)}) == 40
+
+
+MODELS, CHAT = "GET http://vision/v1/models", "POST http://vision/v1/chat/completions"
+
+
+def test_look(agent, broker, tmp_path):
+    broker.answers[MODELS] = (200, {"data": [{"id": "nano"}, {"id": "other"}]})
+    broker.answers[CHAT] = (200, {"choices": [{"message": {"content": "A \x1b[31mred\nbutton"}}]})
+    for length in (1, 2, 3, 4, 70000):
+        picture = os.urandom(length)
+        (tmp_path / "page.png").write_bytes(picture)
+        done = agent("look", "page.png", "`which` \"button\"?", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (0, "A \ufffd[31mred\nbutton\n"), done.stderr
+        (message,) = (asked := broker.bodies("http://vision/v1/chat/completions")[-1])["messages"]
+        assert asked["model"] == "nano" and message["role"] == "user"
+        image, text = message["content"]
+        assert text == {"type": "text", "text": "`which` \"button\"?"}
+        head, _, data = image["image_url"]["url"].partition(",")
+        assert head == "data:image/png;base64" and base64.b64decode(data, validate=True) == picture
+
+
+def test_look_says_what_is_wrong(agent, broker, tmp_path):
+    (tmp_path / "page.png").write_bytes(b"x")
+    (tmp_path / "empty.png").touch()
+    for name in ("none.png", "empty.png", "."):
+        done = agent("look", name, "What?", cwd=tmp_path)
+        assert done.returncode == 3 and "expected a picture" in done.stderr
+    assert agent("look", "page.png", cwd=tmp_path).returncode == 2
+    assert broker.requests == []
+    broker.answers[MODELS] = (403, {"error": {"message": "the role may not", "reason": "not_allowed"}})
+    done = agent("look", "page.png", "What?", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (5, "onsight-agent: the role may not (not_allowed)\n")
+    broker.answers[MODELS] = (200, {"data": [{"id": "nano"}]})
+    for odd in ({}, {"choices": []}, {"choices": [3]}, {"choices": {"0": 1}}, [], "x"):
+        broker.answers[CHAT] = (200, odd)
+        assert agent("look", "page.png", "What?", cwd=tmp_path).returncode == 3
+    # Nobody serves there at the moment.
+    broker.answers[MODELS] = (502, {"error": {"message": "it does not answer", "reason": "unreachable"}})
+    assert agent("look", "page.png", "What?", "--timeout", "1", cwd=tmp_path).returncode == 6
