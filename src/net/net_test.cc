@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "net/base64.h"
+#include "net/page.h"
 #include "net/request_reader.h"
 #include "net/router.h"
 #include "net/sse.h"
@@ -20,6 +21,21 @@ TEST(Target, PathAndQueryAreDecoded) {
   EXPECT_EQ(parse_target("http://host")->path, "/");
   EXPECT_EQ(parse_target("/v1/")->path, "/v1/");
   EXPECT_EQ(parse_target("*")->path, "*");
+}
+
+TEST(Page, ItsScriptsAndNoOthers) {
+  const std::string policy = content_security_policy("<script>alert(1)</script><p><script type=module>2</script>");
+  EXPECT_NE(policy.find("default-src 'none'"), std::string::npos);
+  // echo -n 'alert(1)' | openssl dgst -sha256 -binary | base64
+  EXPECT_NE(policy.find("script-src 'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI=' 'sha256-"),
+            std::string::npos);
+  EXPECT_EQ(policy.find("script-src 'unsafe-inline'"), std::string::npos);
+  const Page page("<html>");
+  const HttpResponse first = page.respond({});
+  EXPECT_EQ(first.body, "<html>");
+  HttpRequest again;
+  again.headers.add("If-None-Match", std::string(first.headers.get("ETag")));
+  EXPECT_EQ(page.respond(again).status, 304);
 }
 
 TEST(Target, WhatLeadsElsewhereIsRefused) {

@@ -1,6 +1,7 @@
 // What is served beside the dialects: the page, and what watches the server.
 #include <algorithm>
 
+#include "net/page.h"
 #include "server/page.h"
 #include "server/site.h"
 
@@ -8,7 +9,8 @@ namespace onsight::server {
 namespace {
 
 Outcome page(Call& call) {
-  call.exchange->respond(page_response(call.request));
+  static const net::Page kPage(page_bytes());
+  call.exchange->respond(kPage.respond(call.request));
   return {};
 }
 

@@ -8,7 +8,6 @@
 #include "server/access.h"
 #include "server/fields.h"
 #include "server/metrics.h"
-#include "server/page.h"
 #include "server/service.h"
 #include "server/site.h"
 
@@ -103,20 +102,6 @@ TEST(Metrics, HistogramsAreCumulative) {
   EXPECT_NE(text.find("x_seconds_bucket{le=\"0.5\"} 2\n"), std::string::npos);
   EXPECT_NE(text.find("x_seconds_bucket{le=\"+Inf\"} 3\n"), std::string::npos);
   EXPECT_NE(text.find("x_seconds_count 3\n"), std::string::npos);
-}
-
-TEST(Page, ItsScriptsAndNoOthers) {
-  const std::string policy = content_security_policy("<script>alert(1)</script><p><script type=module>2</script>");
-  EXPECT_NE(policy.find("default-src 'none'"), std::string::npos);
-  // echo -n 'alert(1)' | openssl dgst -sha256 -binary | base64
-  EXPECT_NE(policy.find("script-src 'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI=' 'sha256-"),
-            std::string::npos);
-  EXPECT_EQ(policy.find("script-src 'unsafe-inline'"), std::string::npos);
-  EXPECT_NE(page_bytes().find("<html"), std::string_view::npos);
-  const net::HttpResponse first = page_response({});
-  net::HttpRequest again;
-  again.headers.add("If-None-Match", std::string(first.headers.get("ETag")));
-  EXPECT_EQ(page_response(again).status, 304);
 }
 
 TEST(OpenApi, ListsEveryRouteAndNoOther) {
