@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The page that the program serves: its types, its tests, that web/dist/ is what its sources build, and the page in a browser, against a
-# mock server and, in short, as the program sends it, with the model that ships.
+# The pages that the program serves: their types, their tests, that web/dist/ is what their sources build, and both in a browser: that of
+# `serve` against a mock server and, in short, as the program sends it, with the model that ships; that of `agents serve` as the program sends it.
 # CHROMIUM names the browser where it is not in PATH; ONSIGHT_URL a server to test against instead of the mock.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,8 +28,9 @@ if [ ! -x "$CHROMIUM" ]; then
   exit 1
 fi
 export CHROMIUM
-scripts/build.sh release onsight onsight_scripted
+scripts/build.sh release onsight onsight_scripted onsight-agent agents_story
 cd web
 npm ci --no-audit --no-fund --loglevel=error
 npm test
 npm run program
+npm run agents

@@ -1,33 +1,35 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { defineConfig, type Plugin } from 'vite';
 
 const hash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 
 /** Puts script and style into the page, and the policy that allows those two and nothing else. */
-function oneFile(): Plugin {
+function oneFile(name: string, styles: (style: string) => string, notice: string): Plugin {
   return {
     name: 'one-file',
     apply: 'build',
     enforce: 'post',
     generateBundle(_options, bundle) {
-      const page = bundle['index.html'];
-      if (page?.type !== 'asset') throw new Error('index.html is not in the bundle');
+      const page = bundle[name];
+      if (page?.type !== 'asset') throw new Error(`${name} is not in the bundle`);
       let html = String(page.source).replace(/\s*<(script|link)\b[^>]*(crossorigin|rel="stylesheet")[^>]*>(<\/script>)?/g, '');
       let style = '';
       let script = '';
-      for (const [name, file] of Object.entries(bundle)) {
-        if (name === 'index.html') continue;
+      for (const [part, file] of Object.entries(bundle)) {
+        if (part === name) continue;
         if (file.type === 'chunk') script += file.code.trim().replaceAll('</script', '<\\/script');
-        else if (name.endsWith('.css')) style += String(file.source).trim();
-        else throw new Error(`${name} would be a second file`);
-        delete bundle[name];
+        else if (part.endsWith('.css')) style += String(file.source).trim();
+        else throw new Error(`${part} would be a second file`);
+        delete bundle[part];
       }
       const policy = [
         "default-src 'none'", 'img-src data: blob:', "connect-src 'self'", "base-uri 'none'", "form-action 'none'",
-        `style-src ${hash(style)}`, `script-src ${hash(script)}`,
+        `style-src ${styles(style)}`, `script-src ${hash(script)}`,
       ].join('; ');
       // Functions, since a `$&` in the script would mean something to replace().
       html = html
+        .replace('<head>', (head) => `${notice}${head}`)
         .replace('<meta charset="utf-8">', (charset) => `${charset}\n  <meta http-equiv="Content-Security-Policy" content="${policy}">`)
         .replace('</head>', () => `<style>${style}</style>\n</head>`)
         .replace('</body>', () => `<script type="module">${script}</script>\n</body>`);
@@ -36,16 +38,31 @@ function oneFile(): Plugin {
   };
 }
 
-const server = process.env['ONSIGHT_URL'] ?? 'http://127.0.0.1:8099';
+const modelServer = process.env['ONSIGHT_URL'] ?? 'http://127.0.0.1:8099';
+// Of `onsight agents serve --port 8098`; its token goes along as ONSIGHT_TOKEN.
+const agentsServer = {
+  target: 'http://127.0.0.1:8098', changeOrigin: true,
+  headers: { Authorization: `Bearer ${process.env['ONSIGHT_TOKEN'] ?? ''}`, Origin: 'http://127.0.0.1:8098' },
+};
 
-export default defineConfig({
-  plugins: [oneFile()],
-  server: { proxy: { '/v1': server }, fs: { allow: ['..'] } },
-  build: {
-    target: 'es2022',
-    assetsInlineLimit: 1 << 20,
-    cssCodeSplit: false,
-    modulePreload: { polyfill: false },
-    reportCompressedSize: false,
-  },
+/** `vite build` makes dist/index.html, the page of `onsight serve`; with --mode agents dist/agents.html, that of `onsight agents serve`. */
+export default defineConfig(({ mode }) => {
+  const name = mode === 'agents' ? 'agents.html' : 'index.html';
+  // The terminal writes style elements of its own. Its licence asks to be passed on.
+  const plugin = mode === 'agents'
+    ? oneFile(name, () => "'unsafe-inline'", `<!-- @xterm/xterm is in this page:\n${readFileSync('node_modules/@xterm/xterm/LICENSE', 'utf8').trim()}\n-->\n`)
+    : oneFile(name, hash, '');
+  return {
+    plugins: [plugin],
+    server: { proxy: { '/v1': modelServer, '/api': agentsServer }, fs: { allow: ['..'] } },
+    build: {
+      target: 'es2022',
+      assetsInlineLimit: 1 << 20,
+      cssCodeSplit: false,
+      emptyOutDir: false,
+      modulePreload: { polyfill: false },
+      reportCompressedSize: false,
+      rollupOptions: { input: name },
+    },
+  };
 });

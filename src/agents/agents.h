@@ -10,6 +10,7 @@
 #include "agents/harness/harness.h"            // IWYU pragma: export
 #include "agents/image/image.h"                // IWYU pragma: export
 #include "agents/orchestrator/orchestrator.h"  // IWYU pragma: export
+#include "agents/page/page.h"                  // IWYU pragma: export
 #include "agents/supervisor/launch.h"          // IWYU pragma: export
 #include "agents/supervisor/supervisor.h"      // IWYU pragma: export
 #include "agents/supervisor/terminals.h"       // IWYU pragma: export

@@ -43,13 +43,18 @@ def with_guest(tar):
     return out.getvalue()
 
 
+def image_tag(engine):
+    """That the program wants of the generic harness."""
+    told = subprocess.run([BINARY, "agents", "image", "list", "--engine", "auto"], capture_output=True, text=True, cwd="/",
+                          env={**os.environ, "DOCKER_HOST": f"unix://{engine.socket}"}, check=True).stdout  # fmt: skip
+    return re.search(r"onsight-agents/generic:\S+", told)[0]
+
+
 @contextlib.contextmanager
 def running(name):
     """An engine with the image that generic agents run in."""
     with engines.start(name, image=False) as engine:
-        tag = subprocess.run([BINARY, "agents", "image", "list", "--engine", "auto"], capture_output=True, text=True, cwd="/",
-                             env={**os.environ, "DOCKER_HOST": f"unix://{engine.socket}"}, check=True).stdout  # fmt: skip
-        engine.image = re.search(r"onsight-agents/generic:\S+", tag)[0]
+        engine.image = image_tag(engine)
         engine.import_image(with_guest(engines.base_tar()), engine.image)
         yield engine
 

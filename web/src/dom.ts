@@ -46,15 +46,20 @@ const paths = {
 };
 export type IconName = keyof typeof paths;
 
-export function icon(name: IconName): SVGSVGElement {
-  const element = document.createElementNS(svg, 'svg');
-  element.setAttribute('viewBox', '0 0 24 24');
-  element.setAttribute('class', `icon icon-${name}`);
-  element.setAttribute('aria-hidden', 'true');
-  const path = document.createElementNS(svg, 'path');
-  path.setAttribute('d', paths[name]);
-  element.append(path);
+/** Makes an element of a drawing. */
+export function shape<K extends keyof SVGElementTagNameMap>(tag: K, props: Record<string, string | number>, ...children: (Node | string)[]): SVGElementTagNameMap[K] {
+  const element = document.createElementNS(svg, tag);
+  for (const [name, value] of Object.entries(props)) element.setAttribute(name, String(value));
+  element.append(...children);
   return element;
+}
+
+export function drawnIcon(path: string, name: string): SVGSVGElement {
+  return shape('svg', { viewBox: '0 0 24 24', class: `icon icon-${name}`, 'aria-hidden': 'true' }, shape('path', { d: path }));
+}
+
+export function icon(name: IconName): SVGSVGElement {
+  return drawnIcon(paths[name], name);
 }
 
 export function brand(): HTMLElement {

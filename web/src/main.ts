@@ -1,3 +1,4 @@
+import './base.css';
 import './style.css';
 import { App } from './app';
 import { IndexedDbBackend } from './idb';

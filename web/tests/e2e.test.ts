@@ -1,12 +1,11 @@
 // The page in a browser, against the mock server; with ONSIGHT_URL=http://… against that one, and with ONSIGHT_BUILD=folder against the
 // programs that are built there, both without what only the mock can do.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { chromium, type Browser, type BrowserContext, type Locator, type Page, type Response } from 'playwright-core';
+import { axeFindings, findChromium } from './browser';
 import { longAnswer, Mock } from './mock';
 import { Program } from './program';
 
@@ -16,7 +15,6 @@ const real = build ?? given;
 const mockOnly = { skip: real !== undefined && 'only the mock can do this' };
 const slowOnly = { skip: build === undefined && given !== undefined && 'only the mock and a scripted model are slow enough' };
 const shots = process.env['ONSIGHT_SCREENSHOTS'] ?? join('tests', 'screenshots');
-const axeSource = readFileSync(createRequire(join(process.cwd(), 'package.json')).resolve('axe-core/axe.min.js'), 'utf8');
 const example = (name: string): Buffer => readFileSync(join('..', 'examples', name));
 const answerLimit = 120000;
 
@@ -29,19 +27,6 @@ let context: BrowserContext;
 let page: Page;
 let base = '';
 const problems: string[] = [];
-
-function findChromium(): string {
-  const wanted = process.env['CHROMIUM'];
-  if (wanted) return wanted;
-  for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
-    try {
-      return execFileSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).trim();
-    } catch {
-      continue;
-    }
-  }
-  throw new Error('Chromium is missing: install it, or set CHROMIUM to its path');
-}
 
 /** A fresh browser profile; everything that leaves the server's origin, and everything that the console calls an error, is a failure. */
 async function open(options: Parameters<Browser['newContext']>[0] = {}, at = base): Promise<Response> {
@@ -116,18 +101,8 @@ async function eventually(what: string, holds: () => boolean | Promise<boolean>)
   assert.fail(what);
 }
 
-interface AxeResult {
-  violations: { id: string; help: string; nodes: { html: string; failureSummary?: string }[] }[];
-}
 async function accessible(where: string): Promise<void> {
-  await page.waitForTimeout(250); // transitions end: axe reads colours as they are at the moment
-  await page.evaluate(axeSource);
-  const result = await page.evaluate(async () => {
-    const { axe } = window as unknown as { axe: { run(root: Document, options: object): Promise<unknown> } };
-    return axe.run(document, { resultTypes: ['violations'] });
-  }) as AxeResult;
-  const found = result.violations.map((violation) => `${violation.id}: ${violation.help}\n    ${violation.nodes.map((node) => `${node.html}\n    ${node.failureSummary ?? ''}`).join('\n    ')}`);
-  assert.deepEqual(found, [], where);
+  assert.deepEqual(await axeFindings(page), [], where);
 }
 
 before(async () => {

@@ -1,4 +1,4 @@
-// Bundles the tests, which are TypeScript, and runs them with Node's own test runner: node tests/run.mjs unit|dist|e2e...
+// Bundles the tests, which are TypeScript, and runs them with Node's own test runner: node tests/run.mjs unit|dist|e2e|agents_e2e...
 // `--only mock` runs the mock server instead; NAME=… runs the tests whose names match.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
@@ -11,10 +11,10 @@ process.chdir(web);
 const groups = process.argv.slice(2);
 const only = groups[0] === '--only' ? groups[1] : undefined;
 const tests = readdirSync('tests').filter((name) => name.endsWith('.test.ts')).map((name) => name.slice(0, -'.test.ts'.length));
-const alone = ['dist', 'e2e'];
+const alone = ['dist', 'e2e', 'agents_e2e'];
 const wanted = only ? [only] : tests.filter((name) => groups.includes(name) || (groups.includes('unit') && !alone.includes(name)));
 if (wanted.length === 0) {
-  console.error('usage: node tests/run.mjs unit|dist|e2e|NAME...   or   --only mock');
+  console.error('usage: node tests/run.mjs unit|dist|e2e|agents_e2e|NAME...   or   --only mock');
   process.exit(2);
 }
 

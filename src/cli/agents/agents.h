@@ -37,6 +37,7 @@ std::unique_ptr<Verb> make_agents_message();
 std::unique_ptr<Verb> make_agents_resume();
 std::unique_ptr<Verb> make_agents_rm();
 std::unique_ptr<Verb> make_agents_run();
+std::unique_ptr<Verb> make_agents_serve();
 std::unique_ptr<Verb> make_agents_start();
 std::unique_ptr<Verb> make_agents_stop();
 std::unique_ptr<Verb> make_agents_supervise();

@@ -122,6 +122,14 @@ Examples:
   onsight agents run plan.toml "Add dark mode"
   onsight agents run --resume)",
             make_agents_run},
+    VerbRow{"agents serve", "[--port N] [--open]", "show the agents on a web page, for you alone",
+            R"(Their phases, terminals, messages, diffs, tasks and spending as they change, and the log of it all, in
+which any moment can be gone back to. It listens on this machine alone, and only to who has the token
+in the address that it prints. Runs until Ctrl-C; the agents go on.
+
+Example:
+  onsight agents serve --open)",
+            make_agents_serve},
     VerbRow{"agents supervise", "[--project FOLDER]", "bring about what is wanted (started by the other verbs)",
             R"(One runs for each project, for as long as an agent does. It speaks to the container engine and knows
 no key. Killed and started again it finds everything.)",

@@ -19,14 +19,14 @@ export function openDialog(dialog: HTMLDialogElement): Promise<string> {
   });
 }
 
-export async function confirmDialog(title: string, text: string, action: string): Promise<boolean> {
+export async function confirmDialog(title: string, text: string, action: string, look: 'danger' | 'primary' = 'danger'): Promise<boolean> {
   const dialog = h('dialog', { class: 'dialog', 'aria-labelledby': 'confirm-title' },
     h('form', { method: 'dialog' },
       h('h2', { id: 'confirm-title' }, title),
       h('p', {}, text),
       h('div', { class: 'dialog-actions' },
         h('button', { type: 'submit', value: '', class: 'button' }, 'Cancel'),
-        h('button', { type: 'submit', value: 'yes', class: 'button danger' }, action))));
+        h('button', { type: 'submit', value: 'yes', class: `button ${look}` }, action))));
   return (await openDialog(dialog)) === 'yes';
 }
 
