@@ -5,7 +5,7 @@ import { defineConfig, type Plugin } from 'vite';
 const hash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 
 /** Puts script and style into the page, and the policy that allows those two and nothing else. */
-function oneFile(name: string, styles: (style: string) => string, notice: string): Plugin {
+function oneFile(name: string, styles: (style: string) => string, more: string[], notice: string): Plugin {
   return {
     name: 'one-file',
     apply: 'build',
@@ -25,7 +25,7 @@ function oneFile(name: string, styles: (style: string) => string, notice: string
       }
       const policy = [
         "default-src 'none'", 'img-src data: blob:', "connect-src 'self'", "base-uri 'none'", "form-action 'none'",
-        `style-src ${styles(style)}`, `script-src ${hash(script)}`,
+        `style-src ${styles(style)}`, `script-src ${hash(script)}`, ...more,
       ].join('; ');
       // Functions, since a `$&` in the script would mean something to replace().
       html = html
@@ -48,10 +48,10 @@ const agentsServer = {
 /** `vite build` makes dist/index.html, the page of `onsight serve`; with --mode agents dist/agents.html, that of `onsight agents serve`. */
 export default defineConfig(({ mode }) => {
   const name = mode === 'agents' ? 'agents.html' : 'index.html';
-  // The terminal writes style elements of its own. Its licence asks to be passed on.
+  // The terminal writes style elements of its own. Nothing, not even by mistake, makes HTML of a text. Its licence asks to be passed on.
   const plugin = mode === 'agents'
-    ? oneFile(name, () => "'unsafe-inline'", `<!-- @xterm/xterm is in this page:\n${readFileSync('node_modules/@xterm/xterm/LICENSE', 'utf8').trim()}\n-->\n`)
-    : oneFile(name, hash, '');
+    ? oneFile(name, () => "'unsafe-inline'", ["require-trusted-types-for 'script'", "trusted-types 'none'"], `<!-- @xterm/xterm is in this page:\n${readFileSync('node_modules/@xterm/xterm/LICENSE', 'utf8').trim()}\n-->\n`)
+    : oneFile(name, hash, [], '');
   return {
     plugins: [plugin],
     server: { proxy: { '/v1': modelServer, '/api': agentsServer }, fs: { allow: ['..'] } },

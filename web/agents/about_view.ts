@@ -8,7 +8,12 @@ import { count, doing, moment } from './words';
 export class AboutView {
   readonly element = h('section', { class: 'pane pane-scroll', 'aria-label': 'About', tabindex: 0 });
 
+  private drawn = '';
+
   update(agent: Agent, at: number): void {
+    const drawn = JSON.stringify([agent, Math.round(at / 1000)]);
+    if (drawn === this.drawn) return;
+    this.drawn = drawn;
     const fact = (name: string, value: string | Node): HTMLElement | null => (value === '' ? null : h('div', {}, h('dt', {}, name), h('dd', {}, value)));
     const code = (text: string): Node | string => (text === '' ? '' : h('code', {}, text));
     replace(this.element,

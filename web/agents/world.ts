@@ -28,6 +28,7 @@ export class World {
   private readonly pasts = new Map<number, Snapshot>();
   private folded = 0; // of the plan: the events up to this one are in the runs
   private closeFeed: (() => void) | undefined;
+  private mailChanged = false;
   private refreshing = false;
   private refreshAgain = false;
   private refreshTimer: ReturnType<typeof setTimeout> | undefined;
@@ -103,6 +104,7 @@ export class World {
 
   private take(event: LoggedEvent): void {
     this.append(event);
+    if (/^(message|agent\.removed)/.test(event.kind)) this.mailChanged = true;
     this.last = Math.max(this.last, event.seq);
     this.refreshSoon();
     this.changed();
@@ -132,8 +134,10 @@ export class World {
     }
     this.refreshing = true;
     await this.attempt(async () => {
-      const [state, messages] = await Promise.all([this.api.state(), this.api.messages()]);
-      if (this.live !== undefined) Object.assign(this.live, { state, messages });
+      const mail = this.mailChanged;
+      this.mailChanged = false;
+      const [state, messages] = await Promise.all([this.api.state(), mail ? this.api.messages() : undefined]);
+      if (this.live !== undefined) Object.assign(this.live, { state, ...(messages === undefined ? {} : { messages }) });
       this.last = Math.max(this.last, state.last_seq);
     });
     this.refreshing = false;

@@ -179,7 +179,8 @@ class Scripted implements Api {
     const agents = events.filter(({ kind }) => kind === 'agent.created').map((one) => agent(one.agent));
     return { seq: events.at(-1)?.seq ?? 0, last_seq: this.log_.at(-1)?.seq ?? 0, event: events.at(-1) ?? null, project: 'shop', problem: '', agents, spent, budget: {}, unread: 0, roles: [] };
   }
-  messages(): Promise<Message[]> {
+  messages(at?: number): Promise<Message[]> {
+    this.asked.push(`messages ${at ?? 'now'}`);
     return Promise.resolve([]);
   }
   plan(at?: number): Promise<Plan> {
@@ -223,6 +224,13 @@ test('what happens is shown, and folded once however often it comes', async () =
   assert.deepEqual(world.shown?.log.map(({ seq }) => seq), [1, 2, 3, 4, 5]);
   assert.deepEqual(world.shown?.state.agents.map(({ name }) => name), ['ann', 'bob', 'cleo']);
   assert.equal(world.last, 5);
+  // Texts are asked for again when somebody wrote or read, and not for every event.
+  const asked = (): number => api.asked.filter((one) => one === 'messages now').length;
+  assert.equal(asked(), 1);
+  api.happen(event('message.consumed', { numbers: [1] }, 'ann'));
+  await soon();
+  await soon();
+  assert.equal(asked(), 2);
 });
 
 test('any moment of the past is shown as it was, and asked for once', async () => {
@@ -256,7 +264,7 @@ test('a slider that is drawn along asks for where it stops', async () => {
   world.go(0);
   await soon();
   await soon();
-  assert.deepEqual(api.asked.filter((one) => one !== 'state now'), ['state 0']);
+  assert.deepEqual(api.asked.filter((one) => !one.endsWith('now')), ['state 0', 'messages 0']);
   assert.equal(world.shown?.state.agents.length, 0);
 });
 

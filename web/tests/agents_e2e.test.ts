@@ -256,7 +256,7 @@ test('any moment can be gone back to, and nothing is done there', async () => {
   await tab('Tasks').click();
   await page.getByText('0 of 5 tasks done').waitFor();
   await page.getByRole('button', { name: /^Task tokens, working/ }).waitFor();
-  await button('One event back').click();
+  await moveTo(6);
   await button('One event back').click();
   await page.getByRole('button', { name: /^Task tokens, waiting/ }).waitFor();
   await button('Back to now').click();

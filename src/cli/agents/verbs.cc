@@ -123,9 +123,9 @@ Examples:
   onsight agents run --resume)",
             make_agents_run},
     VerbRow{"agents serve", "[--port N] [--open]", "show the agents on a web page, for you alone",
-            R"(Their phases, terminals, messages, diffs, tasks and spending as they change, and the log of it all, in
-which any moment can be gone back to. It listens on this machine alone, and only to who has the token
-in the address that it prints. Runs until Ctrl-C; the agents go on.
+            R"(Their phases, terminals, messages, diffs, tasks and spending as they change, and the log, in which
+any moment can be gone back to. It listens on this machine alone, and only to who has the token in
+the address that it prints. Runs until Ctrl-C; the agents go on.
 
 Example:
   onsight agents serve --open)",
