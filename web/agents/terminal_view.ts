@@ -113,6 +113,8 @@ export class TerminalView {
     source.addEventListener('end', ({ data }: MessageEvent<string>) => {
       source.close();
       const { detail } = JSON.parse(data) as { detail: string };
+      // A supervisor that was started again holds it anew.
+      if (this.live) window.setTimeout(() => (this.source === source ? this.watch() : undefined), 1500);
       this.note.textContent = this.live ? 'The terminal has ended.' : `${detail}. This is what its terminal showed last.`;
       this.live = false;
       terminal.options.disableStdin = true;

@@ -12,7 +12,12 @@ const build = process.env['ONSIGHT_BUILD'] ?? '../build';
 const shots = process.env['ONSIGHT_SCREENSHOTS'] ?? join('tests', 'screenshots');
 const attack = '<img src=x onerror="document.title=\'owned\'"><b>bold</b>';
 
+// No engine is asked what became of agents that are in the log alone.
 const config = `
+[runtime]
+engine = "docker"
+socket = "/nowhere/engine.sock"
+
 [budget.fleet]
 usd = 20.0
 

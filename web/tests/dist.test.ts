@@ -48,6 +48,7 @@ for (const { name, bytes, places, style } of pages) {
       assert.ok(policy.includes(`${tag}-src ${source}`), tag);
     }
     assert.match(policy, /default-src 'none'.*connect-src 'self'/);
+    if (name === 'agents.html') assert.match(policy, /require-trusted-types-for 'script'; trusted-types 'none'/); // no text becomes HTML
   });
 }
 

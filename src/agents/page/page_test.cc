@@ -463,6 +463,7 @@ TEST_F(PageTest, WhatTakesLongHoldsNothingUp) {
 
 TEST_F(PageTest, CarriesATerminal) {
   add_running("ann");
+  add_running("bob");
   std::promise<std::string> typed, sized;
   std::shared_ptr<net::RawStream> there;
   net::Site site;
@@ -477,6 +478,8 @@ TEST_F(PageTest, CarriesATerminal) {
                           });
       return;
     }
+    if (asked.path == "/agents/bob/attach")
+      return exchange->respond({.status = 409, .body = "bob: its terminal is not held"});
     if (asked.path == "/agents/ann/type") typed.set_value(asked.body);
     if (asked.path == "/agents/ann/size") sized.set_value(asked.target);
     exchange->respond({.status = 204});
@@ -496,6 +499,9 @@ TEST_F(PageTest, CarriesATerminal) {
     there->shut();
     EXPECT_NE(wire.read_until("event: end").find("its terminal has ended"), std::string::npos);
   }
+  const std::string refused = get("/api/agents/bob/terminal").body;
+  EXPECT_NE(refused.find("{\"live\":false}"), std::string::npos);
+  EXPECT_NE(refused.find("bob: its terminal is not held"), std::string::npos);
   (*supervisor)->stop();
   serving.join();
   EXPECT_EQ(get("/api/agents/ann/terminal?rows=0&columns=2").status, 400);

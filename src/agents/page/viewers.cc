@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "agents/page/answers.h"
+#include "agents/supervisor/launch.h"
 #include "agents/supervisor/terminals.h"
 #include "net/base64.h"
 #include "net/sse.h"
@@ -78,27 +79,32 @@ Status Viewers::watch(const Project& project, const state::AgentRow& agent, int 
 
 void Viewers::show(const Project& project, const state::AgentRow& agent, int rows, int columns, Viewer& viewer) {
   net::Exchange& exchange = *viewer.exchange;
-  const auto fail = [&](const Error& error) { exchange.respond(error_answer(error)); };
+  const auto begin = [&](const char* how) {
+    exchange.start_stream(200, net::sse_headers());
+    exchange.write(net::sse_event(how, "begin"));
+  };
   const auto end = [&](const std::string& detail) {
     exchange.write(net::sse_event(text_of({{"detail", detail}}), "end"));
     exchange.finish();
   };
-  if (agent.phase != state::Phase::kRunning) {
+  const auto show_last = [&](const std::string& why) {
+    begin(R"({"live":false})");
     const auto text = supervisor::last_screen(project, agent);
-    exchange.start_stream(200, net::sse_headers());
-    exchange.write(net::sse_event(R"({"live":false})", "begin"));
     if (text && !text->empty()) exchange.write(net::sse_event(net::base64_encode(for_terminal(*text))));
-    return end(text ? fmt::format("{} is {}", agent.name, state::name_of(agent.phase)) : text.error().message);
-  }
+    end(why);
+  };
+  if (agent.phase != state::Phase::kRunning)
+    return show_last(fmt::format("{} is {}", agent.name, state::name_of(agent.phase)));
+  // One that was killed, with everything else as it was, is started again.
+  const Status awake = supervisor::wake(project, supervisor::Duty::kSupervisor);
+  if (!awake) return show_last(awake.error().message);
   const net::UnixClient client(project.control());
   auto attached = client.hijack(
       {.method = "POST", .target = fmt::format("/agents/{}/attach?rows={}&columns={}", agent.name, rows, columns)},
       net::seconds_from_now(kAttachSeconds));
-  if (!attached) return fail(attached.error());
-  if (!attached->stream)
-    return fail(Error{ErrorCode::kBadInput, fmt::format("{}: {}", agent.name, attached->head.body)});
-  exchange.start_stream(200, net::sse_headers());
-  exchange.write(net::sse_event(R"({"live":true})", "begin"));
+  if (!attached) return show_last(attached.error().message);
+  if (!attached->stream) return show_last(attached->head.body);
+  begin(R"({"live":true})");
   const std::shared_ptr<net::RawStream> stream = std::move(attached->stream);
   if (viewer.hold(stream)) show_live(*stream, exchange);
   end(fmt::format("{}: its terminal has ended", agent.name));

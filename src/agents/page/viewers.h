@@ -23,8 +23,8 @@ class Viewers {
   Viewers(const Viewers&) = delete;
   Viewers& operator=(const Viewers&) = delete;
 
-  // Of one that runs: its terminal, `rows` by `columns` from here on. Of one that does not: what it showed last.
-  // kBusy: there are too many.
+  // Of one that runs: its terminal, `rows` by `columns` from here on. Where there is none: what it showed last, and
+  // why. kBusy: there are too many.
   Status watch(const Project& project, const state::AgentRow& agent, int rows, int columns,
                std::shared_ptr<net::Exchange> exchange);
 
