@@ -561,15 +561,19 @@ HWY_INLINE void turn_eight(D d, float* x, int64_t step, int64_t n, hn::VFromD<D>
   }
 }
 
+// In vectors as wide as what is left allows: a part of 1536 numbers over 64 is one and a half.
+template <int kMostLanes>
+HWY_INLINE void turn_columns(float* x, int64_t step, int64_t n, float factor) {
+  const hn::CappedTag<float, kMostLanes> d;
+  const int64_t whole = n - n % static_cast<int64_t>(hn::Lanes(d));
+  turn_eight(d, x, step, whole, hn::Set(d, factor));
+  if constexpr (kMostLanes > 1) turn_columns<kMostLanes / 2>(x + whole, step, n - whole, factor);
+}
+
 void rotate(float* x, int64_t n) {
-  const int64_t step = n / kRotated, vectors = step - step % static_cast<int64_t>(hn::Lanes(DF()));
-  const hn::CappedTag<float, 1> one;
-  const auto pass = [&](float* from, int64_t apart, float factor) {
-    turn_eight(DF(), from, apart, vectors, hn::Set(DF(), factor));
-    turn_eight(one, from + vectors, apart, step - vectors, hn::Set(one, factor));
-  };
-  for (int i = 0; i < 8; ++i) pass(x + i * 8 * step, step, 1.0f);
-  for (int i = 0; i < 8; ++i) pass(x + i * step, 8 * step, 1.0f / 8);
+  const int64_t step = n / kRotated;
+  for (int i = 0; i < 8; ++i) turn_columns<16>(x + i * 8 * step, step, step, 1.0f);
+  for (int i = 0; i < 8; ++i) turn_columns<16>(x + i * step, 8 * step, step, 1.0f / 8);
 }
 
 KernelTable table() {
