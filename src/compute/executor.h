@@ -107,6 +107,7 @@ class Executor {
     Buffer codes;
     std::vector<float> scale;   // of a row; in groups: of each group of a row, [tile][group][row]
     std::vector<int32_t> zero;  // likewise; in groups: the sum of the codes
+    Buffer rest;                // where inputs are fine: as IntKernels::quantise_fine says
     void reserve(int64_t rows, int64_t bytes_a_row, int64_t scales_a_row = 1);
   };
   // Those of one value.
@@ -115,7 +116,6 @@ class Executor {
     bool in_groups = false, fine = false;
     int64_t group = 0;  // rows that share a centre, or 0
     Centres centres;
-    RowCodes rest;  // where fine: what the codes have rounded away
   };
   // By one thread, without groups.
   void quantise_rows(const float* x, int64_t stride, int64_t rows, int64_t width, const float* centre,
@@ -124,13 +124,15 @@ class Executor {
     const int8_t* codes;
     const float* scales;
     const int32_t* sums;
-    const std::byte* fine = nullptr;  // instead of `codes`: for DotTiles::fine_panel
+    // Of a q10 panel, where they count: the fine codes for DotTiles::fine_panel, or widened.
+    const std::byte* fine = nullptr;
+    const int8_t* wide_fine = nullptr;
+    bool with_rest = false;  // of the inputs
   };
   // 4-bit panels are widened into the thread's scratch memory, their sums into `sums` [kPanel].
   PanelCodes panel_codes(const PackedMatrix& w, int64_t p, int thread, int32_t* sums);
-  // The fine codes of a q10 panel, likewise, or as they are if the machine multiplies with them and nobody needs them
-  // widened; their scales into `scales` [kPanel].
-  PanelCodes fine_codes(const PackedMatrix& w, int64_t p, bool widened, int thread, float* scales);
+  // The fine codes of a q10 panel, likewise.
+  const int8_t* widened_fine(const PackedMatrix& w, int64_t p, int thread);
   struct PanelOutput {
     float* y;
     int64_t y_stride;

@@ -161,7 +161,8 @@ void Executor::linears(std::span<const LinearCall> calls) {
   int64_t all_panels = 0;
   for (const LinearCall& call : calls) all_panels += call.op->linear->weight.panels();
   bool in_codes = false, in_groups = false, others = false;
-  const bool fine = std::any_of(calls.begin(), calls.end(), [](const LinearCall& c) { return c.op->linear->fine; });
+  const bool fine = calls[0].op->linear->weight.inputs() <= kMostFineInputs &&
+                    std::any_of(calls.begin(), calls.end(), [](const LinearCall& c) { return c.op->linear->fine; });
   for (const LinearCall& call : calls) {
     const PackedMatrix& w = call.op->linear->weight;
     const bool grouped = w.format() == WeightFormat::kQ4 && rows <= kGroupedRows;
@@ -285,14 +286,12 @@ Executor::PanelCodes Executor::panel_codes(const PackedMatrix& w, int64_t p, int
   return {wide, w.scales(p), sums};
 }
 
-Executor::PanelCodes Executor::fine_codes(const PackedMatrix& w, int64_t p, bool widened, int thread, float* scales) {
-  for (int j = 0; j < kPanel; ++j) scales[j] = w.scales(p)[j] * kFineScale;
-  if (!widened && kernels_.dot->fine_panel) return {nullptr, scales, w.fine_sums(p), w.fine_panel(p)};
+const int8_t* Executor::widened_fine(const PackedMatrix& w, int64_t p, int thread) {
   const int64_t quads = filled(w.inputs(), kQuad) / kQuad;
   auto* wide = reinterpret_cast<int8_t*>(
       grow(scratch_[static_cast<size_t>(thread)], static_cast<size_t>(quads * kQuad * kPanel)));
   kernels_.integer->widen_fine(w.fine_panel(p), quads, wide);
-  return {wide, scales, w.fine_sums(p)};
+  return wide;
 }
 
 namespace {
@@ -311,32 +310,45 @@ void prefetch_outputs(float* y, const float* residual, int64_t stride, int rows,
 
 void Executor::code_rows(const RowCodes& codes, int64_t first, int64_t rows, const PanelCodes& panel,
                          const PanelOutput& out) {
-  alignas(64) int32_t acc[kDotRows * kPanel];
+  alignas(64) int32_t acc[kDotRows * kPanel], fine[kDotRows * kPanel], rest[kDotRows * kPanel];
+  int32_t zeros[kDotRows];
+  const int64_t quads = codes.row_bytes / kQuad;
   for (int64_t r = 0; r < rows; r += kDotRows) {
     const int n = static_cast<int>(std::min<int64_t>(kDotRows, rows - r));
     const auto row = static_cast<size_t>(first + r);
-    const std::byte* x = codes.codes.data() + (first + r) * codes.row_bytes;
+    const int64_t at = (first + r) * codes.row_bytes;
+    const std::byte* x = codes.codes.data() + at;
     DotFinish finish = out.from(r, n);
     prefetch_outputs(finish.y, finish.residual, finish.y_stride, n, finish.columns);
-    if (panel.fine)
-      kernels_.dot->fine_panel(x, n, codes.row_bytes / kQuad, panel.fine, acc);
-    else
-      kernels_.dot->signed_panel(x, n, codes.row_bytes / kQuad, panel.codes, acc);
+    kernels_.dot->signed_panel(x, n, quads, panel.codes, acc);
     finish.acc = acc;
     finish.x_scale = &codes.scale[row];
     finish.x_zero = &codes.zero[row];
     finish.w_scale = panel.scales;
     finish.w_sum = panel.sums;
+    if (panel.fine) {
+      kernels_.dot->fine_panel(x, n, quads, panel.fine, fine);
+      finish.fine = fine;
+    } else if (panel.wide_fine) {
+      kernels_.dot->signed_panel(x, n, quads, panel.wide_fine, fine);
+      finish.fine = fine;
+    }
+    if (panel.with_rest) {
+      kernels_.dot->signed_panel(codes.rest.data() + at, n, quads, panel.codes, rest);
+      finish.rest = rest;
+      for (int i = 0; i < n; ++i) zeros[i] = 2 * codes.zero[row + static_cast<size_t>(i)] + 1;
+      finish.x_zero = zeros;
+    }
     kernels_.integer->finish(finish);
   }
 }
 
 void Executor::code_task(const LinearTask& t, int thread) {
   const PackedMatrix& w = t.layer->weight;
-  alignas(64) int32_t sums[kPanel];
-  alignas(64) float values[kDotRows * kPanel];
+  alignas(64) int32_t sums[kPanel], combined[kPanel];
+  alignas(64) float scales[kPanel];
   for (int64_t p = t.first_panel; p < t.last_panel; ++p) {
-    const PanelCodes panel = panel_codes(w, p, thread, sums);
+    PanelCodes panel = panel_codes(w, p, thread, sums);
     const PanelOutput out = {.y = t.y + t.at(t.row, p),
                              .y_stride = w.outputs(),
                              .columns = t.columns(p),
@@ -344,27 +356,24 @@ void Executor::code_task(const LinearTask& t, int thread) {
                              .residual = t.residual ? t.residual + t.at(t.row, p) : nullptr,
                              .activation = t.activation};
     // Of the fine codes rows that share a centre need none: it is in the centre that most of what they have left lies.
-    const bool fine_weights = w.format() == WeightFormat::kQ10 && !t.offsets, fine_inputs = t.layer->fine;
-    if (!fine_weights && !fine_inputs) {
-      code_rows(codes_, t.row, t.rows, panel, out);
-      continue;
+    const bool fine_weights = w.format() == WeightFormat::kQ10 && !t.offsets && w.inputs() <= kMostFineInputs,
+               fine_inputs = t.layer->fine && codes_.fine;
+    if (fine_weights || fine_inputs) {
+      for (int j = 0; j < kPanel; ++j) {
+        scales[j] = panel.scales[j] / static_cast<float>(fine_inputs ? kRestUnits : kFineUnits);
+        // With a rest, zero counts in halves of a step: the rest begins half of one below its code.
+        const int units = fine_weights ? kFineUnits : kRestUnits / 2;
+        combined[j] = units * panel.sums[j] + (fine_weights ? w.fine_sums(p)[j] : 0);
+      }
+      panel.scales = scales;
+      panel.sums = combined;
+      panel.with_rest = fine_inputs;
+      if (fine_weights && t.rows <= kDotRows && kernels_.dot->fine_panel)
+        panel.fine = w.fine_panel(p);
+      else if (fine_weights)
+        panel.wide_fine = widened_fine(w, p, thread);
     }
-    alignas(64) float scales[kPanel];
-    const PanelCodes rest = fine_weights ? fine_codes(w, p, t.rows > kDotRows, thread, scales) : panel;
-    for (int64_t r = 0; r < t.rows; r += kDotRows) {
-      const int64_t n = std::min<int64_t>(kDotRows, t.rows - r);
-      PanelOutput both = {.y = values,
-                          .y_stride = kPanel,
-                          .columns = kPanel,
-                          .bias = nullptr,
-                          .residual = nullptr,
-                          .activation = Activation::kNone};
-      code_rows(codes_, t.row + r, n, panel, both);
-      both.residual = values;
-      if (fine_inputs) code_rows(codes_.rest, t.row + r, n, panel, both);
-      if (fine_weights) code_rows(codes_, t.row + r, n, rest, both);
-      finish_values(values, n, r, out);
-    }
+    code_rows(codes_, t.row, t.rows, panel, out);
   }
 }
 
@@ -414,16 +423,13 @@ void Executor::group_task(const LinearTask& t, int) {
 
 namespace {
 
-// What is left of x [rows, width] where the codes of a tile stand for it. It may overwrite x.
-void subtract_codes(const DotTiles& dot, const float* x, int64_t width, int rows, const std::byte* codes,
-                    const float* scale, const int32_t* zero, float* rest) {
-  for (int r = 0; r < rows; ++r)
-    for (int64_t i = 0; i < width; ++i) {
-      const std::byte b = codes[(i / kQuad * rows + r) * kQuad + i % kQuad];
-      const int32_t code =
-          dot.x_offset ? static_cast<int32_t>(static_cast<int8_t>(b)) : static_cast<int32_t>(static_cast<uint8_t>(b));
-      rest[r * width + i] = x[r * width + i] - scale[r] * static_cast<float>(code - zero[r]);
-    }
+// What is left of a row x [width] where its codes stand for it.
+void subtract_codes(const DotTiles& dot, float* x, int64_t width, const std::byte* codes, float scale, int32_t zero) {
+  for (int64_t i = 0; i < width; ++i) {
+    const int32_t code = dot.x_offset ? static_cast<int32_t>(static_cast<int8_t>(codes[i]))
+                                      : static_cast<int32_t>(static_cast<uint8_t>(codes[i]));
+    x[i] -= scale * static_cast<float>(code - zero);
+  }
 }
 
 }  // namespace
@@ -448,7 +454,7 @@ void Executor::quantise(const LinearCall& call, int64_t width, bool in_groups, b
   codes_.group = group;
   const int64_t row_bytes = filled(width, in_groups ? kGroup : kQuad), groups = in_groups ? row_bytes / kGroup : 1;
   codes_.reserve(rows, row_bytes, groups);
-  if (fine) codes_.rest.reserve(rows, row_bytes);
+  if (fine) grow(codes_.rest, static_cast<size_t>(rows * row_bytes));
   if (group) find_centres(x, rows, width, group, codes_.centres);
   // Tiles begin anew with each group, as its blocks of rows do.
   const int64_t run_of_rows = group ? group : rows, tiles = (run_of_rows + tile - 1) / tile;
@@ -465,16 +471,12 @@ void Executor::quantise(const LinearCall& call, int64_t width, bool in_groups, b
       return;
     }
     const auto at = static_cast<size_t>(first);
-    kernels_.integer->quantise(x + first * width, width, static_cast<int>(n),
-                               group ? codes_.centres.of(first / group, width) : nullptr, width, kernels_.dot->x_offset,
-                               out, &codes_.scale[at], &codes_.zero[at]);
-    if (!fine) return;
-    std::vector<float> rest(static_cast<size_t>(n * width));
-    subtract_codes(*kernels_.dot, x + first * width, width, static_cast<int>(n), out, &codes_.scale[at],
-                   &codes_.zero[at], rest.data());
-    kernels_.integer->quantise(rest.data(), width, static_cast<int>(n), nullptr, width, kernels_.dot->x_offset,
-                               codes_.rest.codes.data() + first * row_bytes, &codes_.rest.scale[at],
-                               &codes_.rest.zero[at]);
+    if (!fine)
+      return kernels_.integer->quantise(x + first * width, width, static_cast<int>(n),
+                                        group ? codes_.centres.of(first / group, width) : nullptr, width,
+                                        kernels_.dot->x_offset, out, &codes_.scale[at], &codes_.zero[at]);
+    kernels_.integer->quantise_fine(x + first * width, width, static_cast<int>(n), width, kernels_.dot->x_offset, out,
+                                    codes_.rest.data() + first * row_bytes, &codes_.scale[at], &codes_.zero[at]);
   };
   const int64_t all = rows / run_of_rows * tiles;
   if (all <= 2)
@@ -520,8 +522,7 @@ void Executor::encode_centres(Centres& centres, int64_t groups, int64_t width) c
       std::byte* codes = centres.codes.data() + g * 2 * centres.row_bytes + pass * kQuad;
       for (int64_t q = 0; q < centres.row_bytes / kQuad; ++q)
         std::memcpy(codes + q * 2 * kQuad, &row[static_cast<size_t>(q * kQuad)], kQuad);
-      subtract_codes(*kernels_.dot, rest.data(), width, 1, row.data(), &centres.scale[at], &centres.zero[at],
-                     rest.data());
+      subtract_codes(*kernels_.dot, rest.data(), width, row.data(), centres.scale[at], centres.zero[at]);
     }
   }
 }
@@ -534,7 +535,11 @@ void Executor::centre_offsets(const Centres& centres, const Linear& layer, Buffe
     alignas(64) float both[2 * kPanel], scales[kPanel];
     const PanelCodes panel = panel_codes(w, p, thread, sums);
     const bool fine = w.format() == WeightFormat::kQ10;
-    const PanelCodes rest = fine ? fine_codes(w, p, true, thread, scales) : panel;
+    PanelCodes rest = panel;
+    if (fine) {
+      for (int j = 0; j < kPanel; ++j) scales[j] = panel.scales[j] / kFineUnits;
+      rest = {widened_fine(w, p, thread), scales, w.fine_sums(p)};
+    }
     for (int64_t g = 0; g < centres.groups; ++g) {
       const auto add = [&](const PanelCodes& codes, const float* before) {
         kernels_.dot->signed_panel(centres.codes.data() + g * 2 * centres.row_bytes, 2, centres.row_bytes / kQuad,

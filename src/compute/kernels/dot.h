@@ -24,7 +24,16 @@ constexpr int kGroupPanelBytes = 32 * kGroup / 2 + 32 * 2;
 // Two bits more of an 8-bit weight: which quarter of a step it lies in. A quarter's middle is 2 · fine − 3 times
 // kFineScale from the code.
 constexpr int kFineSteps = 4;
-constexpr float kFineScale = 1.0f / (2 * kFineSteps);
+constexpr int kFineUnits = 2 * kFineSteps;  // of a step of the code
+constexpr float kFineScale = 1.0f / kFineUnits;
+
+// Four bits more of an input: which sixteenth of the step around its code it lies in.
+constexpr int kRestUnits = 16;
+
+// Inputs of a layer whose second codes count: sums of all products, in their smallest unit, keep to 32 bits.
+constexpr int64_t kMostFineInputs = 4096;
+static_assert(kMostFineInputs * (kRestUnits * 255 * 127 + kRestUnits / kFineUnits * 255 * 3 + kRestUnits * 127) <
+              INT32_MAX);
 
 struct DotTiles {
   const char* name;

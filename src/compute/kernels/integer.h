@@ -9,8 +9,10 @@
 
 namespace onsight::compute {
 
-// Sums of a tile to outputs: y[r, j] = activation(x_scale[r] · w_scale[j] · (acc[r, j] − x_zero[r] · w_sum[j]) +
-// bias[j]) + residual[r, j], for j < columns <= kPanel.
+// Sums of a tile to outputs: y[r, j] = activation(x_scale[r] · w_scale[j] · (sum[r, j] − x_zero[r] · w_sum[j]) +
+// bias[j]) + residual[r, j], for j < columns <= kPanel. A sum is acc; where the weights have fine codes kFineUnits ·
+// acc
+// + fine; where the inputs have a rest, that in units of 1 / kRestUnits, + rest.
 struct DotFinish {
   const int32_t* acc;   // [rows, kPanel]; or nullptr:
   const float* values;  // [rows, kPanel], outputs that lack bias, activation and residual only
@@ -25,6 +27,7 @@ struct DotFinish {
   const float* bias;      // [kPanel readable] or nullptr
   const float* residual;  // rows y_stride apart, or nullptr
   Activation activation;
+  const int32_t *fine = nullptr, *rest = nullptr;  // as acc, or nullptr
 };
 
 constexpr int kQueryRows = kDotRows / 2;  // what keys count for takes two rows of a dot tile each
@@ -57,6 +60,10 @@ struct IntKernels {
   // [quads][rows][4]; a last quad is filled up with the code of 0.
   void (*quantise)(const float* x, int64_t stride, int rows, const float* centre, int64_t n, int offset,
                    std::byte* codes, float* scale, int32_t* zero);
+  // Likewise, twelve bits a number: x ≈ scale · (code − zero + (rest − kRestUnits / 2) / kRestUnits), rest 0…15 and
+  // stored as it is.
+  void (*quantise_fine)(const float* x, int64_t stride, int rows, int64_t n, int offset, std::byte* codes,
+                        std::byte* rest, float* scale, int32_t* zero);
   // Codes of one row in groups of kGroup: x ≈ scale[g] · code, code −127…127; n a multiple of kQuad, the last group is
   // filled up with 0. scale and sum of a group are `rows` apart.
   void (*quantise_groups)(const float* x, int64_t n, int8_t* codes, int64_t stride, float* scale, int32_t* sum,

@@ -77,6 +77,15 @@ TEST_P(Integer, QuantiseGivesTheOraclesCodes) {
         EXPECT_EQ(a, b) << n << " " << rows;
         EXPECT_EQ(scale, expected_scale);
         EXPECT_EQ(zero, expected_zero);
+
+        std::vector<std::byte> rest(a.size()), expected_rest(a.size());
+        kernels.quantise_fine(x.data(), n, rows, n, dot.x_offset, a.data(), rest.data(), scale.data(), zero.data());
+        kScalarInt.quantise_fine(x.data(), n, rows, n, dot.x_offset, b.data(), expected_rest.data(),
+                                 expected_scale.data(), expected_zero.data());
+        EXPECT_EQ(a, b) << n << " " << rows;
+        EXPECT_EQ(rest, expected_rest) << n << " " << rows;
+        EXPECT_EQ(scale, expected_scale);
+        EXPECT_EQ(zero, expected_zero);
       }
 
       std::vector<int8_t> c((n + kGroup - 1) / kGroup * kGroup / kQuad * stride), d(c.size());
@@ -87,6 +96,24 @@ TEST_P(Integer, QuantiseGivesTheOraclesCodes) {
       EXPECT_EQ(c, d) << n;
       EXPECT_EQ(scales, expected_scales);
       EXPECT_EQ(sums, expected_sums);
+    }
+  }
+}
+
+// No number is cut off, wherever zero lies.
+TEST_P(Integer, TwelveBitsCutNoNumberOff) {
+  const int64_t n = 64;
+  for (float shift : {-9.0f, -1.3f, 0.0f, 0.7f, 30.0f}) {
+    std::vector<float> x = random_floats(n, 23, 3.0f);
+    for (float& f : x) f += shift;
+    std::vector<std::byte> codes(n), rest(n);
+    float scale;
+    int32_t zero;
+    kernels.quantise_fine(x.data(), n, 1, n, dot.x_offset, codes.data(), rest.data(), &scale, &zero);
+    for (int64_t i = 0; i < n; ++i) {
+      const int32_t code = dot.x_offset ? static_cast<int8_t>(codes[i]) : static_cast<uint8_t>(codes[i]);
+      const float part = static_cast<float>(static_cast<int>(rest[i]) - kRestUnits / 2) / kRestUnits;
+      EXPECT_NEAR(scale * (static_cast<float>(code - zero) + part), x[i], 0.51f * scale / kRestUnits) << shift;
     }
   }
 }
@@ -142,8 +169,11 @@ TEST_P(Integer, Finish) {
   const auto x_zero = random_codes<int32_t>(kDotRows, -128, 128, 15);
   const std::vector<float> bias = random_floats(kPanel, 16), residual = random_floats(kDotRows * 40, 17);
   const std::vector<float> values = random_floats(kDotRows * kPanel, 18);
+  const auto fine = random_codes<int32_t>(kDotRows * kPanel, -9000, 9000, 24),
+             rest = random_codes<int32_t>(kDotRows * kPanel, -9000, 9000, 25);
   for (int columns : {1, 15, 17, 32}) {
-    for (bool with_values : {false, true}) {
+    for (int sums : {0, 1, 2, 3, 4}) {
+      const bool with_values = sums == 4;
       for (Activation activation : {Activation::kNone, Activation::kGeluTanh, Activation::kGelu, Activation::kSilu}) {
         std::vector<float> y(kDotRows * 40, 7.0f), expected(kDotRows * 40, 7.0f);
         DotFinish f = {with_values ? nullptr : acc.data(),
@@ -158,7 +188,9 @@ TEST_P(Integer, Finish) {
                        columns,
                        bias.data(),
                        residual.data(),
-                       activation};
+                       activation,
+                       sums & 1 ? fine.data() : nullptr,
+                       sums & 2 ? rest.data() : nullptr};
         kernels.finish(f);
         f.y = expected.data();
         kScalarInt.finish(f);

@@ -33,6 +33,30 @@ void quantise(const float* x, int64_t stride, int rows, const float* centre, int
   }
 }
 
+void quantise_fine(const float* x, int64_t stride, int rows, int64_t n, int offset, std::byte* codes, std::byte* rest,
+                   float* scale, int32_t* zero) {
+  for (int r = 0; r < rows; ++r) {
+    float low = 0, high = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      low = std::min(low, x[r * stride + i]);
+      high = std::max(high, x[r * stride + i]);
+    }
+    // A step fewer than there are codes: none is cut off, wherever between two codes zero lies.
+    const float step = high > low ? (high - low) / 254.0f : 1.0f, inverse = 1.0f / step;
+    const auto at_zero = static_cast<int32_t>(std::ceil(-low * inverse));
+    scale[r] = step;
+    zero[r] = at_zero - offset;
+    for (int64_t i = 0; i < (n + kQuad - 1) / kQuad * kQuad; ++i) {
+      const float v = i < n ? x[r * stride + i] * (inverse * kRestUnits) : 0.0f;
+      const int32_t both = std::clamp(static_cast<int32_t>(std::nearbyint(v)) + at_zero * kRestUnits + kRestUnits / 2,
+                                      0, 256 * kRestUnits - 1);
+      const int64_t at = (i / kQuad * rows + r) * kQuad + i % kQuad;
+      codes[at] = static_cast<std::byte>(both / kRestUnits - offset);
+      rest[at] = static_cast<std::byte>(both % kRestUnits);
+    }
+  }
+}
+
 void quantise_groups(const float* x, int64_t n, int8_t* codes, int64_t stride, float* scale, int32_t* sum, int rows) {
   for (int64_t g = 0; g * kGroup < n; ++g) {
     float largest = 0;
@@ -52,9 +76,16 @@ void quantise_groups(const float* x, int64_t n, int8_t* codes, int64_t stride, f
 void finish(const DotFinish& f) {
   for (int r = 0; r < f.rows; ++r)
     for (int j = 0; j < f.columns; ++j) {
-      float y =
-          f.acc ? static_cast<float>(f.acc[r * kPanel + j] - f.x_zero[r] * f.w_sum[j]) * (f.x_scale[r] * f.w_scale[j])
-                : f.values[r * kPanel + j];
+      const int at = r * kPanel + j;
+      float y;
+      if (f.acc) {
+        int32_t sum = f.acc[at];
+        if (f.fine) sum = kFineUnits * sum + f.fine[at];
+        if (f.rest) sum = kRestUnits / (f.fine ? kFineUnits : 1) * sum + f.rest[at];
+        y = static_cast<float>(sum - f.x_zero[r] * f.w_sum[j]) * (f.x_scale[r] * f.w_scale[j]);
+      } else {
+        y = f.values[at];
+      }
       y = scalar_activate(y + (f.bias ? f.bias[j] : 0.0f), f.activation);
       f.y[r * f.y_stride + j] = y + (f.residual ? f.residual[r * f.y_stride + j] : 0.0f);
     }
@@ -151,7 +182,7 @@ void attend(const DotTiles&, const IntHead& head, const float* q, int64_t q_stri
 
 }  // namespace
 
-const IntKernels kScalarInt = {quantise,         quantise_groups, finish,       widen, widen_fine,
-                               quantise_queries, attend_page,     prepare_head, attend};
+const IntKernels kScalarInt = {quantise,   quantise_fine,    quantise_groups, finish,       widen,
+                               widen_fine, quantise_queries, attend_page,     prepare_head, attend};
 
 }  // namespace onsight::compute

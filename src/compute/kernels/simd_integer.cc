@@ -91,9 +91,10 @@ HWY_INLINE void transpose_four(D d, V a, V b, V c, V e, V (&out)[4]) {
 
 constexpr int64_t kColumns = 16;  // of a tile that become codes together: a 128-bit vector of each row
 
-template <bool kCentred>
+// Codes of a tile and, where kFine, what they leave.
+template <bool kCentred, bool kFine>
 void quantise_tile(const float* x, int64_t stride, int rows, const float* centre, int64_t n, int offset,
-                   std::byte* codes, float* scale, int32_t* zero) {
+                   std::byte* codes, std::byte* rest, float* scale, int32_t* zero) {
   const DF d;
   const DI32 di;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -103,7 +104,9 @@ void quantise_tile(const float* x, int64_t stride, int rows, const float* centre
     if (!kCentred) return v;
     return hn::Sub(v, i + lanes <= n ? hn::LoadU(d, centre + i) : load_part(d, centre + i, n - i));
   };
-  float inverse[kDotRows];
+  constexpr int kUnits = kFine ? kRestUnits : 1;
+  float factors[kDotRows];
+  int32_t shifts[kDotRows];
   for (int r = 0; r < rows; ++r) {
     VF low = hn::Zero(d), high = hn::Zero(d);
     for (int64_t i = 0; i < n; i += lanes) {
@@ -112,55 +115,68 @@ void quantise_tile(const float* x, int64_t stride, int rows, const float* centre
       high = hn::Max(high, v);
     }
     const float least = hn::GetLane(hn::MinOfLanes(d, low)), most = hn::GetLane(hn::MaxOfLanes(d, high));
-    const float step = most > least ? (most - least) / 255.0f : 1.0f;
-    inverse[r] = 1.0f / step;
+    // Fine codes: a step fewer than there are codes, so that none is cut off wherever between two codes zero lies.
+    const float step = most > least ? (most - least) / (kFine ? 254.0f : 255.0f) : 1.0f, inverse = 1.0f / step;
+    const auto at_zero = static_cast<int32_t>(kFine ? std::ceil(-least * inverse) : std::nearbyint(-least * inverse));
     scale[r] = step;
-    zero[r] = static_cast<int32_t>(std::nearbyint(-least * inverse[r]));
+    zero[r] = at_zero - offset;
+    factors[r] = inverse * kUnits;
+    shifts[r] = at_zero * kUnits + kUnits / 2;  // of 1 nothing
   }
   const hn::Rebind<uint8_t, DI32> d8;
   const auto off = hn::Set(d8, static_cast<uint8_t>(offset));
   // The codes of some values, less the offset. Only the largest may pass its bound, by rounding.
-  const auto encode = [&](VF v, VF factor, VI32 shift, uint8_t* to) {
-    const VI32 c = hn::Add(hn::NearestInt(hn::Mul(v, factor)), shift);
+  const auto encode = [&](VF v, int r, uint8_t* to, uint8_t* left) {
+    VI32 c = hn::Add(hn::NearestInt(hn::Mul(v, hn::Set(d, factors[r]))), hn::Set(di, shifts[r]));
+    if constexpr (kFine) {
+      c = hn::Max(c, hn::Zero(di));
+      hn::StoreU(hn::DemoteTo(d8, hn::And(c, hn::Set(di, kRestUnits - 1))), d8, left);
+      c = hn::ShiftRight<4>(c);
+    }
     hn::StoreU(hn::Sub(hn::DemoteTo(d8, c), off), d8, to);
   };
-  HWY_ALIGN uint8_t part[kDotRows][kColumns];
+  HWY_ALIGN uint8_t part[1 + kFine][kDotRows][kColumns];
+  std::byte* const outs[] = {codes, rest};
   int64_t done = 0;
   if (rows == 1) {  // its quads lie side by side
-    const VF factor = hn::Set(d, inverse[0]);
-    const VI32 shift = hn::Set(di, zero[0]);
     for (; done + kColumns <= n; done += kColumns)
       for (int64_t j = 0; j < kColumns; j += lanes)
-        encode(load(0, done + j), factor, shift, reinterpret_cast<uint8_t*>(codes) + done + j);
+        encode(load(0, done + j), 0, reinterpret_cast<uint8_t*>(codes) + done + j,
+               reinterpret_cast<uint8_t*>(rest) + done + j);
   }
   for (int64_t i = done; i < n; i += kColumns) {
-    for (int r = 0; r < rows; ++r) {
-      const VF factor = hn::Set(d, inverse[r]);
-      const VI32 shift = hn::Set(di, zero[r]);
-      for (int64_t j = 0; j < kColumns && i + j < n; j += lanes) encode(load(r, i + j), factor, shift, part[r] + j);
-    }
+    for (int r = 0; r < rows; ++r)
+      for (int64_t j = 0; j < kColumns && i + j < n; j += lanes)
+        encode(load(r, i + j), r, part[0][r] + j, part[kFine][r] + j);
     const int64_t quads = std::min<int64_t>(kColumns / kQuad, (n - i + kQuad - 1) / kQuad);
-    std::byte* to = codes + i * rows;
-    int r = 0;
+    for (int which = 0; which <= kFine; ++which) {
+      const auto& from = part[which];
+      std::byte* to = outs[which] + i * rows;
+      int r = 0;
 #if HWY_TARGET != HWY_SCALAR
-    const hn::Full128<uint32_t> du;
-    for (; quads == 4 && r + 4 <= rows; r += 4) {
-      const auto row = [&](int k) { return hn::Load(du, reinterpret_cast<const uint32_t*>(part[r + k])); };
-      hn::Vec<decltype(du)> out[4];
-      transpose_four(du, row(0), row(1), row(2), row(3), out);
-      for (int q = 0; q < 4; ++q) hn::StoreU(out[q], du, reinterpret_cast<uint32_t*>(to + (q * rows + r) * kQuad));
-    }
+      const hn::Full128<uint32_t> du;
+      for (; quads == 4 && r + 4 <= rows; r += 4) {
+        const auto row = [&](int k) { return hn::Load(du, reinterpret_cast<const uint32_t*>(from[r + k])); };
+        hn::Vec<decltype(du)> out[4];
+        transpose_four(du, row(0), row(1), row(2), row(3), out);
+        for (int q = 0; q < 4; ++q) hn::StoreU(out[q], du, reinterpret_cast<uint32_t*>(to + (q * rows + r) * kQuad));
+      }
 #endif
-    for (; r < rows; ++r)
-      for (int64_t q = 0; q < quads; ++q) std::memcpy(to + (q * rows + r) * kQuad, part[r] + q * kQuad, kQuad);
+      for (; r < rows; ++r)
+        for (int64_t q = 0; q < quads; ++q) std::memcpy(to + (q * rows + r) * kQuad, from[r] + q * kQuad, kQuad);
+    }
   }
-  for (int r = 0; r < rows; ++r) zero[r] -= offset;
 }
 
 void quantise(const float* x, int64_t stride, int rows, const float* centre, int64_t n, int offset, std::byte* codes,
               float* scale, int32_t* zero) {
-  centre ? quantise_tile<true>(x, stride, rows, centre, n, offset, codes, scale, zero)
-         : quantise_tile<false>(x, stride, rows, centre, n, offset, codes, scale, zero);
+  centre ? quantise_tile<true, false>(x, stride, rows, centre, n, offset, codes, nullptr, scale, zero)
+         : quantise_tile<false, false>(x, stride, rows, centre, n, offset, codes, nullptr, scale, zero);
+}
+
+void quantise_fine(const float* x, int64_t stride, int rows, int64_t n, int offset, std::byte* codes, std::byte* rest,
+                   float* scale, int32_t* zero) {
+  quantise_tile<false, true>(x, stride, rows, nullptr, n, offset, codes, rest, scale, zero);
 }
 
 void quantise_groups(const float* x, int64_t n, int8_t* codes, int64_t stride, float* scale, int32_t* sum, int rows) {
@@ -199,6 +215,8 @@ HWY_INLINE VF near_gelu(DF d, VF x) {
   return hn::Mul(hn::Mul(x, guess), hn::NegMulAdd(below, guess, hn::Set(d, 2.0f)));
 }
 
+static_assert(kFineUnits == 1 << 3 && kRestUnits == 1 << 4 && kRestUnits == kFineUnits << 1);
+
 template <bool kWhole, Activation kActivation>
 void finish_columns(const DotFinish& f, int j, int valid) {
   const DF d;
@@ -210,8 +228,11 @@ void finish_columns(const DotFinish& f, int j, int valid) {
     VF y;
     if (f.acc) {
       const VF shift = hn::NegMulAdd(hn::Set(d, f.x_scale[r] * static_cast<float>(f.x_zero[r])), w_sum, bias);
-      y = hn::MulAdd(hn::ConvertTo(d, hn::LoadU(di, f.acc + r * kPanel + j)),
-                     hn::Mul(hn::Set(d, f.x_scale[r]), w_scale), shift);
+      VI32 sum = hn::LoadU(di, f.acc + r * kPanel + j);
+      if (f.fine) sum = hn::Add(hn::ShiftLeft<3>(sum), hn::LoadU(di, f.fine + r * kPanel + j));
+      if (f.rest)
+        sum = hn::Add(f.fine ? hn::ShiftLeft<1>(sum) : hn::ShiftLeft<4>(sum), hn::LoadU(di, f.rest + r * kPanel + j));
+      y = hn::MulAdd(hn::ConvertTo(d, sum), hn::Mul(hn::Set(d, f.x_scale[r]), w_scale), shift);
     } else {
       y = hn::Add(hn::LoadU(d, f.values + r * kPanel + j), bias);
     }
@@ -603,8 +624,8 @@ void attend_page(const DotTiles& dot, const AttendPage& a, const std::byte* code
 }
 
 const IntKernels* integer_table() {
-  static const IntKernels kTable = {quantise,         quantise_groups, finish,       widen,     widen_fine,
-                                    quantise_queries, attend_page,     prepare_head, attend_int};
+  static const IntKernels kTable = {quantise,   quantise_fine,    quantise_groups, finish,       widen,
+                                    widen_fine, quantise_queries, attend_page,     prepare_head, attend_int};
   return &kTable;
 }
 
