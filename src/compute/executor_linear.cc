@@ -17,6 +17,8 @@ constexpr int64_t kCentreSamples = kDotRows;  // rows that the centre between th
 
 constexpr int64_t kMostPanels = 8;  // a task
 constexpr int64_t kMostRows = 240;  // likewise
+constexpr int64_t kTasks = 64;      // a thread, where rows are many: the last of them is waited for
+constexpr int64_t kWorthRows = 32;  // a thread: fewer rows share their weights rather than their time
 constexpr int64_t kPairDepth =
     768;  // inputs at a time of a layer in bf16: rows and weights stay in a second-level cache
 
@@ -26,6 +28,14 @@ int64_t even_block(int64_t panels, int threads) {
   int64_t block = std::clamp<int64_t>(share / 3, 1, kMostPanels);
   while ((filled(share, block) - share) * 50 > share) --block;
   return block;
+}
+
+// Rows a task, at most so many, such that every thread gets as many rows. Its own are then the same ones in every op,
+// and stay in its cache.
+int64_t even_rows(int64_t rows, int64_t most, int threads) {
+  if (rows <= most && rows < kWorthRows * threads) return rows;
+  const int64_t blocks = filled((rows + most - 1) / most, threads);
+  return filled((rows + blocks - 1) / blocks, kDotRows);
 }
 
 // 4-bit codes are multiplied group by group where rows are few, and widened for all of them where they are many.
@@ -171,16 +181,19 @@ void Executor::linears(std::span<const LinearCall> calls) {
     // A block of rows stays in the second-level cache while the panels of weights pass by.
     const int64_t bytes = w.inputs() * (w.in_codes() ? 1 : 4), step = w.in_codes() ? kDotRows : 12;
     int64_t row_block = std::clamp<int64_t>((512 << 10) / bytes / step * step, step, kMostRows);
-    if (w.format() == WeightFormat::kQ4) row_block = rows;  // a panel is widened once for all
     const bool in_pairs =
         kernels_.pairs && call.op->linear->rounded && w.format() == WeightFormat::kBF16 && rows > kExactRows;
     if (in_pairs) row_block = kMostRows;
-    const int64_t row_blocks = (rows + row_block - 1) / row_block, panels = w.panels();
-    const int64_t panel_block = row_blocks == 1
-                                    ? even_block(all_panels, pool_.threads())
-                                    : std::clamp<int64_t>(row_blocks * panels / (4 * pool_.threads()), 1, kMostPanels);
     const bool centred = call.group && w.in_codes() && !fine;
     const int64_t run_of_rows = centred ? call.group : rows;  // a block has one centre
+    if (w.format() == WeightFormat::kQ4)
+      row_block = rows;  // a panel is widened once for all
+    else if (w.in_codes())
+      row_block = even_rows(run_of_rows, row_block, pool_.threads());
+    const int64_t row_blocks = (rows + row_block - 1) / row_block, panels = w.panels();
+    const int64_t panel_block =
+        row_blocks == 1 ? even_block(all_panels, pool_.threads())
+                        : std::clamp<int64_t>(row_blocks * all_panels / (kTasks * pool_.threads()), 1, kMostPanels);
     for (int64_t row = 0; row < rows; row += std::min(row_block, run_of_rows - row % run_of_rows))
       for (int64_t p = 0; p < panels; p += panel_block)
         tasks.push_back({.layer = call.op->linear,
@@ -196,6 +209,9 @@ void Executor::linears(std::span<const LinearCall> calls) {
                          .first_panel = p,
                          .last_panel = std::min(panels, p + panel_block)});
   }
+  if (rows > 1)
+    std::stable_sort(tasks.begin(), tasks.end(),
+                     [](const LinearTask& a, const LinearTask& b) { return a.row < b.row; });
   // Layers in different formats may share an input: those that need it in the other kind of codes wait for their turn.
   for (const bool grouped : {false, true}) {
     if (grouped ? !in_groups : !others) continue;
