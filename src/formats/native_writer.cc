@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "formats/native.h"
 #include "formats/safetensors_writer.h"
 
@@ -66,8 +67,8 @@ Result<NativeWriter> NativeWriter::create(const Path& path, const std::map<std::
                                           std::vector<NativeEntry> entries) {
   const std::string header = make_header(metadata, entries);
   TRY(AtomicFile file, AtomicFile::create(path));
-  TRY_STATUS(file.append(header));
   NativeWriter writer(std::move(file), std::move(entries));
+  TRY_STATUS(writer.put(std::as_bytes(std::span(header))));
   add(writer.digests_, std::as_bytes(std::span(header)));
   return writer;
 }
@@ -76,12 +77,29 @@ Status NativeWriter::append(std::span<const std::byte> bytes) {
   ONSIGHT_CHECK(next_ < entries_.size() && static_cast<int64_t>(bytes.size()) == entries_[next_].bytes());
   ++next_;
   add(digests_, bytes);
-  return file_.append(text_of(bytes));
+  return put(bytes);
+}
+
+Status NativeWriter::put(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const size_t n = std::min(bytes.size(), kHugePage - waiting_.size());
+    waiting_.append(text_of(bytes.first(n)));
+    bytes = bytes.subspan(n);
+    if (waiting_.size() == kHugePage) TRY_STATUS(put_waiting());
+  }
+  return {};
+}
+
+Status NativeWriter::put_waiting() {
+  TRY_STATUS(file_.append(waiting_));
+  waiting_.clear();
+  return {};
 }
 
 Status NativeWriter::finish(const std::function<Status(const Path& written)>& check) {
   ONSIGHT_CHECK(next_ == entries_.size());
-  TRY_STATUS(file_.append(text_of(digests_)));
+  TRY_STATUS(put(digests_));
+  TRY_STATUS(put_waiting());
   if (check) TRY_STATUS(check(file_.temporary()));
   return file_.commit();
 }

@@ -40,7 +40,11 @@ class NativeWriter {
  private:
   NativeWriter(AtomicFile file, std::vector<NativeEntry> entries)
       : file_(std::move(file)), entries_(std::move(entries)) {}
+  // Writes whole huge pages at a time, which a system that can keeps in its cache, and maps, as such.
+  Status put(std::span<const std::byte> bytes);
+  Status put_waiting();
   AtomicFile file_;
+  std::string waiting_;  // less than a huge page
   std::vector<NativeEntry> entries_;
   std::vector<std::byte> digests_;
   size_t next_ = 0;

@@ -1,7 +1,10 @@
 #include "models/tensor_spec.h"
 
+#include <algorithm>
 #include <cstring>
 #include <set>
+
+#include "base/memory.h"
 
 namespace onsight::models {
 
@@ -113,6 +116,12 @@ int64_t loaded_bytes(const formats::Checkpoint& checkpoint, const TensorSpec& sp
 
 void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorSpec> specs,
                   const WeightFormats& formats, ThreadPool& pool) {
+  const std::byte *first = nullptr, *last = nullptr;  // of what is mapped and read for every token
+  for (const auto& [name, packed] : checkpoint.packed()) {
+    if (!first || packed.data < first) first = packed.data;
+    last = std::max(last, packed.data + packed.bytes());
+  }
+  prefer_huge_pages({first, last});
   for (const TensorSpec& spec : specs) {
     if (const formats::PackedTensor* packed = checkpoint.find_packed(spec.name_in(checkpoint))) {
       if (auto* matrix = std::get_if<PackedMatrix*>(&spec.target)) **matrix = packed->matrix();
@@ -133,6 +142,7 @@ void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorS
       for (size_t i = 0; spec.evening && i < spec.evening->size(); ++i) (*buffer)->f32()[i] /= (*spec.evening)[i];
     } else {
       *std::get<Tensor*>(spec.target) = source;
+      prefer_small_pages({stored.data, static_cast<size_t>(stored.bytes())});
     }
   }
 }
