@@ -18,7 +18,7 @@ constexpr int64_t kCentreSamples = kDotRows;  // rows that the centre between th
 constexpr int64_t kMostPanels = 8;  // a task
 constexpr int64_t kMostRows = 240;  // likewise
 constexpr int64_t kTasks = 64;      // a thread, where rows are many: the last of them is waited for
-constexpr int64_t kWorthRows = 32;  // a thread: fewer rows share their weights rather than their time
+constexpr int64_t kWorthRows = 64;  // a thread: fewer rows share their weights rather than their time
 constexpr int64_t kPairDepth =
     768;  // inputs at a time of a layer in bf16: rows and weights stay in a second-level cache
 
