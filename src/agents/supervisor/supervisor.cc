@@ -170,6 +170,8 @@ class Working {
   Status look(bool& idle) {
     reload_config();
     press_enter();
+    // Whose step ends while we look has rows here that are older than it.
+    const std::set<std::string> busy = at_work();
     std::vector<AgentRow> rows;
     TRY_STATUS(store_->read([&](state::Transaction& t) -> Status {
       TRY(rows, t.agents());
@@ -198,8 +200,9 @@ class Working {
       }
       if (decision.step == Step::kNothing) continue;
       idle = false;
+      if (busy.count(row.name)) continue;
       const std::lock_guard guard(mutex_);
-      if (!at_work_.insert(row.name).second) continue;
+      at_work_.insert(row.name);
       jobs_.push_back({std::move(seen), std::move(decision), config_});
       changed_.notify_all();
     }
@@ -208,6 +211,11 @@ class Working {
       TRY_STATUS(runtime_->remove(id));
     }
     return remove_helpers(containers);
+  }
+
+  std::set<std::string> at_work() {
+    const std::lock_guard guard(mutex_);
+    return at_work_;
   }
 
   // A container that packs or checks lives as long as the process that waits for it; who was killed leaves it behind.

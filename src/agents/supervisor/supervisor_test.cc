@@ -35,6 +35,7 @@ struct FakeEngine {
   std::map<std::string, Container> containers;
   int made = 0, created_twice = 0;
   std::string refuse_start;
+  std::chrono::milliseconds list_time{0};  // for which it thinks about what there is
 
   void print(const std::string& id, std::string_view text) {
     const std::lock_guard lock(mutex);
@@ -124,6 +125,7 @@ class FakeRuntime : public runtime::Runtime {
     return info(found->first, found->second);
   }
   Result<std::vector<runtime::ContainerInfo>> list(const runtime::Labels& labels) override {
+    std::this_thread::sleep_for(engine_.list_time);
     const std::lock_guard lock(engine_.mutex);
     std::vector<runtime::ContainerInfo> out;
     for (const auto& [id, one] : engine_.containers) {
@@ -341,6 +343,16 @@ TEST_F(AgentsSupervisor, AHarnessHasItsFiles) {
   add("box", "agent.wanted", {{"wanted", "running"}, {"resume", true}});
   ASSERT_TRUE(becomes("box", Phase::kRunning));
   EXPECT_FALSE(std::filesystem::exists(settings));
+}
+
+// Steps end while the engine is asked what there is: none is taken twice.
+TEST_F(AgentsSupervisor, AnEngineThatAnswersLate) {
+  engine_.list_time = 100ms;
+  launch();
+  for (const char* name : {"one", "two", "three"}) create(name);
+  for (const char* name : {"one", "two", "three"}) ASSERT_TRUE(becomes(name, Phase::kRunning));
+  std::this_thread::sleep_for(2 * engine_.list_time);
+  for (const char* name : {"one", "two", "three"}) EXPECT_EQ(row(name)->phase, Phase::kRunning) << row(name)->detail;
 }
 
 TEST_F(AgentsSupervisor, WhatEndsByItselfIsFetchedAndNotStartedAgain) {
