@@ -18,6 +18,7 @@ import json
 import shlex
 import sys
 import threading
+import tomllib
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -425,8 +426,10 @@ class ModelServer:
 KINDS = {"say": Say, "run": Run, "edit": Edit, "read": Read, "tool": Tool}
 
 
-def script_of(value):
-    """Of JSON: {"cue": [{"run": "make"}, {"edit": ["a.txt", "one", "two"]}, {"tool": ["finish", {"summary": "done"}]}, {"say": "Done"}]}"""
+def script_of_file(path):
+    """TOML, of each turn: [["cue"]] and run = "make", edit = ["a.txt", "one", "two"], tool = ["finish", {summary = "Done"}], say = "Done"."""
+    with open(path, "rb") as file:
+        value = tomllib.load(file)
     return {
         cue: [KINDS[kind](*(given if isinstance(given, list) else [given])) for turn in turns for kind, given in turn.items()]
         for cue, turns in value.items()
@@ -435,10 +438,10 @@ def script_of(value):
 
 def main():
     parser = argparse.ArgumentParser(description="a model that says what a script tells it")
-    parser.add_argument("script", type=Path, help="JSON: for each cue a list of turns")
+    parser.add_argument("script", type=Path, help="TOML: for each cue a list of turns")
     parser.add_argument("--port", type=int, default=0)
     arguments = parser.parse_args()
-    with ModelServer(script_of(json.loads(arguments.script.read_text())), arguments.port) as server:
+    with ModelServer(script_of_file(arguments.script), arguments.port) as server:
         print(server.url, flush=True)
         threading.Event().wait()
 
