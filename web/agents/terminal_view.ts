@@ -33,7 +33,9 @@ export class TerminalView {
   private source: EventSource | undefined;
   private shown = ''; // name and container of what is looked at
   private name = '';
+  private running = false;
   private live = false;
+  private tries = 0; // since it was live
   private typed = '';
   private typing = false;
   private sized = '';
@@ -54,6 +56,8 @@ export class TerminalView {
     this.typed = '';
     if (agent === undefined) return;
     this.name = agent.name;
+    this.running = agent.phase === 'running';
+    this.tries = 0;
     this.open();
     this.terminal?.reset();
     this.watch();
@@ -105,6 +109,7 @@ export class TerminalView {
     source.addEventListener('begin', ({ data }: MessageEvent<string>) => {
       terminal.reset();
       this.live = (JSON.parse(data) as { live: boolean }).live;
+      if (this.live) this.tries = 0;
       terminal.options.disableStdin = !this.live;
       terminal.options.cursorInactiveStyle = this.live ? 'outline' : 'none';
       this.note.textContent = this.live ? 'What you type goes to the agent. Ctrl-] leaves the terminal.' : '';
@@ -113,8 +118,8 @@ export class TerminalView {
     source.addEventListener('end', ({ data }: MessageEvent<string>) => {
       source.close();
       const { detail } = JSON.parse(data) as { detail: string };
-      // A supervisor that was started again holds it anew.
-      if (this.live) window.setTimeout(() => (this.source === source ? this.watch() : undefined), 1500);
+      // Of an agent that runs it comes back: a supervisor that was killed is started again, and takes hold of it.
+      if (this.running && this.tries++ < 5) window.setTimeout(() => (this.source === source ? this.watch() : undefined), 1500);
       this.note.textContent = this.live ? 'The terminal has ended.' : `${detail}. This is what its terminal showed last.`;
       this.live = false;
       terminal.options.disableStdin = true;

@@ -327,6 +327,13 @@ test('an agent is started, typed to, looked at, merged, stopped and removed', as
     assert.deepEqual(await axeFindings(page), [], 'terminal');
     await page.keyboard.press('Control+]');
     assert.equal(await tab('Terminal').evaluate((element) => element === document.activeElement), true);
+    // Whoever kills the supervisor costs nobody a terminal.
+    real.kill('supervise');
+    await page.getByText('What you type goes to the agent.').waitFor({ state: 'detached' });
+    await page.getByText('What you type goes to the agent.').waitFor();
+    await page.locator('.terminal-screen').click();
+    await page.keyboard.type('echo again=$((6*8))\n');
+    await page.getByText('again=48').waitFor();
     // It is as wide as its window.
     await page.setViewportSize({ width: 390, height: 844 });
     await page.locator('.terminal-screen').click();

@@ -1,5 +1,5 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
@@ -63,6 +63,18 @@ export class Room {
     });
   }
 
+  /** kill -9 of what works for this repository's agents: "supervise", "broker". */
+  kill(...verbs: string[]): void {
+    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+      try {
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+        if (verbs.some((verb) => command.includes(`agents\0${verb}`)) && command.includes(this.repository)) process.kill(Number(pid), 'SIGKILL');
+      } catch {
+        continue; // it has ended
+      }
+    }
+  }
+
   /** As Ctrl-C. Returns its exit code. */
   async stop(): Promise<number | null> {
     const { child } = this;
@@ -75,6 +87,7 @@ export class Room {
 
   async end(): Promise<void> {
     await this.stop();
+    this.kill('supervise', 'broker');
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
