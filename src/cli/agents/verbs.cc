@@ -34,9 +34,10 @@ Examples:
 one file, encrypted with a key that the desktop's keyring holds, or with a passphrase. Containers
 never see one: they hold a placeholder, in whose place the broker puts the key on the way out.
 
-A key goes to the hosts that it is bound to and to no other, whatever the agents.toml of a repository
-says: of anthropic, gemini and openai the provider's own, otherwise those of --host (port 443 where
-none is named). `bind` binds one anew, as is needed once for files of keys made before there was this.
+A key goes to the hosts that it is bound to and to no other, whatever the agents.toml of some
+repository says: of anthropic, gemini and openai the provider's own, otherwise those of --host (port
+443 where none is named). `bind` binds one anew, as is needed once for files of keys made before
+there was this.
 
 Examples:
   onsight agents key set anthropic
