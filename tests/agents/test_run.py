@@ -182,13 +182,13 @@ def test_two_runs_at_once_and_what_is_wrong(house):
     run.send_signal(signal.SIGINT)
     assert run.wait(60) == 130
     for arguments, code, words in (
-        ((house.plan(("a", "look", 'after = ["b"]'), ("b", "look", 'after = ["a"]')), "x"), 3, "a after b after a"),
-        ((house.plan(("a", "look")),), 2, "expected a GOAL"),
-        ((str(house.folder / "none.toml"), "x"), 3, "none.toml"),
-        ((), 2, "expected a PLAN"),
+        (lambda: (house.plan(("a", "look", 'after = ["b"]'), ("b", "look", 'after = ["a"]')), "x"), 3, "a after b after a"),
+        (lambda: (house.plan(("a", "look")),), 2, "expected a GOAL"),
+        (lambda: (str(house.folder / "none.toml"), "x"), 3, "none.toml"),
+        (lambda: (), 2, "expected a PLAN"),
     ):
-        said = house.run(*arguments, code=code)
-        assert words in said and said.startswith("onsight: ") and said.count("\n") == 1
+        said = house.run(*arguments(), code=code)
+        assert words in said and said.startswith("onsight: ") and said.count("\n") == 1, said
     assert house.git("branch", "--list", "onsight/x*") == ""
 
 
