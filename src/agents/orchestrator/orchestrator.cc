@@ -196,11 +196,7 @@ class Orchestrator {
       agent.removed = !gone.empty();
     }
     Quiet& quiet = quiet_[one.agent];
-    if (!agent.row || !is_idle(*agent.row)) {
-      quiet.since = seen_.now_ms;
-    } else if (quiet.since == 0) {
-      quiet.since = seen_.now_ms;
-    }
+    if (!agent.row || !is_idle(*agent.row) || quiet.since == 0) quiet.since = seen_.now_ms;
     agent.idle_ms = seen_.now_ms - quiet.since;
     agent.asked = quiet.asked;
     seen_.agents[one.agent] = std::move(agent);
