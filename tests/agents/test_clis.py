@@ -22,7 +22,7 @@ from test_life import BINARY, Shop
 
 WANTED = os.environ.get("ONSIGHT_AGENT_CLIS", "").split()
 KEY = "sk-real-0123456789abcdef0123456789abcdef"
-TASK, MESSAGE = "change `one` to \"two\" in a.txt; commit $(it)", "Now tell me: which colour?"
+TASK, MESSAGE, LATER = "change `one` to \"two\" in a.txt; commit $(it)", "Now tell me: which colour?", "And after a rest: which shape?"
 SCRIPT = {
     TASK: [
         Read("/agent/repo/a.txt"),
@@ -35,6 +35,7 @@ SCRIPT = {
         Say("I have done it."),
     ],
     MESSAGE: [Run("onsight-agent inbox && onsight-agent send human 'It is blue' --reply-to 2"), Say("I have said it.")],
+    LATER: [Run("onsight-agent inbox && onsight-agent send human 'It is round'"), Say("I have said that too.")],
 }
 
 
@@ -149,6 +150,14 @@ def test_a_program_as_it_is(shop, harness, model):
     shop.agents("message", "coder", MESSAGE)
     assert "It is blue" in until(lambda: (text := shop.agents("inbox", "--all")).count("->") == 2 and text)
     assert "answered" in shop.agents("inbox", "coder")
+
+    # It goes on with what it was at after it was stopped: the model hears of the task again.
+    shop.agents("stop", "coder")
+    shop.agents("resume", "coder")
+    until(lambda: (row := shop.row("coder"))["phase"] == "running" and row["activity"] not in ("thinking", "offline"))
+    shop.agents("message", "coder", LATER)
+    assert "It is round" in until(lambda: (text := shop.agents("inbox", "--all")).count("->") == 3 and text)
+    assert "commit $(it)" in model.requests[-1]["body"] and "It is round" in model.requests[-1]["body"]
 
     # What it knows of the key is worth nothing; the model has seen the real one, and nothing of the other.
     known = shop.agents("exec", "coder", "--", "sh", "-c", "cat /proc/*/environ || true")

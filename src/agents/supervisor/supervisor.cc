@@ -237,11 +237,14 @@ class Working {
   Status tell_activity(const AgentRow& row, int64_t now) {
     const TerminalSigns signs = terminals_->signs(row.name);
     const auto harness = harness::find(row.harness, project_.root);
+    // What shows nothing yet is about to begin: what was typed now would be lost.
+    const bool begins =
+        harness && harness->messages == "terminal" && signs.tail.find_first_not_of(" \n") == signs.tail.npos;
     const state::Activity seen =
         supervisor::activity_of({.phase = row.phase,
                                  .reported = row.activity_by == row.name ? row.activity : state::Activity::kOffline,
                                  .heartbeat_age_ms = now - std::max(row.heartbeat_ms, row.started_ms),
-                                 .output_age_ms = now - signs.output_ms,
+                                 .output_age_ms = begins ? 0 : now - signs.output_ms,
                                  .screen_waits = harness && looks(harness->waiting, signs.tail),
                                  .screen_thinks = harness && looks(harness->thinking, signs.tail)});
     if (seen == row.activity) return {};
