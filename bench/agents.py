@@ -51,13 +51,9 @@ def started(shop, name):
     begun = time.monotonic()
     shop.agents("start", name, "--role", "says")
     prompt = time.monotonic() - begun
-    log = None
     until = time.monotonic() + 60
-    while time.monotonic() < until:
-        log = log or next(iter(shop.folder.glob(f"s/*/logs/{name}*")), None) or next(iter(shop.folder.glob(f"s/*/logs/{name}/*")), None)
-        if log and log.is_file() and log.stat().st_size > 0:
-            break
-        log = log if log and log.is_file() else None
+    while not any(log.stat().st_size for log in shop.folder.glob(f"s/*/logs/{name}/*.log")):
+        assert time.monotonic() < until, shop.logs()
         time.sleep(0.002)
     printed = time.time() * 1000
     shop.until(lambda: shop.row(name)["phase"] == "running")

@@ -84,7 +84,7 @@ class AskedFleet : public Fleet {
     diff_may_end_.wait();
     return std::string("+caf\xe9\n");
   }
-  Result<std::string> sync(const std::string&) override { return bad_input("not asked"); }
+  Result<std::string> sync(const std::string&, const std::string&) override { return bad_input("not asked"); }
   Result<std::vector<runtime::Check>> doctor(const std::string&, bool) override { return bad_input("not asked"); }
   Status wake() override { return {}; }
 
