@@ -143,8 +143,9 @@ Status Steps::create(const Seen& seen, const config::Config& config) {
 
 Status Steps::begin(const AgentRow& agent, const std::string& container) {
   TRY_STATUS(runtime_.start(container));
-  TRY_STATUS(phase(agent, Phase::kRunning, {{"container", container}}));
-  return terminals_.hold(agent.name, agent.generation, container, changed_);
+  // First, so that whoever sees that it runs finds its terminal.
+  TRY_STATUS(terminals_.hold(agent.name, agent.generation, container, changed_));
+  return phase(agent, Phase::kRunning, {{"container", container}});
 }
 
 Status Steps::finish(const AgentRow& agent, const Decision& decision) {
