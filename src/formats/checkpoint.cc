@@ -3,6 +3,7 @@
 #include <new>
 #include <system_error>
 
+#include "base/memory.h"
 #include "formats/safetensors.h"
 
 namespace onsight::formats {
@@ -91,6 +92,7 @@ Result<Checkpoint> Checkpoint::open_gguf(std::span<const Path> files) {
 Result<Checkpoint> Checkpoint::open_native(const Path& path) {
   return without_bad_alloc(path, [&]() -> Result<Checkpoint> {
     TRY(MappedFile file, MappedFile::open(path));
+    prefer_small_pages(file.bytes());  // single rows are read of some tables; of what is read whole the loader says so
     TRY(NativeContents contents, read_native(file.bytes(), path.string()));
     Checkpoint checkpoint;
     checkpoint.tensors_ = std::move(contents.tensors);

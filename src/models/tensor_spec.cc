@@ -142,7 +142,6 @@ void load_tensors(const formats::Checkpoint& checkpoint, std::span<const TensorS
       for (size_t i = 0; spec.evening && i < spec.evening->size(); ++i) (*buffer)->f32()[i] /= (*spec.evening)[i];
     } else {
       *std::get<Tensor*>(spec.target) = source;
-      prefer_small_pages({stored.data, static_cast<size_t>(stored.bytes())});
     }
   }
 }
