@@ -33,8 +33,9 @@ struct TensorSpec {
   }
   bool vision = false;  // belongs to the vision tower
   bool kept = false;    // never in codes: what rounding it would lose, nothing makes good after it
-  bool delicate =
-      false;  // rounded like the others it would lose more: it gets 10 bits for 8, and the text model's 8 for 4
+  // Rounded like the others it would lose more: it gets 10 bits for 8, and the text model's 8 for 4.
+  bool delicate = false;
+  bool narrow = false;   // of a tower so narrow that roundings do not average out: 10 bits for 8
   bool rotated = false;  // Packing::rotated: few of its inputs are much larger than the others
   // Where a norm's outputs are of unlike sizes, rounding their matrices' inputs with one scale a row wastes range on
   // the small ones. The norm is divided by these factors, one a channel, and the columns of the matrices multiplied.
@@ -68,7 +69,8 @@ struct WeightFormats {
     if (wanted == compute::WeightFormat::kQ4)
       return spec.head || is_narrow || (spec.delicate && !spec.vision) ? compute::WeightFormat::kQ8
                                                                        : compute::WeightFormat::kQ4;
-    return spec.delicate && wanted == compute::WeightFormat::kQ8 ? compute::WeightFormat::kQ10 : wanted;
+    return (spec.delicate || spec.narrow) && wanted == compute::WeightFormat::kQ8 ? compute::WeightFormat::kQ10
+                                                                                  : wanted;
   }
 };
 

@@ -18,6 +18,7 @@ class Specs {
                      bool bias, int64_t rotary_heads = 0) {
     layer.fine = fine_;
     rows_.push_back({name + ".weight", {outputs, inputs}, &layer.weight, gguf + ".weight", rotary_heads});
+    rows_.back().narrow = fine_;
     if (!bias) return rows_.back();
     rows_.push_back({name + ".bias", {outputs}, &layer.bias, gguf + ".bias", rotary_heads});
     return rows_[rows_.size() - 2];
@@ -128,6 +129,7 @@ std::vector<TensorSpec> tensor_specs(const Config& config, const formats::Checkp
                      &w.head.weight,
                      own_head ? "output.weight" : "token_embd.weight"};
   head.head = true;
+  head.narrow = specs.fine();
   specs.add(std::move(head));
   return specs.take();
 }
