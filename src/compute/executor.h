@@ -7,6 +7,7 @@
 //   Tensor y = executor.output("y");          // valid until the next run
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <span>
@@ -81,7 +82,25 @@ class Executor {
   // Two layers, the second on what only the first makes: each thread takes blocks of rows through both, so that what is
   // between them stays in its cache.
   void chain(Run& run, const Op& first, const Op& second);
-  struct LinearTask;
+  // A block of rows times a block of panels of one layer.
+  struct LinearTask {
+    const Linear* layer;
+    const float* x;         // of the first row; rows `inputs` apart
+    const float* residual;  // [rows, outputs] or nullptr
+    float* y;
+    Activation activation;
+    bool in_groups, in_pairs;
+    const Buffer* offsets;  // what the centre of a group of rows adds, the bias included; or nullptr
+    int64_t row, rows, first_panel, last_panel;
+
+    int columns(int64_t panel) const {
+      return static_cast<int>(std::min<int64_t>(kPanel, layer->weight.outputs() - panel * kPanel));
+    }
+    const float* bias(int64_t panel) const {
+      return layer->bias.bytes() ? layer->bias.f32() + panel * kPanel : nullptr;
+    }
+    int64_t at(int64_t r, int64_t panel) const { return r * layer->weight.outputs() + panel * kPanel; }
+  };
   void float_task(const LinearTask& task);
   void pair_task(const LinearTask& task, int thread);
   void code_task(const LinearTask& task, int thread);
@@ -139,7 +158,22 @@ class Executor {
     int columns;
     const float *bias, *residual;
     Activation activation;
-    DotFinish from(int64_t first, int rows) const;
+    // The rows from `first` on; what they are made of is left open.
+    DotFinish from(int64_t first, int rows) const {
+      return {.acc = nullptr,
+              .values = nullptr,
+              .rows = rows,
+              .x_scale = nullptr,
+              .x_zero = nullptr,
+              .w_scale = nullptr,
+              .w_sum = nullptr,
+              .y = y + first * y_stride,
+              .y_stride = y_stride,
+              .columns = columns,
+              .bias = bias,
+              .residual = residual ? residual + first * y_stride : nullptr,
+              .activation = activation};
+    }
   };
   void finish_values(const float* values, int64_t rows, int64_t first, const PanelOutput& out) const;
   void code_rows(const RowCodes& codes, int64_t first, int64_t rows, const PanelCodes& panel, const PanelOutput& out);
@@ -167,8 +201,9 @@ class Executor {
   Buffer arena_;
   std::vector<Buffer> scratch_;  // one a thread
   Codes codes_;
-  std::vector<Buffer> offsets_;  // of the layers that run as one
-  Centres chain_centres_[2];     // before each layer of a chain
+  std::vector<LinearTask> tasks_;  // a token has some 150 steps, each of which would allocate them
+  std::vector<Buffer> offsets_;    // of the layers that run as one
+  Centres chain_centres_[2];       // before each layer of a chain
   Buffer chain_offsets_[2];
   struct ChainScratch {
     RowCodes codes;

@@ -71,24 +71,6 @@ bool is_chain(const Graph& graph, size_t first) {
          std::none_of(graph.observed().begin(), graph.observed().end(), is_named);
 }
 
-// A block of rows times a block of panels of one layer.
-struct Executor::LinearTask {
-  const Linear* layer;
-  const float* x;         // of the first row; rows `inputs` apart
-  const float* residual;  // [rows, outputs] or nullptr
-  float* y;
-  Activation activation;
-  bool in_groups, in_pairs;
-  const Buffer* offsets;  // what the centre of a group of rows adds, the bias included; or nullptr
-  int64_t row, rows, first_panel, last_panel;
-
-  int columns(int64_t panel) const {
-    return static_cast<int>(std::min<int64_t>(kPanel, layer->weight.outputs() - panel * kPanel));
-  }
-  const float* bias(int64_t panel) const { return layer->bias.bytes() ? layer->bias.f32() + panel * kPanel : nullptr; }
-  int64_t at(int64_t r, int64_t panel) const { return r * layer->weight.outputs() + panel * kPanel; }
-};
-
 void Executor::linears(Run& run, std::span<const Op> ops) {
   std::vector<LinearCall> calls;
   calls.reserve(ops.size());
@@ -166,8 +148,8 @@ void Executor::chain(Run& run, const Op& first, const Op& second) {
 void Executor::linears(std::span<const LinearCall> calls) {
   const int64_t rows = calls[0].rows;
   offsets_.resize(std::max(offsets_.size(), calls.size()));
-  std::vector<LinearTask> tasks;
-  tasks.reserve(64);
+  std::vector<LinearTask>& tasks = tasks_;
+  tasks.clear();
   int64_t all_panels = 0;
   for (const LinearCall& call : calls) all_panels += call.op->linear->weight.panels();
   bool in_codes = false, in_groups = false, others = false;
@@ -398,23 +380,6 @@ void Executor::finish_values(const float* values, int64_t rows, int64_t first, c
   DotFinish finish = out.from(first, static_cast<int>(rows));
   finish.values = values;
   kernels_.integer->finish(finish);
-}
-
-// The rows from `first` on; what they are made of is left open.
-DotFinish Executor::PanelOutput::from(int64_t first, int rows) const {
-  return {.acc = nullptr,
-          .values = nullptr,
-          .rows = rows,
-          .x_scale = nullptr,
-          .x_zero = nullptr,
-          .w_scale = nullptr,
-          .w_sum = nullptr,
-          .y = y + first * y_stride,
-          .y_stride = y_stride,
-          .columns = columns,
-          .bias = bias,
-          .residual = residual ? residual + first * y_stride : nullptr,
-          .activation = activation};
 }
 
 void Executor::group_task(const LinearTask& t, int) {
