@@ -593,6 +593,20 @@ class Orchestrator {
       if (!fleet_.wait_until(one.agent, stopped, kStopTime)) continue;
       (void)fleet_.remove(one.agent, false);
     }
+    // Whoever looks after the report finds them gone, unless the engine takes its time.
+    const auto until = Clock::now() + kStopTime;
+    for (bool all_gone = false; !all_gone && Clock::now() < until;) {
+      TRY_STATUS(fleet_.store().read([&](Transaction& t) -> Status {
+        TRY(const auto rows, t.agents());
+        all_gone = std::none_of(rows.begin(), rows.end(),
+                                [](const AgentRow& row) { return row.wanted == state::Wanted::kRemoved; });
+        seq_ = t.last_seq();
+        return {};
+      }));
+      if (all_gone) break;
+      TRY(const int64_t last, fleet_.store().wait(seq_, kLookAgain));
+      (void)last;
+    }
     return {};
   }
 
