@@ -249,6 +249,11 @@ class Working {
                                  .screen_thinks = harness && looks(harness->thinking, signs.tail)});
     if (seen == row.activity) return {};
     return store_->write([&](state::Transaction& t) -> Status {
+      // What the agent has said of itself meanwhile counts for more.
+      TRY(const auto now_is, t.agent(row.name));
+      if (!now_is || now_is->phase != row.phase || now_is->activity != row.activity ||
+          now_is->activity_by != row.activity_by)
+        return {};
       return t.add({.actor = "supervisor",
                     .agent = row.name,
                     .kind = "agent.activity",
