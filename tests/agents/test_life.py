@@ -330,6 +330,13 @@ def test_two_of_one_name(shop):
     assert "there is an agent of this name" in shop.agents("start", "box", code=2)
 
 
+def test_manifest_of_an_agent(shop):
+    shop.agents("start", "box", "--task", "Read $(HOME)", "--wait")
+    pod = json.loads(shop.agents("manifest", "box"))["items"][-1]
+    assert pod["metadata"]["labels"]["onsight.agent"] == "box" and pod["metadata"]["labels"]["onsight.generation"] == "2"
+    assert {"name": "ONSIGHT_TASK", "value": "Read $$(HOME)"} in pod["spec"]["containers"][0]["env"]
+
+
 def test_without_a_config(shop):
     shutil.rmtree(shop.repo / ".onsight")
     assert "onsight agents init writes one" in shop.agents("list", code=3)

@@ -84,6 +84,16 @@ Result<int64_t> price(TomlReader& table, std::string_view key, int64_t otherwise
   return std::llround(usd * 1e6);
 }
 
+Result<Kubernetes> parse_kubernetes(TomlReader& table) {
+  Kubernetes kubernetes;
+  TRY(kubernetes.name_space, table.string_or("namespace", kubernetes.name_space));
+  TRY(kubernetes.storage_class, table.string_or("storage_class", ""));
+  TRY(kubernetes.registry, table.string_or("registry", ""));
+  TRY(kubernetes.seccomp_profile, table.string_or("seccomp_profile", ""));
+  if (const auto wrong = wrong_in(kubernetes)) return table.error(wrong->key, wrong->expected);
+  return kubernetes;
+}
+
 Result<Role> parse_role(std::string_view name, TomlReader& table, const Limits& limits, const Budget& budget) {
   Role role;
   role.name = name;
@@ -197,7 +207,10 @@ Result<Config> parse(std::string_view text, std::string_view where, std::string_
       return table.error("engine", fmt::format("expected auto, docker or podman, found \"{}\"", config.engine));
     TRY(config.socket, table.string_or("socket", ""));
     TRY(config.vision_url, table.string_or("vision", ""));
-    return {};
+    return table.table("kubernetes", [&](TomlReader& inner) -> Status {
+      TRY(config.kubernetes, parse_kubernetes(inner));
+      return {};
+    });
   }));
   TRY_STATUS(top.table("limits", [&](TomlReader& table) -> Status {
     TRY(limits, parse_limits(table, limits));

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agents/config/kubernetes.h"
 #include "base/file.h"
 #include "base/result.h"
 
@@ -80,6 +81,7 @@ struct Config {
   std::string engine = "auto";  // "docker", "podman" or "auto"
   std::string socket;           // of the engine; empty: where it usually is
   std::string vision_url;       // of `onsight serve`; empty: none
+  Kubernetes kubernetes;
   Budget fleet;
   std::map<std::string, Role, std::less<>> roles;
   std::map<std::string, Provider, std::less<>> providers;

@@ -158,5 +158,17 @@ TEST(AgentsConfig, SizesAndTimes) {
     EXPECT_FALSE(parse_bytes(text)) << text;
 }
 
+TEST(AgentsConfig, AClusterIsDescribedAndWhatItWouldNotTakeIsRefused) {
+  auto config = parse("[runtime.kubernetes]\nnamespace = \"bots\"\nregistry = \"registry.shop.example/team\"\n", "a");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->kubernetes.name_space, "bots");
+  EXPECT_EQ(config->kubernetes.registry, "registry.shop.example/team");
+  EXPECT_EQ(config->kubernetes.storage_class, "");
+  EXPECT_EQ(
+      refusal("[runtime.kubernetes]\n\nstorage_class = \"a b\"\n"),
+      "agents.toml, line 3: runtime.kubernetes.storage_class: expected a name such as \"fast-ssd\", found \"a b\"");
+  EXPECT_NE(refusal("[runtime.kubernetes]\ncontext = \"x\"\n").find("context"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace onsight::agents::config

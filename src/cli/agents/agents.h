@@ -32,6 +32,7 @@ std::unique_ptr<Verb> make_agents_key();
 std::unique_ptr<Verb> make_agents_list();
 std::unique_ptr<Verb> make_agents_logs();
 std::unique_ptr<Verb> make_agents_look();
+std::unique_ptr<Verb> make_agents_manifest();
 std::unique_ptr<Verb> make_agents_merge();
 std::unique_ptr<Verb> make_agents_message();
 std::unique_ptr<Verb> make_agents_resume();

@@ -131,6 +131,18 @@ the address that it prints. Runs until Ctrl-C; the agents go on.
 Example:
   onsight agents serve --open)",
             make_agents_serve},
+    VerbRow{"agents manifest", "NAME|--role ROLE|--seccomp", "print what an agent would be on Kubernetes, as manifests",
+            R"(A namespace with the Pod Security standard restricted, a network policy that lets nothing through,
+a volume claim for the clone and the home, and the pod of the agent's next start, or of an agent
+that has the name of a role. One JSON list, as kubectl reads it. Nothing is sent anywhere, and
+agents do not run on Kubernetes yet. Names of a cluster's own are in [runtime.kubernetes] of
+agents.toml.
+--seccomp: the profile that Docker and Podman get, as a file for the nodes' kubelets.
+
+Examples:
+  onsight agents manifest --role coder
+  onsight agents manifest reviewer | kubectl apply --dry-run=server -f -)",
+            make_agents_manifest},
     VerbRow{"agents supervise", "[--project FOLDER]", "bring about what is wanted (started by the other verbs)",
             R"(One runs for each project, for as long as an agent does. It speaks to the container engine and knows
 no key. Killed and started again it finds everything.)",
