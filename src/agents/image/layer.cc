@@ -30,9 +30,6 @@ constexpr std::string_view kGitConfig = R"([safe]
 [gc]
 	auto = 0
 )";
-constexpr std::string_view kSources =
-    "deb http://deb.debian.org/debian {0} main\ndeb http://deb.debian.org/debian {0}-updates main\n"
-    "deb http://security.debian.org/debian-security {0}-security main\n";
 
 bool stays_below(std::string_view path) {
   return !path.empty() && path.front() != '/' && Path(path).lexically_normal().string().find("..") == std::string::npos;
@@ -168,8 +165,7 @@ Status make_layer(const Recipe& recipe, const Path& guest, const Path& base, con
   TRY(std::string group, of_base("etc/group"));
   TRY_STATUS(put(folder / "etc/passwd", with_users(std::move(passwd))));
   TRY_STATUS(put(folder / "etc/group", with_groups(std::move(group))));
-  TRY_STATUS(put(folder / "etc/gitconfig", kGitConfig));
-  return put(folder / "etc/apt/sources.list", fmt::format(fmt::runtime(kSources), recipe.suite));
+  return put(folder / "etc/gitconfig", kGitConfig);
 }
 
 }  // namespace onsight::agents::image
