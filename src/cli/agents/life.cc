@@ -155,6 +155,14 @@ class AgentsList : public AgentVerb {
   Status run(Context& context) override {
     TRY(auto fleet, open_fleet(project_));
     TRY(const std::vector<Listed> all, fleet->list());
+    // Where the two processes were killed, or the machine was started anew, whoever looks is who sets them going again.
+    const auto is_on_its_way = [](const Listed& one) {
+      return one.agent.wanted == Wanted::kRemoved ||
+             (one.agent.phase != Phase::kStopped && one.agent.phase != Phase::kError);
+    };
+    if (std::any_of(all.begin(), all.end(), is_on_its_way)) {
+      if (Status woken = fleet->wake(); !woken) print_error(woken.error().message);
+    }
     if (json_) return context.out.write(to_json(all));
     if (all.empty()) return context.out.write("no agents yet: onsight agents start NAME --task TEXT\n");
     return context.out.write(to_table(all));

@@ -60,7 +60,7 @@ Examples:
             make_agents_start},
     VerbRow{"agents list", "[--json]", "list the agents, what they do and what they cost",
             R"(Columns: phase, activity, role, commits above where its branch began, messages it has not read,
-money spent.)",
+money spent. Where the processes that work for agents were killed, it starts them again.)",
             make_agents_list},
     VerbRow{"agents look", "NAME", "print what an agent's terminal shows, as text",
             R"(The screen as it is now; of one that has stopped, as it was at the end.)", make_agents_look},
