@@ -133,12 +133,17 @@ TEST_F(UnixSockets, EachSocketNamesItsPeer) {
     EXPECT_NE(response->body.find(std::string(" ") + name + " uid"), std::string::npos) << response->body;
   }
   EXPECT_FALSE(server->add({.path = at("ann"), .peer = "eve"}));
-  // A connection that came by a socket goes with it.
-  while (server->connections() != 0) std::this_thread::sleep_for(milliseconds(1));
+  // A connection that came by a socket goes with it. The answer shows that it is no longer waiting to be accepted.
   const auto held = connect_unix(at("bob").string(), seconds_from_now(5));
   ASSERT_TRUE(held);
   RawStream bob(*held, {});
-  while (server->connections() == 0) std::this_thread::sleep_for(milliseconds(1));
+  ASSERT_TRUE(bob.write("GET /kept HTTP/1.1\r\nHost: bob\r\n\r\n"));
+  std::string answer;
+  while (answer.find("/kept") == std::string::npos) {
+    const auto piece = bob.read(seconds(5));
+    ASSERT_TRUE(piece && *piece && !(*piece)->empty()) << answer;
+    answer += **piece;
+  }
   server->remove(at("bob"));
   EXPECT_EQ(bob.read(seconds(5)).value(), std::optional<std::string>(""));
   for (int i = 0; i < 500 && std::filesystem::exists(at("bob")); ++i) std::this_thread::sleep_for(milliseconds(2));
