@@ -149,8 +149,9 @@ export class World {
   }
 
   private setConnected(yes: boolean): void {
-    // A server that was started again knows another token: what it says of that is what the user needs to hear.
-    if (this.connected && !yes) this.refreshSoon();
+    // A server that was started again knows another token: what it says of that is what the user needs to hear. One may end
+    // before the feed was ever open.
+    if (!yes || this.problem !== '') this.refreshSoon();
     this.connected = yes;
     this.changed();
   }

@@ -282,3 +282,17 @@ test('a server that has gone, or knows us no more, is said, and forgotten when i
   await soon();
   assert.equal(world.problem, '');
 });
+
+test('a server that goes before its feed was open is said as well, and forgotten when the feed is open', async () => {
+  const { api, world } = await opened();
+  api.fails = 'The server does not answer.';
+  api.listener?.connected(false);
+  await soon();
+  await soon();
+  assert.equal(world.problem, 'The server does not answer.');
+  api.fails = '';
+  api.listener?.connected(true);
+  await soon();
+  await soon();
+  assert.equal(world.problem, '');
+});
