@@ -19,23 +19,16 @@ namespace {
 constexpr int kSpins =
     4000;  // some tens of microseconds: longer than the gap between two ops, far shorter than anyone notices
 
+constexpr size_t kMostExpected = 128 << 10;  // bytes: of a second-level cache that has other things in it
+constexpr size_t kCacheLine = 64, kLinesAtOnce = 4;
+constexpr int kSecondLevel = 2;  // as __builtin_prefetch counts
+
 inline void relax() {
 #if defined(__x86_64__)
   _mm_pause();
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
-}
-
-// Returns when value differs from `old`: spins for a moment, then sleeps.
-uint32_t wait_for_change(const std::atomic<uint32_t>& value, uint32_t old) {
-  for (int i = 0; i < kSpins; ++i) {
-    uint32_t now = value.load(std::memory_order_acquire);
-    if (now != old) return now;
-    relax();
-  }
-  value.wait(old, std::memory_order_acquire);
-  return value.load(std::memory_order_acquire);
 }
 
 }  // namespace
@@ -66,6 +59,26 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
+// Returns when value differs from `old`: spins for a moment, fetching what is expected, then sleeps.
+uint32_t ThreadPool::wait_for_change(const std::atomic<uint32_t>& value, uint32_t old, int thread) {
+  Part& part = parts_[static_cast<size_t>(thread)];
+  const std::byte* next = part.expected.exchange(nullptr, std::memory_order_relaxed);
+  const size_t bytes = next ? std::min(part.expected_bytes.load(std::memory_order_relaxed), kMostExpected) : 0;
+  const std::byte* const end = next + bytes;
+  for (int i = 0; i < kSpins; ++i) {
+    uint32_t now = value.load(std::memory_order_acquire);
+    if (now != old) return now;
+    if (next < end) {
+      for (size_t line = 0; line < kLinesAtOnce; ++line) __builtin_prefetch(next + line * kCacheLine, 0, kSecondLevel);
+      next += kLinesAtOnce * kCacheLine;
+    } else {
+      relax();
+    }
+  }
+  value.wait(old, std::memory_order_acquire);
+  return value.load(std::memory_order_acquire);
+}
+
 int64_t ThreadPool::take(Part& part, bool from_the_end) {
   uint64_t left = part.left.load(std::memory_order_acquire), begin, end;
   do {
@@ -93,7 +106,7 @@ bool ThreadPool::do_task(int thread) {
 void ThreadPool::work(int thread) {
   uint32_t seen = 0;
   while (true) {
-    seen = wait_for_change(round_, seen);
+    seen = wait_for_change(round_, seen, thread);
     if (stop_.load(std::memory_order_relaxed)) return;
     while (do_task(thread)) {
     }
@@ -110,14 +123,14 @@ void ThreadPool::run(int64_t count, const std::function<void(int64_t, int)>& tas
   task_ = &task;
   undone_.store(count, std::memory_order_relaxed);
   const uint32_t end = ends_.load(std::memory_order_relaxed);
-  const auto first = [&](int thread) { return static_cast<uint64_t>(count * thread / threads()); };
+  const auto first = [&](int thread) { return static_cast<uint64_t>(first_of(count, thread)); };
   for (int i = 0; i < threads(); ++i)
     parts_[static_cast<size_t>(i)].left.store(first(i) << 32 | first(i + 1), std::memory_order_release);
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();
   while (do_task(0)) {
   }
-  wait_for_change(ends_, end);
+  wait_for_change(ends_, end, 0);
 }
 
 }  // namespace onsight

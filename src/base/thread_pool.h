@@ -7,8 +7,10 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -26,6 +28,16 @@ class ThreadPool {
   // Calls task(index, thread) for each index in [0, count), count below 2^31, thread in [0, threads()). One caller at a
   // time; tasks must not throw.
   void run(int64_t count, const std::function<void(int64_t index, int thread)>& task);
+  // The index that a thread begins with.
+  int64_t first_of(int64_t count, int thread) const { return count * thread / threads(); }
+
+  // Memory that a thread will read in the loop after the next one: while it waits for others then, it brings the first
+  // of it into its cache. Never more than a hint; the memory need not be there any more.
+  void expect(int thread, std::span<const std::byte> memory) {
+    Part& part = parts_[static_cast<size_t>(thread)];
+    part.expected.store(memory.data(), std::memory_order_relaxed);
+    part.expected_bytes.store(memory.size(), std::memory_order_relaxed);
+  }
 
  private:
   // Tasks of the present loop that nobody has taken, a part for each thread: first index, then the one after the last,
@@ -33,8 +45,11 @@ class ThreadPool {
   // none, does no harm, and none is waited for that has taken nothing.
   struct alignas(64) Part {
     std::atomic<uint64_t> left{0};
+    std::atomic<const std::byte*> expected{nullptr};
+    std::atomic<size_t> expected_bytes{0};
   };
   void work(int thread);
+  uint32_t wait_for_change(const std::atomic<uint32_t>& value, uint32_t old, int thread);
   bool do_task(int thread);
   // An index of a part, or -1 if none is left there.
   static int64_t take(Part& part, bool from_the_end);

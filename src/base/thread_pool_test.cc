@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <numeric>
 
 namespace onsight {
@@ -43,6 +44,18 @@ TEST(ThreadPool, OwnPartInOrderAndTheRestOfAnothersFromItsEnd) {
   const size_t rest = 50 - others.size();
   for (size_t i = 0; i < rest; ++i) expected.push_back(99 - static_cast<int64_t>(i));
   EXPECT_EQ(mine, expected);
+}
+
+TEST(ThreadPool, WhatIsExpectedNeedNotBeThere) {
+  ThreadPool pool(3);
+  std::atomic<int> n{0};
+  for (int i = 0; i < 200; ++i) {
+    auto gone = std::make_unique<std::byte[]>(1 << 20);
+    for (int thread = 0; thread < 3; ++thread) pool.expect(thread, {gone.get(), 1 << 20});
+    gone.reset();
+    pool.run(10, [&](int64_t, int) { n++; });
+  }
+  EXPECT_EQ(n.load(), 2000);
 }
 
 TEST(ThreadPool, WorkersWakeUpAfterSleep) {

@@ -48,8 +48,27 @@ MemoryPlan plan_memory(const Graph& graph) {
   return plan;
 }
 
-Status Executor::run(const Graph& graph, const Bindings& bindings, const Observer& observer, const Pause& pause) {
-  const MemoryPlan plan = plan_memory(graph);
+namespace {
+
+// How many of the ops, from the first on, run as one loop over their weights. Linear layers that follow each other on
+// one input do; none may have a residual: its memory may be given to the output of the next.
+size_t joined(std::span<const Op> ops) {
+  const auto joins = [&](const Op& op) {
+    return op.kind == OpKind::kLinear && !op.in[1] && op.in[0].id == ops[0].in[0].id &&
+           (op.linear->fine == ops[0].linear->fine || (!op.group && !ops[0].group));
+  };
+  size_t n = 1;
+  if (joins(ops[0]))
+    while (n < ops.size() && joins(ops[n])) ++n;
+  return n;
+}
+
+bool reads_much(const Op& op) { return op.kind == OpKind::kLinear || op.kind == OpKind::kCachedAttention; }
+
+}  // namespace
+
+Status Executor::run(const Graph& graph, const MemoryPlan& plan, const Bindings& bindings, const Observer& observer,
+                     const Pause& pause) {
   if (arena_.bytes() < static_cast<size_t>(plan.bytes)) {
     arena_ = Buffer();  // free first: the peak counts
     arena_ = Buffer(static_cast<size_t>(plan.bytes));
@@ -71,15 +90,8 @@ Status Executor::run(const Graph& graph, const Bindings& bindings, const Observe
   const std::span<const Op> ops = graph.ops();
   for (size_t i = 0; i < ops.size();) {
     const auto since = on_step_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
-    // Linear layers that follow each other on one input run as one. None may have a residual: its memory may be given
-    // to the output of the next.
-    size_t end = i + 1;
-    const auto joins = [&](const Op& op) {
-      return op.kind == OpKind::kLinear && !op.in[1] && op.in[0].id == ops[i].in[0].id &&
-             (op.linear->fine == ops[i].linear->fine || (!op.group && !ops[i].group));
-    };
-    if (ops[i].kind == OpKind::kLinear && joins(ops[i]))
-      while (end < ops.size() && joins(ops[end])) ++end;
+    size_t end = i + joined(ops.subspan(i));
+    if (reads_much(ops[i])) expect_next(run, ops.subspan(end));
     if (end == i + 1 && is_chain(graph, i)) {
       chain(run, ops[i], ops[i + 1]);
       end = i + 2;
@@ -102,6 +114,16 @@ Status Executor::run(const Graph& graph, const Bindings& bindings, const Observe
   outputs_.clear();
   for (const Graph::Named& named : graph.outputs()) outputs_[named.name] = run.tensor(named.value);
   return {};
+}
+
+void Executor::expect_next(const Run& run, std::span<const Op> ops) {
+  constexpr size_t kFar = 6;  // ops: no two that read much are further from each other
+  for (size_t i = 0; i < std::min(kFar, ops.size()); ++i) {
+    if (!reads_much(ops[i])) continue;
+    if (run.shape(ops[i].output)[0] > kExactRows) return;
+    return ops[i].kind == OpKind::kLinear ? expect_weights(ops.subspan(i, joined(ops.subspan(i))))
+                                          : expect_pages(run, ops[i]);
+  }
 }
 
 Tensor Executor::output(std::string_view name) const {

@@ -56,6 +56,11 @@ class Executor {
   Executor(ThreadPool& pool, const KernelTable& kernels) : pool_(pool), kernels_(kernels) {}
 
   Status run(const Graph& graph, const Bindings& bindings, const Observer& observer = nullptr,
+             const Pause& pause = nullptr) {
+    return run(graph, plan_memory(graph), bindings, observer, pause);
+  }
+  // Of a graph that runs often: with the plan that was made of it.
+  Status run(const Graph& graph, const MemoryPlan& plan, const Bindings& bindings, const Observer& observer = nullptr,
              const Pause& pause = nullptr);
   Tensor output(std::string_view name) const;
   // Of all runs from now on.
@@ -67,6 +72,11 @@ class Executor {
  private:
   struct Run;
   void execute(Run& run, const Op& op);
+  // Where few rows wait for memory: tells the pool what each thread will read in the next step of `ops` that reads
+  // much.
+  void expect_next(const Run& run, std::span<const Op> ops);
+  void expect_weights(std::span<const Op> layers);
+  void expect_pages(const Run& run, const Op& op);
   // Layers of one input: one loop for all, and the input becomes codes once.
   void linears(Run& run, std::span<const Op> ops);
   // Rows of one layer: x [rows, inputs] -> y [rows, outputs]. `value` is what x is, or empty if codes made of it serve

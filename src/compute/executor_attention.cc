@@ -145,6 +145,17 @@ void Executor::cached_attention(Run& run, const Op& op) {
   op.in_codes&& kernels_.pairs ? attend_in_pairs(run, op, asked, many) : attend_by_rows(run, op, asked, many);
 }
 
+void Executor::expect_pages(const Run& run, const Op& op) {
+  const Bindings& b = run.bindings;
+  if (b.sequences.back() != b.sequences.front()) return;  // of many sequences, each has little
+  const KvCache& cache = *b.caches[static_cast<size_t>(b.sequences.front())];
+  const int64_t pages = b.positions.back() / kKvPage + 1;
+  for (int thread = 0; thread < pool_.threads(); ++thread) {
+    const auto* heads = static_cast<const std::byte*>(cache.view(op.layer, 0, pool_.first_of(pages, thread)).keys);
+    pool_.expect(thread, {heads, heads + op.kv_heads * cache.layout().head_bytes()});
+  }
+}
+
 void Executor::attend_by_pages(Run& run, const Op& op, const Queries& asked, std::span<const RowRun> runs) {
   const std::span<KvCache* const> caches = run.bindings.caches;
   const int64_t width = run.shape(op.output)[1], value_stride = kv_value_stride(op.head_dim);

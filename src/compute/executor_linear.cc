@@ -145,6 +145,21 @@ void Executor::chain(Run& run, const Op& first, const Op& second) {
   });
 }
 
+void Executor::expect_weights(std::span<const Op> layers) {
+  int64_t all = 0, tasks = 0;
+  for (const Op& op : layers) all += op.linear->weight.panels();
+  const int64_t block = even_block(all, pool_.threads());
+  const auto tasks_of = [&](const Op& op) { return (op.linear->weight.panels() + block - 1) / block; };
+  for (const Op& op : layers) tasks += tasks_of(op);
+  for (int thread = 0; thread < pool_.threads(); ++thread) {
+    int64_t task = pool_.first_of(tasks, thread);
+    size_t i = 0;
+    while (task >= tasks_of(layers[i])) task -= tasks_of(layers[i++]);
+    const PackedMatrix& w = layers[i].linear->weight;
+    pool_.expect(thread, {w.panel(task * block), w.panel(w.panels())});
+  }
+}
+
 void Executor::linears(std::span<const LinearCall> calls) {
   const int64_t rows = calls[0].rows;
   offsets_.resize(std::max(offsets_.size(), calls.size()));

@@ -74,19 +74,39 @@ Status Network::see(const media::Image& tile, Buffer& keep, const compute::Obser
   return {};
 }
 
+Network::Pass Network::make_pass(int64_t rows, int64_t image_rows, Logits which) const {
+  Pass pass;
+  Graph& graph = pass.graph;
+  Value x = model_->embed(graph, graph.input("ids", DType::kI32, {rows}));
+  if (image_rows > 0)
+    x = graph.replace_rows(x, graph.input("image_rows", DType::kI32, {image_rows}),
+                           graph.input("image_features", DType::kF32, {image_rows, facts().text_width}));
+  // Of a prompt one hidden state is wanted at most: the last layer is computed for its keys and values, and for that.
+  const Value wanted = which != Logits::kAll && rows > 1 ? graph.input("last", DType::kI32, {1}) : Value{};
+  x = model_->text(graph, x, graph.input("positions", DType::kI32, {rows}), wanted);
+  if (which != Logits::kNone) graph.output("logits", model_->head(graph, x));
+  pass.plan = compute::plan_memory(graph);
+  return pass;
+}
+
 Status Network::read(const Run& run, const ImageRows& images, Logits which, const compute::Observer& observer,
                      const compute::Pause& pause) {
   time_steps(reader_, StepTime::Part::kPrompt, run.first);
-  return forward(reader_, {&run, 1}, images, which, observer, pause);
+  const Pass pass = make_pass(std::ssize(run.ids), std::ssize(images.at), which);
+  return forward(reader_, pass, {&run, 1}, images, observer, pause);
 }
 
 Status Network::write(std::span<const Run> runs) {
   time_steps(writer_, StepTime::Part::kToken, runs.empty() ? 0 : runs[0].first);
-  return forward(writer_, runs, {}, Logits::kAll, nullptr, nullptr);
+  int64_t rows = 0;
+  for (const Run& run : runs) rows += std::ssize(run.ids);
+  auto pass = writes_.find(rows);
+  if (pass == writes_.end()) pass = writes_.emplace(rows, make_pass(rows, 0, Logits::kAll)).first;
+  return forward(writer_, pass->second, runs, {}, nullptr, nullptr);
 }
 
-Status Network::forward(compute::Executor& executor, std::span<const Run> runs, const ImageRows& images, Logits which,
-                        const compute::Observer& observer, const compute::Pause& pause) {
+Status Network::forward(compute::Executor& executor, const Pass& pass, std::span<const Run> runs,
+                        const ImageRows& images, const compute::Observer& observer, const compute::Pause& pause) {
   std::vector<int32_t> ids, positions, sequences;
   std::vector<compute::KvCache*> caches;
   for (const Run& run : runs) {
@@ -98,30 +118,18 @@ Status Network::forward(compute::Executor& executor, std::span<const Run> runs, 
     ids.insert(ids.end(), run.ids.begin(), run.ids.end());
     caches.push_back(run.cache);
   }
-  const auto n = static_cast<int64_t>(ids.size()), width = int64_t{facts().text_width};
+  const auto n = static_cast<int64_t>(ids.size()), m = static_cast<int64_t>(images.at.size());
   const auto last = static_cast<int32_t>(n - 1);
-
-  Graph graph;
   Bindings bindings;
-  Value x = model_->embed(graph, graph.input("ids", DType::kI32, {n}));
   bindings.inputs["ids"] = view(DType::kI32, {n}, ids.data());
-  if (!images.at.empty()) {
-    const auto m = static_cast<int64_t>(images.at.size());
-    x = graph.replace_rows(x, graph.input("image_rows", DType::kI32, {m}),
-                           graph.input("image_features", DType::kF32, {m, width}));
-    bindings.inputs["image_rows"] = view(DType::kI32, {m}, images.at.data());
-    bindings.inputs["image_features"] = view(DType::kF32, {m, width}, images.features.data());
-  }
-  // Of a prompt one hidden state is wanted at most: the last layer is computed for its keys and values, and for that.
-  const Value wanted = which != Logits::kAll && n > 1 ? graph.input("last", DType::kI32, {1}) : Value{};
-  if (wanted) bindings.inputs["last"] = view(DType::kI32, {1}, &last);
-  x = model_->text(graph, x, graph.input("positions", DType::kI32, {n}), wanted);
+  bindings.inputs["image_rows"] = view(DType::kI32, {m}, images.at.data());
+  bindings.inputs["image_features"] = view(DType::kF32, {m, facts().text_width}, images.features.data());
+  bindings.inputs["last"] = view(DType::kI32, {1}, &last);
   bindings.inputs["positions"] = view(DType::kI32, {n}, positions.data());
-  if (which != Logits::kNone) graph.output("logits", model_->head(graph, x));
   bindings.positions = positions;
   bindings.sequences = sequences;
   bindings.caches = caches;
-  return executor.run(graph, bindings, observer, pause);
+  return executor.run(pass.graph, pass.plan, bindings, observer, pause);
 }
 
 std::span<const float> Network::row_of(const compute::Executor& executor, size_t row) const {

@@ -8,6 +8,7 @@
 //   std::span<const float> logits = network.logits(0);
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
@@ -68,8 +69,14 @@ class Network {
   compute::Tensor all_logits() const { return reader_.output("logits"); }
 
  private:
+  // The decoder over so many rows, some of them image features.
+  struct Pass {
+    compute::Graph graph;
+    compute::MemoryPlan plan;
+  };
+  Pass make_pass(int64_t rows, int64_t image_rows, Logits which) const;
   void time_steps(compute::Executor& executor, StepTime::Part part, int64_t context);
-  Status forward(compute::Executor& executor, std::span<const Run> runs, const ImageRows& images, Logits which,
+  Status forward(compute::Executor& executor, const Pass& pass, std::span<const Run> runs, const ImageRows& images,
                  const compute::Observer& observer, const compute::Pause& pause);
   std::span<const float> row_of(const compute::Executor& executor, size_t row) const;
 
@@ -77,6 +84,7 @@ class Network {
   compute::Executor reader_, writer_;
   std::unique_ptr<models::Model> model_;
   size_t rows_together_;
+  std::map<int64_t, Pass> writes_;  // by their rows: to make one takes as long as some layers of a token
   StepTimes* times_ = nullptr;
 };
 

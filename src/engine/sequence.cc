@@ -7,7 +7,7 @@
 namespace onsight::engine {
 namespace {
 
-constexpr int64_t kPrefillChunk = 256;  // rows a pass: bounds working memory and the wait for others
+constexpr int64_t kPrefillChunk = 512;  // rows a pass: bounds working memory and the wait for others
 static_assert(kPrefillChunk % compute::kKvPage == 0);
 static_assert(1 + Drafter::kMaxGuess <= compute::kExactRows);
 constexpr int64_t kFewRows = 16;  // cost a pass hardly anything
