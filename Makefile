@@ -6,6 +6,7 @@ MINUTES ?= 120
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 AGENT_CLIS ?= claude gemini codex opencode
+SUITES ?=
 
 # As typed, whatever quotes, dollars or spaces they hold: the shell reads them from the environment, never from the recipe's text.
 export ONSIGHT_RUN_IMAGE := $(value IMAGE)
@@ -18,7 +19,7 @@ endif
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: build run test agents-clis parity fuzz asan tsan aarch64 format format-check tidy train install deb tarball clean help setup setup-test setup-parity setup-ci \
+.PHONY: build run programs test agents-clis parity fuzz asan tsan aarch64 format format-check tidy train install deb tarball clean help setup setup-test setup-parity setup-ci \
   setup-aarch64 setup-test-ci web setup-web wheel setup-wheel
 
 build: setup ## build build/onsight (release); what plain `make` does
@@ -28,9 +29,11 @@ run: build ## answer about a picture: make run IMAGE=my.jpg PROMPT="What is the 
 	@printf '%s\n%s\n\n' "$$ONSIGHT_RUN_IMAGE" "$$ONSIGHT_RUN_PROMPT"
 	@build/onsight ask $${ONSIGHT_RUN_MODEL:+--model "$$ONSIGHT_RUN_MODEL"} --image "$$ONSIGHT_RUN_IMAGE" -- "$$ONSIGHT_RUN_PROMPT"
 
-test: setup-test ## the tests: C++ units, cross-room, the command line
+programs: setup-test ## build all that the tests run
 	@scripts/build.sh release
-	@scripts/test.sh
+
+test: programs ## the tests: C++ units, cross-room, the command line, the server, agents; SUITES="cpp tests/cli" for some of them
+	@scripts/test.sh $(SUITES)
 
 agents-clis: setup-test-ci build ## Claude Code, Gemini CLI, Codex and opencode in their images (downloads them), with a scripted model: AGENT_CLIS="claude codex"
 	@ONSIGHT_AGENT_CLIS='$(AGENT_CLIS)' scripts/agents_clis.sh

@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 namespace onsight::guest {
 namespace {
 
+constexpr size_t kSignalSetBytes = 8;  // of the kernel
 constexpr int kForwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
 
 // Whether the terminal at standard input is ours to give.
@@ -40,9 +42,9 @@ void give_terminal(pid_t group) {
 [[noreturn]] void become(const std::vector<std::string>& command, bool terminal, int report) {
   ::setpgid(0, 0);
   if (terminal) give_terminal(::getpid());
-  struct sigaction standard = {};
-  standard.sa_handler = SIG_DFL;
-  for (int number = 1; number < NSIG; ++number) ::sigaction(number, &standard, nullptr);
+  // The C library keeps two signals to itself, and may have left them ignored for whoever started us.
+  alignas(8) const char standard[64] = {};  // SIG_DFL, as the kernel has it
+  for (int number = 1; number < NSIG; ++number) ::syscall(SYS_rt_sigaction, number, standard, nullptr, kSignalSetBytes);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
