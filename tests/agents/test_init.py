@@ -214,12 +214,13 @@ def test_what_ctrl_z_stops_goes_on(agent):
 def test_a_shell_keeps_its_jobs(agent):
     terminal = Terminal(agent, "bash", "--norc", "-i")
     terminal.type(b"PS1='> '; echo he''re\r")
-    terminal.until("here")
-    assert "no job control" not in terminal.text
+    terminal.until("\x1b[?2004h> ")  # it reads keys itself from here on: before, a Ctrl-Z takes what was typed with it
+    assert "here" in terminal.text and "no job control" not in terminal.text
     terminal.type(b"sleep 300\r")
+    terminal.until("> sleep 300\r\n\x1b[?2004l")
     terminal.type_until(b"\x1a", "Stopped")  # once it has begun
-    terminal.type(b"kill -KILL %1\r")
-    terminal.type_until(b"\r", "Killed")
+    terminal.type(b"kill -KILL %1; wait %1; echo en''ded $?\r")
+    terminal.until("ended 137")
     terminal.type(b"exit 5\r")
     assert terminal.end() == 5
 
