@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "agents/bridge/bridge.h"
 #include "base/exit_code.h"
 #include "bus.h"
 #include "collect.h"
@@ -50,6 +51,8 @@ constexpr std::string_view kHelp =
   init [--port N] [--broker PATH] [--patience SECONDS] [--no-heartbeat] -- COMMAND…
                         the first process of the container: offers the broker at 127.0.0.1:8080, runs COMMAND and
                         ends with its exit code (128 and its number, if a signal ended it)
+  bridge [--socket PATH]
+                        offers the broker's socket here and carries its connections over standard input and output
   collect --branch NAME [--base COMMIT] [--tree FOLDER]
                         a git bundle of the clone's work on standard output
   check …               tries what the container must refuse; `check --help` has the list
@@ -258,6 +261,13 @@ Result<int> do_init(const std::vector<std::string>& given) {
   return run_init(init);
 }
 
+Result<int> do_bridge(const std::vector<std::string>& given) {
+  TRY(const Arguments arguments, read_arguments(given, {"socket="}, 0, 0, "bridge [--socket PATH]"));
+  const std::string socket = arguments.has("socket") ? arguments.options.at("socket") : broker_socket();
+  TRY_STATUS(agents::bridge::run_bridge({.in = 0, .out = 1, .listen = socket}));
+  return 0;
+}
+
 Result<int> do_collect(const std::vector<std::string>& given) {
   TRY(const Arguments arguments,
       read_arguments(given, {"branch=", "base=", "tree="}, 0, 0, "collect --branch NAME [--base COMMIT]"));
@@ -284,9 +294,9 @@ struct Verb {
   std::string_view name;
   Result<int> (*run)(const std::vector<std::string>&);
 };
-constexpr Verb kVerbs[] = {{"send", do_send}, {"inbox", do_inbox},     {"status", do_status}, {"propose", do_propose},
-                           {"done", do_done}, {"look", do_look},       {"me", do_me},         {"mcp", do_mcp},
-                           {"init", do_init}, {"collect", do_collect}, {"check", do_check}};
+constexpr Verb kVerbs[] = {{"send", do_send}, {"inbox", do_inbox},   {"status", do_status},   {"propose", do_propose},
+                           {"done", do_done}, {"look", do_look},     {"me", do_me},           {"mcp", do_mcp},
+                           {"init", do_init}, {"bridge", do_bridge}, {"collect", do_collect}, {"check", do_check}};
 
 Result<int> run_verb(const std::string& name, const std::vector<std::string>& arguments) {
   for (const Verb& verb : kVerbs)
