@@ -1,0 +1,44 @@
+// Kubectl: one cluster, asked through kubectl as a child process. Never a shell; what is made goes in as JSON on its
+// standard input.
+//
+//   const Kubectl kubectl({.context = "kind-agents", .name_space = "bots"});
+//   TRY(const std::string text, kubectl.ask({"get", "pods", "-o", "json"}));
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agents/runtime/runtime.h"
+#include "base/json.h"
+
+namespace onsight::agents::runtime::kubernetes {
+
+struct KubectlOptions {
+  std::string context;  // of the kubeconfig; empty: the current one
+  std::string name_space;
+  std::string program = "kubectl";
+};
+
+class Kubectl {
+ public:
+  explicit Kubectl(KubectlOptions options) : options_(std::move(options)) {}
+
+  // What it prints. An error's `reason`: "gone", "name_taken", "unreachable", as of a Runtime.
+  Result<std::string> ask(const std::vector<std::string>& arguments, std::string_view input = {},
+                          std::chrono::milliseconds limit = std::chrono::seconds(60)) const;
+  // A command in the pod's container, as its user, whatever code it ends with.
+  Result<ExecResult> exec(const std::string& pod, const std::vector<std::string>& command,
+                          const std::function<Status(std::string_view)>& out, std::string_view input,
+                          std::chrono::milliseconds limit, uint64_t max_bytes) const;
+
+ private:
+  std::vector<std::string> command_of(const std::vector<std::string>& arguments) const;
+  const KubectlOptions options_;
+};
+
+// What kubectl said when it failed, as an error of a Runtime: its last line, with what a program can act on.
+Error error_of(std::string_view said);
+
+}  // namespace onsight::agents::runtime::kubernetes

@@ -1,0 +1,190 @@
+// Pods against a kubectl that checks what it is asked (tests/agents/fake_kubectl.py); no cluster.
+#include "agents/runtime/kubernetes/pods.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+
+namespace onsight::agents::runtime::kubernetes {
+namespace {
+
+using std::chrono::seconds;
+
+class PodsTest : public testing::Test {
+ protected:
+  PodsTest() {
+    std::string name = (std::filesystem::temp_directory_path() / "onsight-pods-XXXXXX").string();
+    folder_ = ::mkdtemp(name.data());
+    ::setenv("FAKE_KUBECTL", folder_.c_str(), 1);
+  }
+  ~PodsTest() override {
+    ::unsetenv("FAKE_KUBECTL");
+    std::filesystem::remove_all(folder_);
+  }
+
+  static ContainerSpec spec(std::string name, std::vector<std::string> command, bool terminal = true) {
+    ContainerSpec out;
+    out.name = std::move(name);
+    out.image = "onsight-agents/generic:1";
+    out.command = std::move(command);
+    out.uid = out.gid = 10'000;
+    out.terminal = terminal;
+    out.mounts = {{"/state/clones/box", "/agent", false}};
+    out.labels = {{std::string(kProjectLabel), "0123"}, {std::string(kAgentLabel), "box"}};
+    return out;
+  }
+  State state_of(const std::string& id) const {
+    const auto pod = pods_.look_at(id);
+    EXPECT_TRUE(pod && *pod) << (pod ? "gone" : pod.error().message);
+    return pod && *pod ? (*pod)->info.state : State::kUnknown;
+  }
+  bool is_there(const std::string& name) const { return std::filesystem::exists(folder_ / name); }
+
+  std::filesystem::path folder_;
+  const Pods pods_{{.name_space = "bots"},
+                   {.context = "kind-test",
+                    .name_space = "bots",
+                    .program = std::string(ONSIGHT_SOURCE_DIR) + "/tests/agents/fake_kubectl.py"}};
+};
+
+TEST_F(PodsTest, FromCreatedToGone) {
+  const auto id = pods_.create(spec("box-1", {"/bin/sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.02; done"}));
+  ASSERT_TRUE(id) << id.error().message;
+  EXPECT_EQ(*id, "box-1");
+  EXPECT_EQ(state_of(*id), State::kCreated);
+  EXPECT_TRUE(is_there("persistentvolumeclaim-onsight-0123-box.json"));
+  const auto taken = pods_.create(spec("box-1", {"true"}));
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().reason, "name_taken");
+  Status started = pods_.start(*id);
+  ASSERT_TRUE(started) << started.error().message;
+  EXPECT_TRUE(pods_.start(*id));  // it runs already
+  EXPECT_EQ(state_of(*id), State::kRunning);
+
+  const auto listed = pods_.list({{std::string(kProjectLabel), "0123"}, {std::string(kAgentLabel), "box"}});
+  ASSERT_TRUE(listed) << listed.error().message;
+  ASSERT_EQ(listed->size(), 1u);
+  EXPECT_EQ(listed->front().labels.at("onsight.project"), "0123");
+  EXPECT_TRUE(pods_.list({{std::string(kProjectLabel), "none"}})->empty());
+
+  const auto said =
+      pods_.exec(*id, {"/bin/sh", "-c", "echo out; echo $1 >&2; exit 3", "sh", "$(x) `y`"}, seconds(20), 1000);
+  ASSERT_TRUE(said) << said.error().message;
+  EXPECT_EQ(said->exit_code, 3);
+  EXPECT_EQ(said->out, "out\n");
+  EXPECT_EQ(said->err, "$(x) `y`\n");
+  EXPECT_EQ(pods_.exec(*id, {"true"}, seconds(20), 1000)->exit_code, 0);
+
+  const auto running = pods_.wait(*id, std::chrono::milliseconds(10));
+  ASSERT_FALSE(running);
+  EXPECT_EQ(running.error().reason, "late");
+  const Status stopped = pods_.stop(*id, seconds(20));
+  ASSERT_TRUE(stopped) << stopped.error().message;
+  EXPECT_EQ(pods_.wait(*id, seconds(1)).value_or(-1), 7);  // it ended by itself, and its pod still says how
+  EXPECT_TRUE(pods_.stop(*id, seconds(1)));
+  const auto late = pods_.exec(*id, {"true"}, seconds(20), 1000);
+  EXPECT_FALSE(late);
+  EXPECT_TRUE(pods_.remove(*id));
+  EXPECT_TRUE(pods_.remove(*id));
+  EXPECT_EQ(pods_.look_at(*id).value(), std::nullopt);
+  EXPECT_EQ(pods_.exec(*id, {"true"}, seconds(20), 1000).error().reason, "gone");
+  EXPECT_EQ(pods_.wait(*id, seconds(1)).error().reason, "gone");
+  EXPECT_EQ(pods_.start(*id).error().reason, "gone");
+  EXPECT_TRUE(is_there("persistentvolumeclaim-onsight-0123-box.json"));  // the clone outlives its pods
+  EXPECT_TRUE(pods_.remove_claim(spec("box-1", {"true"})));
+  EXPECT_FALSE(is_there("persistentvolumeclaim-onsight-0123-box.json"));
+}
+
+TEST_F(PodsTest, WhoTakesNoNoticeOfTermIsDeleted) {
+  const auto id = pods_.create(spec("box-1", {"/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.02; done"}));
+  ASSERT_TRUE(id && pods_.start(*id));
+  EXPECT_TRUE(pods_.stop(*id, seconds(1)));
+  EXPECT_EQ(pods_.look_at(*id).value(), std::nullopt);
+}
+
+TEST_F(PodsTest, AnImageThatIsNotThereIsSaidAndThePodRemoved) {
+  std::ofstream(folder_ / "image-missing") << "x";
+  const auto id = pods_.create(spec("box-1", {"true"}));
+  ASSERT_TRUE(id) << id.error().message;
+  const Status started = pods_.start(*id);
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().reason, "no_image");
+  EXPECT_EQ(started.error().message.find("box-1: ErrImagePull: rpc error"), 0u) << started.error().message;
+  EXPECT_EQ(pods_.look_at(*id).value(), std::nullopt);
+}
+
+TEST_F(PodsTest, ACommandRunsToItsEndInAPodOfItsOwn) {
+  std::string out;
+  const auto keep = [&](std::string_view bytes) {
+    out += bytes;
+    return Status();
+  };
+  const auto agent = pods_.create(spec("box-1", {"/bin/sleep", "60"}));
+  ASSERT_TRUE(agent && pods_.start(*agent));
+  const ContainerSpec collect =
+      spec("box-collect", {"/bin/sh", "-c", "printf 'a\\0b'; echo why >&2; exit 4"}, /*terminal=*/false);
+  const auto ran = pods_.run(collect, keep, seconds(30));
+  ASSERT_TRUE(ran) << ran.error().message;
+  EXPECT_EQ(ran->exit_code, 4);
+  EXPECT_EQ(ran->err, "why\n");
+  EXPECT_EQ(out, std::string("a\0b", 3));
+  EXPECT_EQ(pods_.look_at("box-collect").value(), std::nullopt);
+  EXPECT_TRUE(pods_.remove(*agent));
+  EXPECT_FALSE(pods_.run(spec("box-2", {"true"}), keep, seconds(30)));  // with a terminal
+}
+
+TEST_F(PodsTest, WithoutAnApiServer) {
+  std::ofstream(folder_ / "unreachable") << "x";
+  const auto listed = pods_.list({{std::string(kProjectLabel), "0123"}});
+  ASSERT_FALSE(listed);
+  EXPECT_EQ(listed.error().reason, "unreachable");
+  EXPECT_EQ(listed.error().code, ErrorCode::kIo);  // it may pass
+  EXPECT_EQ(listed.error().message,
+            "kubectl: Unable to connect to the server: dial tcp 127.0.0.1:6443: connect: connection refused");
+}
+
+// --- what pods look like
+
+PodInfo parsed(std::string_view status, std::string_view spec = "{}") {
+  const auto pod = parse_pod(Json::parse(fmt::format(R"({{"metadata":{{"name":"p","labels":{{"a":"b","c":1}}}},)"
+                                                     R"("spec":{},"status":{}}})",
+                                                     spec, status)));
+  EXPECT_TRUE(pod) << pod.error().message;
+  return pod ? *pod : PodInfo();
+}
+
+TEST(PodParsing, StatesAreTold) {
+  EXPECT_EQ(parsed(R"({"phase":"Pending"})").info.state, State::kCreated);
+  EXPECT_EQ(parsed(R"({"phase":"Unknown"})").info.state, State::kUnknown);
+  EXPECT_EQ(parsed(R"({"phase":"Running"})").info.labels, (Labels{{"a", "b"}}));
+  const PodInfo killed = parsed(
+      R"({"phase":"Running","containerStatuses":[{"name":"agent","state":{"terminated":{"exitCode":137,"reason":"OOMKilled"}}}]})");
+  EXPECT_EQ(killed.info.state, State::kExited);
+  EXPECT_EQ(killed.info.exit_code, 137);
+  EXPECT_TRUE(killed.info.out_of_memory);
+  const PodInfo evicted = parsed(R"({"phase":"Failed","reason":"Evicted"})");
+  EXPECT_EQ(evicted.info.state, State::kExited);
+  EXPECT_EQ(evicted.info.exit_code, std::nullopt);
+  const PodInfo unschedulable = parsed(
+      R"({"phase":"Pending","conditions":[{"type":"PodScheduled","reason":"Unschedulable","message":"0/3 nodes"}]})");
+  EXPECT_EQ(unschedulable.trouble, "Unschedulable: 0/3 nodes");
+  const PodInfo placed =
+      parsed(R"({"phase":"Running"})",
+             R"({"nodeName":"n","volumes":[{"name":"w","persistentVolumeClaim":{"claimName":"c"}}]})");
+  EXPECT_EQ(placed.node, "n");
+  EXPECT_EQ(placed.claim, "c");
+}
+
+TEST(PodParsing, WhatIsNoPodIsAnErrorOrLittle) {
+  for (const char* text :
+       {"null", "[]", "{}", R"({"metadata":{"name":"p"}})", R"({"metadata":{"name":1},"status":{"phase":"Running"}})"})
+    EXPECT_FALSE(parse_pod(Json::parse(text))) << text;
+  for (const char* status : {R"({"phase":"Running","containerStatuses":7})",
+                             R"({"phase":"Running","containerStatuses":[7,{"name":"agent","state":[]}]})",
+                             R"({"phase":"Pending","conditions":[null,"x"]})"})
+    EXPECT_EQ(parsed(status, R"({"volumes":[1,{"persistentVolumeClaim":"x"}]})").trouble, "") << status;
+}
+
+}  // namespace
+}  // namespace onsight::agents::runtime::kubernetes
