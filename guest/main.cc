@@ -1,6 +1,7 @@
 // onsight-agent: what runs in an agent's container beside the agent. One verb a line of kVerbs.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
@@ -60,7 +61,8 @@ constexpr std::string_view kHelp =
 
 Exit codes: 0 done · 1 output cannot be written · 2 wrong arguments · 3 wrong input · 5 the broker refuses it ·
 6 the broker does not answer · 126 and 127 of init: COMMAND cannot be run, is not there
-The broker is at ONSIGHT_BROKER, which is /run/onsight/broker.sock where nothing is said.
+The broker is at ONSIGHT_BROKER, which is /run/onsight/broker.sock where nothing is said. Where it comes from
+outside, init waits ONSIGHT_BROKER_TIME seconds for it before it runs COMMAND.
 )";
 
 struct Arguments {
@@ -258,6 +260,10 @@ Result<int> do_init(const std::vector<std::string>& given) {
   init.forwarder.patience = std::chrono::seconds(patience);
   init.forwarder.broker = arguments.has("broker") ? arguments.options.at("broker") : broker_socket();
   if (arguments.has("no-heartbeat")) init.heartbeat = {};
+  if (const char* seconds = std::getenv("ONSIGHT_BROKER_TIME")) {
+    init.broker_time = std::chrono::seconds(std::clamp(std::atoi(seconds), 0, 3600));
+    ::unsetenv("ONSIGHT_BROKER_TIME");
+  }
   return run_init(init);
 }
 
