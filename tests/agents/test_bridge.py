@@ -110,6 +110,17 @@ def test_its_socket_is_made_anew(agent, bridge, tmp_path):
     again.process.wait()
 
 
+def test_a_former_one_that_comes_late_and_ends_takes_it_from_nobody(agent, bridge):
+    late = Bridge(agent, bridge.path)  # its socket is in place of the first one's
+    until(lambda: reaches(bridge))
+    assert late.end() == 0
+    until(lambda: reaches(bridge))
+    client = bridge.connect()
+    client.sendall(b"x")
+    while bridge.read()[0] != DATA:
+        pass
+
+
 def reaches(bridge):
     try:
         bridge.connect().close()

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "agents/bridge/frames.h"
@@ -25,7 +27,7 @@ constexpr size_t kMostConnections = 256;
 constexpr uint32_t kWindowBytes = 64 << 10;     // that one connection may have on its way, each direction
 constexpr size_t kMostQueuedBytes = 256 << 10;  // then nothing more is read of connections
 constexpr size_t kMostUnreadBytes = 8 << 20;    // frames; an honest end reads what it asked for
-constexpr std::chrono::milliseconds kDialPause{50};
+constexpr std::chrono::milliseconds kDialPause{50}, kLookPause{500};
 
 tl::unexpected<Error> bridge_failed(const std::string& what) {
   return make_error(ErrorCode::kIo, "{}: {}", what, std::strerror(errno));
@@ -62,6 +64,21 @@ Result<int> listen_at(const std::string& path) {
   return fd;
 }
 
+// What the path leads to; 0: nothing.
+ino_t place_of(const std::string& path) {
+  struct stat there = {};
+  return ::lstat(path.c_str(), &there) == 0 ? there.st_ino : 0;
+}
+
+int dial_at(const std::string& path) {
+  const auto address = address_of(path);
+  if (!address) return -1;
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd >= 0 && ::connect(fd, reinterpret_cast<const sockaddr*>(&*address), sizeof *address) == 0) return fd;
+  if (fd >= 0) ::close(fd);
+  return -1;
+}
+
 struct Carried {
   int fd = -1;  // none yet: it is being dialled
   BridgeClock::time_point since, dial_at;
@@ -89,9 +106,11 @@ class Bridge {
     TRY_STATUS(set_nonblocking(options_.out));
     if (!options_.listen.empty()) {
       TRY(listener_, listen_at(options_.listen));
+      place_ = place_of(options_.listen);
     }
     for (;;) {
       wait();
+      if (listener_ >= 0) TRY_STATUS(look_after_socket());
       if (polled_[0].revents != 0) {
         TRY(const bool more, take());
         if (!more) return {};
@@ -134,6 +153,7 @@ class Bridge {
       polled_.push_back({.fd = wanted != 0 ? one.fd : -1, .events = wanted, .revents = 0});
       numbers_.push_back(number);
     }
+    if (listener_ >= 0) due = std::min(due, look_at_);
     int limit = -1;
     if (due != BridgeClock::time_point::max()) {
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(due - BridgeClock::now()).count();
@@ -141,6 +161,23 @@ class Bridge {
     }
     if (::poll(polled_.data(), polled_.size(), limit) < 0)
       for (pollfd& each : polled_) each.revents = 0;
+  }
+
+  // A bridge that was begun before this one may come late, put its socket here, and end.
+  Status look_after_socket() {
+    if (BridgeClock::now() < look_at_) return {};
+    look_at_ = BridgeClock::now() + kLookPause;
+    if (place_of(options_.listen) == place_) return {};
+    const int other = dial_at(options_.listen);
+    if (other >= 0) {
+      ::close(other);
+      return {};
+    }
+    TRY(const int again, listen_at(options_.listen));
+    ::close(std::exchange(listener_, again));
+    place_ = place_of(options_.listen);
+    polled_[2].revents = 0;  // of the former
+    return {};
   }
 
   // Of the stream; false: it has ended.
@@ -231,7 +268,7 @@ class Bridge {
         ++it;
         continue;
       }
-      one.fd = dialled();
+      one.fd = dial_at(options_.dial);
       if (one.fd < 0 && now - one.since >= options_.patience) {
         append_frame(out_, Kind::kClose, number);
         it = all_.erase(it);
@@ -241,15 +278,6 @@ class Bridge {
       if (one.fd >= 0) write_to(one, number);
       ++it;
     }
-  }
-
-  int dialled() const {
-    const auto address = address_of(options_.dial);
-    if (!address) return -1;
-    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && ::connect(fd, reinterpret_cast<const sockaddr*>(&*address), sizeof *address) == 0) return fd;
-    if (fd >= 0) ::close(fd);
-    return -1;
   }
 
   void read_from(Carried& one, uint32_t number) {
@@ -305,6 +333,8 @@ class Bridge {
 
   const BridgeOptions& options_;
   int listener_ = -1;
+  ino_t place_ = 0;  // of its socket
+  BridgeClock::time_point look_at_;
   uint32_t last_ = 0;  // number that was given to a connection of this end
   std::map<uint32_t, Carried> all_;
   std::vector<uint32_t> broken_;
