@@ -1,9 +1,16 @@
 #include "agents/runtime/kubernetes/pods.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <thread>
 
+#include "agents/runtime/kubernetes/pack.h"
 #include "agents/runtime/owner.h"
+#include "base/sha256.h"
 
 namespace onsight::agents::runtime::kubernetes {
 namespace {
@@ -12,7 +19,10 @@ using std::chrono::milliseconds;
 using PodClock = std::chrono::steady_clock;
 
 constexpr milliseconds kPodPoll{250};
-constexpr std::string_view kGate = "onsight.dev/start";
+constexpr std::chrono::hours kFillTime{1};
+constexpr std::chrono::minutes kPutTime{10};
+constexpr std::string_view kGate = "onsight.dev/start", kFilled = "onsight.dev/filled";
+constexpr size_t kMostName = 63;
 
 std::string text_at(const Json& object, std::string_view key) {
   const auto found = object.is_object() ? object.find(key) : object.end();
@@ -48,6 +58,16 @@ void read_container(const Json& state, PodInfo& pod) {
   pod.no_image = is_one_of(reason, {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"});
   if (pod.no_image || is_one_of(reason, {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}))
     pod.trouble = fmt::format("{}: {}", reason, text_at(waiting, "message"));
+}
+
+// A name of a pod, of a text that may be longer or in capitals.
+std::string short_name(std::string text) {
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (text.size() <= kMostName) return text;
+  constexpr size_t kSumDigits = 16;
+  const std::string sum = to_hex(Sha256().add(text).finish()).substr(0, kSumDigits);
+  text.resize(kMostName - kSumDigits - 1);
+  return text + "-" + sum;
 }
 
 std::string selector_of(const Labels& labels) {
@@ -89,23 +109,43 @@ Result<PodInfo> parse_pod(const Json& pod) {
   return out;
 }
 
+// Once: what holds every pod of the namespace is there before the first of them.
+Status Pods::prepare() const {
+  const std::lock_guard lock(preparing_);
+  if (prepared_) return {};
+  TRY(const Json name_space, namespace_of(cluster_));
+  TRY(const Json policy, network_policy_of(cluster_));
+  // Who may not write namespaces works in one that somebody made for them.
+  const auto made = kubectl_.ask({"apply", "--filename=-"}, name_space.dump());
+  if (!made && made.error().reason != "forbidden") return tl::unexpected(made.error());
+  TRY_STATUS(kubectl_.ask({"apply", "--filename=-"}, policy.dump()));
+  prepared_ = true;
+  return {};
+}
+
 Result<std::string> Pods::make(const ContainerSpec& spec, const Json& more) const {
-  TRY(Json list, manifests(spec, cluster_));
   TRY(Json pod, pod_of(spec, cluster_));
-  list["items"].erase(list["items"].size() - 1);  // the pod, which must not be there yet
-  TRY_STATUS(kubectl_.ask({"apply", "--filename=-"}, list.dump()));
   pod["spec"].update(more);
-  TRY_STATUS(kubectl_.ask({"create", "--filename=-"}, pod.dump(-1, ' ', false, Json::error_handler_t::replace)));
-  return spec.name;
+  const auto made = kubectl_.ask({"create", "--filename=-"}, pod.dump(-1, ' ', false, Json::error_handler_t::replace));
+  if (made) return spec.name;
+  const std::lock_guard lock(preparing_);
+  prepared_ = false;  // somebody may have removed the namespace
+  return tl::unexpected(made.error());
 }
 
 Result<std::string> Pods::create(const ContainerSpec& spec) const {
+  TRY_STATUS(prepare());
+  TRY_STATUS(ready_claim(spec));
   return make(spec, {{"schedulingGates", Json::array({{{"name", kGate}}})}});
 }
 
 Status Pods::start(const std::string& id, milliseconds limit) const {
-  const auto until = PodClock::now() + limit;
   TRY_STATUS(kubectl_.ask({"patch", "pod", id, "--type=merge", R"(--patch={"spec":{"schedulingGates":null}})"}));
+  return until_it_runs(id, limit);
+}
+
+Status Pods::until_it_runs(const std::string& id, milliseconds limit) const {
+  const auto until = PodClock::now() + limit;
   for (;;) {
     TRY(const auto pod, look_at(id));
     if (!pod) return tl::unexpected(Error{ErrorCode::kBadInput, id + ": it was removed", {}, "gone"});
@@ -152,7 +192,7 @@ Status Pods::stop(const std::string& id, std::chrono::seconds grace) const {
   TRY(const auto pod, look_at(id));
   if (!pod || pod->info.state == State::kExited) return {};
   if (pod->info.state == State::kRunning) {
-    const auto told = exec(id, {"/bin/kill", "-TERM", "1"}, std::chrono::seconds(20), 1 << 16);
+    const auto told = exec(id, {"/bin/sh", "-c", "kill -TERM 1"}, std::chrono::seconds(20), 1 << 16);
     if (told && told->exit_code == 0) {
       const auto ended = wait(id, grace);
       if (ended || ended.error().reason == "gone") return {};
@@ -187,9 +227,48 @@ Result<ExecResult> Pods::exec(const std::string& id, const std::vector<std::stri
     out += bytes;
     return Status();
   };
-  TRY(ExecResult result, kubectl_.exec(id, command, keep, {}, limit, max_bytes));
+  TRY(ExecResult result, kubectl_.exec(id, command, keep, /*input=*/-1, limit, max_bytes));
   result.out = std::move(out);
   return result;
+}
+
+Result<std::string> Pods::log(const std::string& id) const { return kubectl_.ask({"logs", id, "--container=agent"}); }
+
+Status Pods::put(const std::string& id, const Path& file, const std::string& place) const {
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return make_error(ErrorCode::kIo, "{}: {}", file.string(), std::strerror(errno));
+  const auto done = kubectl_.exec(id, {"/bin/sh", "-c", "exec cat >\"$1\"", "sh", place}, {}, fd, kPutTime, 1 << 16);
+  ::close(fd);
+  if (!done) return tl::unexpected(done.error());
+  if (done->exit_code != 0) return bad_input("{}: {}: {}", id, place, done->err);
+  return {};
+}
+
+Result<std::string> Pods::node_with(const ContainerSpec& spec) const {
+  const auto work =
+      std::find_if(spec.mounts.begin(), spec.mounts.end(), [](const Mount& m) { return m.to == "/agent"; });
+  if (work == spec.mounts.end()) return std::string();
+  const std::string& project = spec.labels.at(std::string(kProjectLabel));
+  TRY(const std::string claim, claim_name(project, work->from));
+  TRY(const auto pods, look_at_all({{std::string(kProjectLabel), project}}));
+  for (const PodInfo& pod : pods)
+    if (pod.claim == claim && pod.info.state == State::kRunning && !pod.node.empty()) return pod.node;
+  return std::string();
+}
+
+Status Pods::in_helper(ContainerSpec spec, const std::string& node,
+                       const std::function<Status(const std::string& id)>& work) const {
+  spec.labels[std::string(kOwnerLabel)] = this_process();
+  // Who is told to go goes at once, and is not waited for.
+  spec.command = {"/bin/sh", "-c", "trap 'exit 0' TERM; sleep 86400 & wait"};
+  spec.terminal = false;
+  TRY(const std::string id, make(spec, node.empty() ? Json::object() : Json{{"nodeName", node}}));
+  const auto worked = [&]() -> Status {
+    TRY_STATUS(until_it_runs(id, kStartTime));
+    return work(id);
+  }();
+  const Status removed = remove(id);
+  return worked ? removed : worked;
 }
 
 Result<ExecResult> Pods::run(const ContainerSpec& spec, const std::function<Status(std::string_view)>& out,
@@ -197,33 +276,80 @@ Result<ExecResult> Pods::run(const ContainerSpec& spec, const std::function<Stat
   if (spec.terminal)
     return make_error(ErrorCode::kUsage, "{}: expected a container without a terminal to run to its end", spec.name);
   ContainerSpec waiting = spec;
-  waiting.labels[std::string(kOwnerLabel)] = this_process();
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(limit).count() + 60;
-  waiting.command = {"/bin/sleep", std::to_string(seconds)};
-  TRY(const Json pod, pod_of(waiting, cluster_));
-  TRY(const PodInfo mine,
-      parse_pod({{"metadata", pod["metadata"]}, {"spec", pod["spec"]}, {"status", {{"phase", "Pending"}}}}));
-  Json more = Json::object();
-  if (!mine.claim.empty()) {
-    TRY(const auto others, look_at_all({{std::string(kProjectLabel), spec.labels.at(std::string(kProjectLabel))}}));
-    for (const PodInfo& other : others)
-      if (other.claim == mine.claim && other.info.state == State::kRunning && !other.node.empty())
-        more["nodeName"] = other.node;
-  }
-  TRY(const std::string id, make(waiting, more));
-  auto result = [&]() -> Result<ExecResult> {
-    TRY_STATUS(start(id));
-    return kubectl_.exec(id, spec.command, out, {}, limit, uint64_t{1} << 40);
-  }();
-  const Status removed = remove(id);
-  if (result && !removed) return tl::unexpected(removed.error());
+  waiting.name = short_name(spec.name);
+  TRY_STATUS(prepare());
+  TRY_STATUS(ready_claim(waiting));
+  TRY(const std::string node, node_with(waiting));
+  ExecResult result;
+  TRY_STATUS(in_helper(std::move(waiting), node, [&](const std::string& id) -> Status {
+    TRY(result, kubectl_.exec(id, spec.command, out, /*input=*/-1, limit, uint64_t{1} << 40));
+    return {};
+  }));
   return result;
 }
 
-Status Pods::remove_claim(const ContainerSpec& spec) const {
-  TRY(const Json claim, claim_of(spec, cluster_));
-  TRY_STATUS(kubectl_.ask({"delete", "persistentvolumeclaim", claim["metadata"]["name"].get<std::string>(),
-                           "--ignore-not-found", "--wait=false"}));
+// Whoever fills it is on this machine, where the folder is: one at a time, and who comes after finds it full. What was
+// filled once is never filled again, whatever became of it: it would be an agent's work that is written over.
+Status Pods::ready_claim(const ContainerSpec& spec) const {
+  const auto work =
+      std::find_if(spec.mounts.begin(), spec.mounts.end(), [](const Mount& m) { return m.to == "/agent"; });
+  if (work == spec.mounts.end()) return {};
+  TRY(const Json wanted, claim_of(spec, cluster_));
+  const auto name = wanted["metadata"]["name"].get<std::string>();
+  TRY(const FolderLock lock, FolderLock::take(work->from));
+  const Path sign = work->from / "claim";
+  std::error_code none;
+  const bool was_filled = std::filesystem::exists(std::filesystem::symlink_status(sign, none));
+  TRY(const std::string text,
+      kubectl_.ask({"get", "persistentvolumeclaim", name, "--ignore-not-found", "--output=json"}));
+  const bool is_there = text.find_first_not_of(" \n") != std::string::npos;
+  if (is_there) {
+    TRY(const Json claim, parse_json(text, "kubectl get persistentvolumeclaim"));
+    const Json& meta = part_of(claim, "metadata");
+    if (!text_at(meta, "deletionTimestamp").empty())
+      return make_error(ErrorCode::kBusy, "{}: the claim {} of a former one is being deleted", spec.name, name);
+    if (text_at(part_of(meta, "annotations"), kFilled) == "yes")
+      return was_filled ? Status() : write_file_atomically(sign, name + "\n");
+  }
+  if (was_filled)
+    return bad_input("{}: its files were in the claim {} of the namespace {}, which is {}", spec.name, name,
+                     cluster_.name_space, is_there ? "another now" : "gone");
+  if (!is_there) TRY_STATUS(kubectl_.ask({"create", "--filename=-"}, wanted.dump()));
+  TRY_STATUS(fill_claim(spec, name));
+  TRY_STATUS(kubectl_.ask({"annotate", "persistentvolumeclaim", name, fmt::format("{}=yes", kFilled)}));
+  return write_file_atomically(sign, name + "\n");
+}
+
+Status Pods::fill_claim(const ContainerSpec& spec, const std::string& claim) const {
+  const std::string& project = spec.labels.at(std::string(kProjectLabel));
+  ContainerSpec filling = spec;
+  filling.name = short_name(fmt::format("onsight-{}-fill-{}", project, claim));
+  filling.environment.clear();
+  filling.working_folder = "/";
+  filling.labels = {{std::string(kProjectLabel), project}, {std::string(kPurposeLabel), "fill"}};
+  filling.mounts.clear();
+  for (const Mount& mount : spec.mounts)
+    if (mount.to == "/agent") filling.mounts = {{mount.from, mount.to, /*read_only=*/false}};
+  const auto fill = [&](const std::string& id) {
+    return with_tar(filling.mounts.front().from, [&](int tar) -> Status {
+      TRY(const ExecResult done,
+          kubectl_.exec(id, {"/bin/tar", "--extract", "--preserve-permissions", "--file=-", "--directory=/agent"}, {},
+                        tar, kFillTime, 1 << 20));
+      if (done.exit_code == 0) return {};
+      return bad_input("{}: its claim cannot be filled: {}", spec.name, done.err);
+    });
+  };
+  Status filled = in_helper(filling, /*node=*/"", fill);
+  if (filled || filled.error().reason != "name_taken") return filled;
+  // Of one that was killed: what it had filled is filled over.
+  TRY_STATUS(remove(filling.name));
+  return in_helper(filling, /*node=*/"", fill);
+}
+
+Status Pods::remove_claim(std::string_view project, const Path& folder) const {
+  TRY(const std::string name, claim_name(project, folder));
+  TRY_STATUS(kubectl_.ask({"delete", "persistentvolumeclaim", name, "--ignore-not-found", "--wait=true"}, {},
+                          std::chrono::minutes(2)));
   return {};
 }
 

@@ -5,6 +5,7 @@
 //   TRY_STATUS(pods.start(id));
 #pragma once
 
+#include <mutex>
 #include <optional>
 
 #include "agents/runtime/kubernetes/kubectl.h"
@@ -21,15 +22,21 @@ struct PodInfo {
 };
 Result<PodInfo> parse_pod(const Json& pod);
 
+constexpr std::chrono::minutes kStartTime{5};  // with what a node has to pull
+
 // Thread safe. Errors as of a Runtime.
 class Pods {
  public:
   Pods(Cluster cluster, KubectlOptions options) : cluster_(std::move(cluster)), kubectl_(std::move(options)) {}
 
-  // The namespace, its policy and the claim first, where they are not; then the pod, which is not begun.
+  const Kubectl& kubectl() const { return kubectl_; }
+
+  // The namespace, its policy and the claim first, where they are not; then the pod, which is not begun. A claim that
+  // is new is filled with what is in the folder of this machine that the spec mounts at /agent; from then on the claim
+  // is what counts, and the folder is the sign that there is one.
   Result<std::string> create(const ContainerSpec& spec) const;
   // Until its container runs or has ended; of one that cannot be run an error, and it is removed.
-  Status start(const std::string& id, std::chrono::milliseconds limit = std::chrono::minutes(3)) const;
+  Status start(const std::string& id, std::chrono::milliseconds limit = kStartTime) const;
   Result<std::optional<PodInfo>> look_at(const std::string& id) const;
   Result<std::vector<ContainerInfo>> list(const Labels& labels) const;
   // TERM for its first process; what has not ended after `grace` is deleted.
@@ -42,14 +49,29 @@ class Pods {
   // node of a pod that has the same claim, if there is one: a claim is of one node.
   Result<ExecResult> run(const ContainerSpec& spec, const std::function<Status(std::string_view)>& out,
                          std::chrono::milliseconds limit) const;
-  // The claim of this folder, with all that is in it.
-  Status remove_claim(const ContainerSpec& spec) const;
+  // What its container has printed, as far as its node has it in lines.
+  Result<std::string> log(const std::string& id) const;
+  // A copy of the file, written by the pod's user.
+  Status put(const std::string& id, const Path& file, const std::string& place) const;
+  // The claim of this folder, with all that is in it; returns when it is gone.
+  Status remove_claim(std::string_view project, const Path& folder) const;
 
  private:
+  Status prepare() const;
   Result<std::vector<PodInfo>> look_at_all(const Labels& labels) const;
   Result<std::string> make(const ContainerSpec& spec, const Json& more) const;
+  Status until_it_runs(const std::string& id, std::chrono::milliseconds limit) const;
+  // A pod that does nothing, as long as `work` takes.
+  Status in_helper(ContainerSpec spec, const std::string& node,
+                   const std::function<Status(const std::string& id)>& work) const;
+  // Of a running pod that has this claim; empty: there is none.
+  Result<std::string> node_with(const ContainerSpec& spec) const;
+  Status ready_claim(const ContainerSpec& spec) const;
+  Status fill_claim(const ContainerSpec& spec, const std::string& claim) const;
   const Cluster cluster_;
   const Kubectl kubectl_;
+  mutable std::mutex preparing_;
+  mutable bool prepared_ = false;
 };
 
 }  // namespace onsight::agents::runtime::kubernetes
