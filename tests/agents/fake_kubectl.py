@@ -3,21 +3,18 @@
 give and no others, and answers as kubectl is documented to, in the shapes that `kubectl get -o json` prints.
 
 With FAKE_KUBECTL_ENGINE, a socket of Docker's, pods are containers of that engine, made of what the pod says and of nothing else; otherwise their
-commands run on this machine as they are. Claims are folders.
+commands run on this machine as they are. Claims are folders. It is run for each thing that is asked, so that it takes nothing that it does not need.
 
 Files in the folder steer it: `image-missing` (the image cannot be had), `unreachable` (no API server), `quota` (no more pods), `no-namespaces` (who
 asks may not write them); `calls` is what it was asked.
 """
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import termios
-import threading
 import time
 from fcntl import ioctl
 from pathlib import Path
@@ -191,6 +188,8 @@ class Engine:
             tell_size(1)  # as kubectl does, so that programs draw anew
             tell_size()
         if stdin:
+            import threading
+
             threading.Thread(target=give, daemon=True).start()
         held = rest
         while True:
@@ -217,6 +216,11 @@ def write_all(fd, data):
 class Machine:
     """Commands of pods are processes of this machine; /agent is where the claim is."""
 
+    def __init__(self):
+        import subprocess
+
+        self.programs = subprocess
+
     def pid_file(self, pod):
         return path_of("Pod", pod["metadata"]["name"]).with_suffix(".pid")
 
@@ -226,8 +230,9 @@ class Machine:
         script = 'import subprocess,sys,pathlib\nf=pathlib.Path(sys.argv[1]); p=subprocess.Popen(sys.argv[2:]); f.with_suffix(".pid").write_text(str(p.pid))\n' \
                  'f.with_suffix(".code").write_text(str(p.wait()))'  # fmt: skip
         path = path_of("Pod", pod["metadata"]["name"])
-        subprocess.Popen([sys.executable, "-c", script, str(path), *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                         stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+        nothing = self.programs.DEVNULL
+        self.programs.Popen([sys.executable, "-c", script, str(path), *command], stdin=nothing, stdout=nothing, stderr=nothing,
+                            start_new_session=True)  # fmt: skip
         while not self.pid_file(pod).exists() or not self.pid_file(pod).read_text():
             time.sleep(0.005)
 
@@ -249,7 +254,7 @@ class Machine:
         if command == ["/bin/sh", "-c", "kill -TERM 1"]:  # the first process of the pod
             command[2] = f"kill -TERM {self.pid_file(pod).read_text()}"
         command = [word.replace("=/agent", f"={claim_folder(claim)}") for claim in claims_of(pod) for word in command] or command
-        done = subprocess.run(command, stdin=None if stdin else subprocess.DEVNULL)
+        done = self.programs.run(command, stdin=None if stdin else self.programs.DEVNULL)
         return done.returncode if done.returncode >= 0 else 128 - done.returncode
 
 
@@ -315,7 +320,9 @@ def remove_claim(name):
             save(claim)
         assert time.monotonic() < until
         time.sleep(0.05)
-    shutil.rmtree(claim_folder(name), ignore_errors=True)
+    from shutil import rmtree
+
+    rmtree(claim_folder(name), ignore_errors=True)
     path_of("PersistentVolumeClaim", name).unlink(missing_ok=True)
 
 

@@ -17,6 +17,10 @@ class PodsTest : public testing::Test {
     std::string name = (std::filesystem::temp_directory_path() / "onsight-pods-XXXXXX").string();
     folder_ = ::mkdtemp(name.data());
     ::setenv("FAKE_KUBECTL", folder_.c_str(), 1);
+    // A python3 that a chain of scripts leads to takes longer to begin than all else here.
+    const char* path = std::getenv("PATH");
+    path_ = path ? path : "/usr/bin:/bin";
+    ::setenv("PATH", ("/usr/bin:" + path_).c_str(), 1);
     std::filesystem::create_directories(clone() / "repo/.git");
     std::filesystem::create_directories(clone() / "home");
     std::ofstream(clone() / "repo/.git/config") << "config";
@@ -26,6 +30,7 @@ class PodsTest : public testing::Test {
   }
   ~PodsTest() override {
     ::unsetenv("FAKE_KUBECTL");
+    ::setenv("PATH", path_.c_str(), 1);
     std::filesystem::remove_all(folder_);
   }
 
@@ -50,6 +55,7 @@ class PodsTest : public testing::Test {
   bool is_there(const std::string& name) const { return std::filesystem::exists(folder_ / name); }
 
   std::filesystem::path folder_;
+  std::string path_;
   const Pods pods_{{.name_space = "bots"},
                    {.context = "kind-test",
                     .name_space = "bots",
