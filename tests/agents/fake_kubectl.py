@@ -359,12 +359,16 @@ def main(arguments):
         case ["version", "--output=json"]:
             print(json.dumps({"clientVersion": {"gitVersion": "v1.31.2"}, "serverVersion": {"major": "1", "minor": "31", "gitVersion": "v1.31.0"}}))
         case ["apply", "--filename=-"]:
+            refused = False
             for thing in read_input():
                 assert thing["kind"] in ("Namespace", "NetworkPolicy"), thing
                 if thing["kind"] == "Namespace" and (FOLDER / "no-namespaces").exists():
-                    fail('Error from server (Forbidden): namespaces "bots" is forbidden: User "u" cannot patch resource "namespaces" in API group ""')
+                    refused = True
+                    continue
                 save(thing)
                 print(f"{thing['kind'].lower()}/{thing['metadata']['name']} configured")
+            if refused:
+                fail('Error from server (Forbidden): namespaces "bots" is forbidden: User "u" cannot patch resource "namespaces" in API group ""')
         case ["create", "--filename=-"]:
             for thing in read_input():
                 create(thing)

@@ -115,10 +115,11 @@ Status Pods::prepare() const {
   if (prepared_) return {};
   TRY(const Json name_space, namespace_of(cluster_));
   TRY(const Json policy, network_policy_of(cluster_));
-  // Who may not write namespaces works in one that somebody made for them.
-  const auto made = kubectl_.ask({"apply", "--filename=-"}, name_space.dump());
+  const Json both = {{"apiVersion", "v1"}, {"kind", "List"}, {"items", Json::array({name_space, policy})}};
+  const auto made = kubectl_.ask({"apply", "--filename=-"}, both.dump());
   if (!made && made.error().reason != "forbidden") return tl::unexpected(made.error());
-  TRY_STATUS(kubectl_.ask({"apply", "--filename=-"}, policy.dump()));
+  // Who may not write namespaces works in one that somebody made for them.
+  if (!made) TRY_STATUS(kubectl_.ask({"apply", "--filename=-"}, policy.dump()));
   prepared_ = true;
   return {};
 }

@@ -85,6 +85,7 @@ std::string PodTerminal::missing() const {
 
 void PodTerminal::end(std::string last) {
   over_ = true;
+  broker_.reset();
   pending_ = std::move(last);
   line_->close();
 }
