@@ -5,8 +5,8 @@ give and no others, and answers as kubectl is documented to, in the shapes that 
 With FAKE_KUBECTL_ENGINE, a socket of Docker's, pods are containers of that engine, made of what the pod says and of nothing else; otherwise their
 commands run on this machine as they are. Claims are folders. It is run for each thing that is asked, so that it takes nothing that it does not need.
 
-Files in the folder steer it: `image-missing` (the image cannot be had), `unreachable` (no API server), `quota` (no more pods), `no-namespaces` (who
-asks may not write them); `calls` is what it was asked.
+Files in the folder steer it: `hold` (nothing is filled before it goes), `image-missing` (the image cannot be had), `unreachable` (no API server),
+`quota` (no more pods), `no-namespaces` (who asks may not write them); `calls` is what it was asked.
 """
 import json
 import os
@@ -414,6 +414,8 @@ def main(arguments):
         case ["exec", name, "--container=agent", *more]:
             pod = running(name)
             at = more.index("--")
+            while "/bin/tar" in more and (FOLDER / "hold").exists():
+                time.sleep(0.05)
             assert more[:at] in ([], ["--stdin"], ["--stdin", "--tty"]), more
             code = NODE.exec(pod, more[at + 1:], stdin="--stdin" in more[:at], tty="--tty" in more[:at])
             if code:

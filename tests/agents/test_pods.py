@@ -90,6 +90,7 @@ def started(house):
         assert house.agents("start", name, "--role", "shell", "--wait", *more) == f"{name}: shell on agents/{name}\n"
         return name
 
+    start.names = names
     yield start
     for name in names:
         if house.row(name):
@@ -222,6 +223,22 @@ def test_whoever_is_killed_is_begun_again_and_the_pod_goes_on(house, started):
     assert house.things("pod") == [pod]
     assert house.inside(box, "onsight-agent inbox --json").count("still there?") == 4
     house.until(lambda: len(house.kubectls("attach")) == len(house.kubectls("bridge")) == 1)  # those of who was killed ended
+
+
+def test_who_is_killed_while_a_claim_is_filled(house, started):
+    (house.cluster / "hold").touch()
+    try:
+        house.agents("start", "half", "--role", "shell")
+        house.until(lambda: house.kubectls("/bin/tar"))
+        for pid in house.processes("supervise"):
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        (house.cluster / "hold").unlink()
+    row = house.until(lambda: (r := house.row("half"))["phase"] in ("running", "error") and r)
+    assert row["phase"] == "running", row
+    assert house.inside("half", "git status --porcelain; git log --format=%s | tail -n 1") == "first\n"
+    assert len(house.things("pod")) == 1 and not house.kubectls("/bin/tar")
+    started.names.append("half")
 
 
 def test_what_ends_by_itself_and_what_cannot_begin(house):
