@@ -170,9 +170,14 @@ class Engine:
         if status not in (101, 200):
             fail("error: unable to upgrade connection: pod does not exist")
 
+        def size():
+            return struct.unpack("HHHH", ioctl(1, termios.TIOCGWINSZ, b"\0" * 8))[:2]
+
         def tell_size(more=0):
-            rows, columns = struct.unpack("HHHH", ioctl(1, termios.TIOCGWINSZ, b"\0" * 8))[:2]
-            self.call("POST", f"{resize}?h={rows + more}&w={columns + more}")
+            told = None
+            while told != (now := size()):  # a signal may come while it is told
+                self.call("POST", f"{resize}?h={now[0] + more}&w={now[1] + more}")
+                told = now
 
         def give():
             while piece := os.read(0, 65536):
