@@ -1,5 +1,5 @@
 # ONSIGHT_GUEST_VERSION: what guest/ is, "0.1.0-1f2e3d4c": the version of the project and a digest of the sources.
-file(GLOB guest_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/guest/*)
+file(GLOB guest_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/guest/* ${PROJECT_SOURCE_DIR}/src/agents/bridge/*)
 list(FILTER guest_sources EXCLUDE REGEX "_test\\.cc$")
 set(ONSIGHT_GUEST_VERSION "")
 foreach(source IN LISTS guest_sources)

@@ -73,6 +73,8 @@ class Init {
     TRY_STATUS(watch_signals());
     if (::getpid() == 1) ::prctl(PR_SET_DUMPABLE, 0);  // the agent, who is the same user, cannot trace and stop it
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);                // outside of a container, too, orphans come here
+    wait_for_broker();
+    if (code_) return *code_;
     TRY_STATUS(start());
     reap();
     while (!over()) {
@@ -103,6 +105,17 @@ class Init {
     });
   }
 
+  // A broker that does not come keeps nobody from working.
+  void wait_for_broker() {
+    const auto until = Clock::now() + options_.broker_time;
+    while (!code_ && Clock::now() < until) {
+      const int fd = dial(options_.forwarder.broker);
+      if (fd >= 0) ::close(fd);
+      if (fd >= 0) return;
+      events_.wait(std::chrono::milliseconds(50));
+    }
+  }
+
   Status start() {
     terminal_ = has_terminal();
     int report[2];
@@ -127,6 +140,10 @@ class Init {
   void signalled(int number) {
     if (number == SIGCHLD) return reap();
     if (code_) return;
+    if (child_ < 0) {
+      if (number == SIGTERM || number == SIGINT || number == SIGHUP || number == SIGQUIT) code_ = 128 + number;
+      return;
+    }
     ::kill(-child_, number);
     // Shells that people type in take no notice of the one; a terminal that goes away ends them.
     if (number == SIGTERM && terminal_) ::kill(-child_, SIGHUP);

@@ -16,6 +16,8 @@ struct InitOptions {
   std::vector<std::string> command;
   ForwarderOptions forwarder;
   std::chrono::milliseconds heartbeat = std::chrono::seconds(10);  // 0: none
+  // So long it waits for the broker's socket before it runs the command: that of a pod is made from outside. 0: not.
+  std::chrono::milliseconds broker_time{0};
   // So long the command's other processes have after its end, once they were told.
   std::chrono::milliseconds rest = std::chrono::seconds(2);
 };

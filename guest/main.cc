@@ -1,6 +1,7 @@
 // onsight-agent: what runs in an agent's container beside the agent. One verb a line of kVerbs.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
@@ -12,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "agents/bridge/bridge.h"
 #include "base/exit_code.h"
 #include "bus.h"
 #include "collect.h"
@@ -50,6 +52,8 @@ constexpr std::string_view kHelp =
   init [--port N] [--broker PATH] [--patience SECONDS] [--no-heartbeat] -- COMMAND…
                         the first process of the container: offers the broker at 127.0.0.1:8080, runs COMMAND and
                         ends with its exit code (128 and its number, if a signal ended it)
+  bridge [--socket PATH]
+                        offers the broker's socket here and carries its connections over standard input and output
   collect --branch NAME [--base COMMIT] [--tree FOLDER]
                         a git bundle of the clone's work on standard output
   check …               tries what the container must refuse; `check --help` has the list
@@ -57,7 +61,8 @@ constexpr std::string_view kHelp =
 
 Exit codes: 0 done · 1 output cannot be written · 2 wrong arguments · 3 wrong input · 5 the broker refuses it ·
 6 the broker does not answer · 126 and 127 of init: COMMAND cannot be run, is not there
-The broker is at ONSIGHT_BROKER, which is /run/onsight/broker.sock where nothing is said.
+The broker is at ONSIGHT_BROKER, which is /run/onsight/broker.sock where nothing is said. Where it comes from
+outside, init waits ONSIGHT_BROKER_TIME seconds for it before it runs COMMAND.
 )";
 
 struct Arguments {
@@ -255,7 +260,18 @@ Result<int> do_init(const std::vector<std::string>& given) {
   init.forwarder.patience = std::chrono::seconds(patience);
   init.forwarder.broker = arguments.has("broker") ? arguments.options.at("broker") : broker_socket();
   if (arguments.has("no-heartbeat")) init.heartbeat = {};
+  if (const char* seconds = std::getenv("ONSIGHT_BROKER_TIME")) {
+    init.broker_time = std::chrono::seconds(std::clamp(std::atoi(seconds), 0, 3600));
+    ::unsetenv("ONSIGHT_BROKER_TIME");
+  }
   return run_init(init);
+}
+
+Result<int> do_bridge(const std::vector<std::string>& given) {
+  TRY(const Arguments arguments, read_arguments(given, {"socket="}, 0, 0, "bridge [--socket PATH]"));
+  const std::string socket = arguments.has("socket") ? arguments.options.at("socket") : broker_socket();
+  TRY_STATUS(agents::bridge::run_bridge({.in = 0, .out = 1, .listen = socket}));
+  return 0;
 }
 
 Result<int> do_collect(const std::vector<std::string>& given) {
@@ -284,9 +300,9 @@ struct Verb {
   std::string_view name;
   Result<int> (*run)(const std::vector<std::string>&);
 };
-constexpr Verb kVerbs[] = {{"send", do_send}, {"inbox", do_inbox},     {"status", do_status}, {"propose", do_propose},
-                           {"done", do_done}, {"look", do_look},       {"me", do_me},         {"mcp", do_mcp},
-                           {"init", do_init}, {"collect", do_collect}, {"check", do_check}};
+constexpr Verb kVerbs[] = {{"send", do_send}, {"inbox", do_inbox},   {"status", do_status},   {"propose", do_propose},
+                           {"done", do_done}, {"look", do_look},     {"me", do_me},           {"mcp", do_mcp},
+                           {"init", do_init}, {"bridge", do_bridge}, {"collect", do_collect}, {"check", do_check}};
 
 Result<int> run_verb(const std::string& name, const std::vector<std::string>& arguments) {
   for (const Verb& verb : kVerbs)

@@ -1,5 +1,7 @@
 #include "agents/broker_process.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <mutex>
 #include <optional>
@@ -121,7 +123,10 @@ config::Config with_harness(config::Config config, std::string_view role_name, c
 Result<broker::Policy> policy_with_harness(const Project& project, const state::AgentRow& agent,
                                            const config::Config& config) {
   const auto harness = harness::find(agent.harness, project.root);
-  return broker::policy_of(agent, harness ? with_harness(config, agent.role, *harness) : config);
+  TRY(broker::Policy policy, broker::policy_of(agent, harness ? with_harness(config, agent.role, *harness) : config));
+  // The supervisor dials for a pod, whose own user is not of this machine.
+  if (config.engine == "kubernetes") policy.uid = ::geteuid();
+  return policy;
 }
 
 // Of [{"key": "anthropic", "to": "api.anthropic.com:443"}]: the first that may not be sent there.

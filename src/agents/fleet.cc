@@ -43,7 +43,7 @@ class OpenFleet : public Fleet {
   Result<runtime::Runtime*> runtime() override {
     const std::lock_guard lock(connecting_);
     if (!runtime_) {
-      TRY(runtime_, runtime::connect({.engine = config_.engine, .socket = config_.socket}));
+      TRY(runtime_, runtime::connect(engine_of(project_, config_)));
     }
     return runtime_.get();
   }
@@ -296,8 +296,8 @@ class OpenFleet : public Fleet {
     TRY(const std::vector<runtime::Check> checks, doctor(image, false));
     for (const runtime::Check& check : checks)
       if (check.required && !check.enforced)
-        return bad_input("{} is not enforced by {} on this machine ({}): see onsight agents doctor", check.name,
-                         engine->engine(), check.detail);
+        return bad_input("{} is not enforced by {} at {} ({}): see onsight agents doctor", check.name, engine->engine(),
+                         engine->socket().string(), check.detail);
     return {};
   }
 
@@ -363,7 +363,6 @@ Result<std::vector<runtime::Check>> OpenFleet::doctor(const std::string& image, 
   return checks;
 }
 
-// The bundle goes in through the standard input of a git in the agent's own container, as its own user.
 Result<std::string> OpenFleet::sync(const std::string& name, const std::string& revision) {
   TRY(const state::AgentRow row, agent(name));
   if (row.phase != state::Phase::kRunning)
@@ -374,6 +373,14 @@ Result<std::string> OpenFleet::sync(const std::string& name, const std::string& 
   TRY(runtime::Runtime * engine, runtime());
   TRY_STATUS(supervisor::give_bundle(project_, *engine, row, bundle));
   return commit;
+}
+
+runtime::ConnectOptions engine_of(const Project& project, const config::Config& config) {
+  return {.engine = config.engine,
+          .socket = config.socket,
+          .kubernetes = config.kubernetes,
+          .project = project.id,
+          .sockets = project.run / "agents"};
 }
 
 Result<std::unique_ptr<Fleet>> Fleet::open(const Path& folder, const Path& plan) {

@@ -79,12 +79,16 @@ class Fleet {
   // commit.
   virtual Result<std::string> sync(const std::string& name, const std::string& revision = "HEAD") = 0;
 
-  // What this machine enforces, tried out with `image`; kept for as long as engine and image stay the same.
+  // What this machine, or the cluster, enforces, tried out with `image`; kept for as long as engine and image stay the
+  // same.
   virtual Result<std::vector<runtime::Check>> doctor(const std::string& image, bool anew) = 0;
 
   // The supervisor and the broker are started if they do not run.
   virtual Status wake() = 0;
 };
+
+// The engine that agents.toml names for this project's containers.
+runtime::ConnectOptions engine_of(const Project& project, const config::Config& config);
 
 // What the container of this agent's generation is made of: the harness's command, filled in, and the role's limits.
 Result<runtime::ContainerSpec> container_spec(const Project& project, const config::Config& config,

@@ -4,6 +4,7 @@ import fcntl
 import os
 import platform
 import pty
+import select
 import shutil
 import signal
 import struct
@@ -269,3 +270,26 @@ def test_first_process_is_stopped(alone):
 def test_fork_storm_of_orphans(alone):
     code, out, _ = end(alone("bash", "-c", "for i in $(seq 300); do (sleep 0.01 &) ; done; sleep 1; ls -d /proc/[0-9]* | wc -l; grep -l 'State:.Z' /proc/[0-9]*/status | wc -l"), 60)
     assert code == 0 and out.split()[1] == "0" and int(out.split()[0]) < 12, out
+
+
+def test_it_waits_for_a_broker_that_comes_from_outside(init, broker):
+    broker.stop()
+    process = init("sh", "-c", "echo begun; echo ${ONSIGHT_BROKER_TIME-none}", env={"ONSIGHT_BROKER_TIME": "60"})
+    until(lambda: ports_of(process))
+    assert not select.select([process.stdout], [], [], 0.3)[0]
+    broker.start()
+    assert end(process) == (0, "begun\nnone\n", "")
+
+
+def test_a_broker_that_does_not_come_keeps_nobody_from_working(init, broker):
+    broker.stop()
+    assert end(init("echo", "begun", env={"ONSIGHT_BROKER_TIME": "1"})) == (0, "begun\n", "")
+
+
+def test_who_waits_for_a_broker_can_be_ended(init, broker):
+    broker.stop()
+    process = init("echo", "begun", env={"ONSIGHT_BROKER_TIME": "60"})
+    until(lambda: ports_of(process))
+    time.sleep(0.1)
+    process.terminate()
+    assert end(process) == (143, "", "")

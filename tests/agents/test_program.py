@@ -18,7 +18,7 @@ def test_version_names_its_sources(agent):
 
 def test_help_tells_every_verb_and_code(agent):
     help_text = agent("--help").stdout
-    for word in ("send", "inbox", "status", "propose", "done", "me", "mcp", "init", "collect", "check", "Exit codes"):
+    for word in ("send", "inbox", "status", "propose", "done", "me", "mcp", "init", "bridge", "collect", "check", "Exit codes"):
         assert word in help_text
     assert agent("send", "--help").stdout == help_text
     assert agent().returncode == 2

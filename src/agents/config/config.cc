@@ -86,6 +86,7 @@ Result<int64_t> price(TomlReader& table, std::string_view key, int64_t otherwise
 
 Result<Kubernetes> parse_kubernetes(TomlReader& table) {
   Kubernetes kubernetes;
+  TRY(kubernetes.context, table.string_or("context", ""));
   TRY(kubernetes.name_space, table.string_or("namespace", kubernetes.name_space));
   TRY(kubernetes.storage_class, table.string_or("storage_class", ""));
   TRY(kubernetes.registry, table.string_or("registry", ""));
@@ -203,8 +204,9 @@ Result<Config> parse(std::string_view text, std::string_view where, std::string_
   Budget agent;
   TRY_STATUS(top.table("runtime", [&](TomlReader& table) -> Status {
     TRY(config.engine, table.string_or("engine", config.engine));
-    if (!is_one_of(config.engine, {"auto", "docker", "podman"}))
-      return table.error("engine", fmt::format("expected auto, docker or podman, found \"{}\"", config.engine));
+    if (!is_one_of(config.engine, {"auto", "docker", "podman", "kubernetes"}))
+      return table.error("engine",
+                         fmt::format("expected auto, docker, podman or kubernetes, found \"{}\"", config.engine));
     TRY(config.socket, table.string_or("socket", ""));
     TRY(config.vision_url, table.string_or("vision", ""));
     return table.table("kubernetes", [&](TomlReader& inner) -> Status {
@@ -270,7 +272,7 @@ std::string_view starting_config() {
 # `start` refuses what cannot be. Every line that begins with "# " and a name shows a default: change it, then uncomment.
 
 [runtime]
-# engine = "auto"            # docker, podman, or the one that answers
+# engine = "auto"            # docker, podman, or the one of the two that answers; kubernetes
 # socket = ""                # of the engine; otherwise DOCKER_HOST, then the usual places
 # vision = ""                # of `onsight serve`: roles with vision = true reach it as http://vision/
 

@@ -78,7 +78,7 @@ struct Role {
 };
 
 struct Config {
-  std::string engine = "auto";  // "docker", "podman" or "auto"
+  std::string engine = "auto";  // "docker", "podman", "auto", which is one of these two, or "kubernetes"
   std::string socket;           // of the engine; empty: where it usually is
   std::string vision_url;       // of `onsight serve`; empty: none
   Kubernetes kubernetes;

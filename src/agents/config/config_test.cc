@@ -87,7 +87,7 @@ TEST(AgentsConfig, RefusalsSayTheLineAndWhatWasExpected) {
   EXPECT_EQ(refusal("[roles.coder]\nmay_message = [1]\n"),
             "agents.toml, line 2: roles.coder.may_message: expected strings only, found a whole number");
   EXPECT_EQ(refusal("[runtime]\nengine = \"dcoker\"\n"),
-            "agents.toml, line 2: runtime.engine: expected auto, docker or podman, found \"dcoker\"");
+            "agents.toml, line 2: runtime.engine: expected auto, docker, podman or kubernetes, found \"dcoker\"");
   EXPECT_EQ(refusal("roles = 3\n"), "agents.toml, line 1: roles: expected tables, found a whole number");
   EXPECT_EQ(refusal("[roles.human]\n"), "agents.toml, line 1: roles.human: 'human' is taken, choose another name");
   EXPECT_EQ(refusal("[budget.agent]\ntime = \"soon\"\n"),
@@ -167,7 +167,10 @@ TEST(AgentsConfig, AClusterIsDescribedAndWhatItWouldNotTakeIsRefused) {
   EXPECT_EQ(
       refusal("[runtime.kubernetes]\n\nstorage_class = \"a b\"\n"),
       "agents.toml, line 3: runtime.kubernetes.storage_class: expected a name such as \"fast-ssd\", found \"a b\"");
-  EXPECT_NE(refusal("[runtime.kubernetes]\ncontext = \"x\"\n").find("context"), std::string::npos);
+  EXPECT_EQ(parse("[runtime.kubernetes]\ncontext = \"kind agents\"\n", "a")->kubernetes.context, "kind agents");
+  EXPECT_NE(refusal("[runtime.kubernetes]\ncontext = \"a\\u0007\"\n").find("context"), std::string::npos);
+  EXPECT_NE(refusal("[runtime.kubernetes]\ncontexts = \"x\"\n").find("contexts"), std::string::npos);
+  EXPECT_EQ(parse("[runtime]\nengine = \"kubernetes\"\n", "a")->engine, "kubernetes");
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace onsight::agents::config {
 namespace {
 
@@ -30,6 +32,9 @@ std::optional<WrongKey> wrong_in(const Kubernetes& kubernetes) {
   };
   if (!is_dns_label(kubernetes.name_space))
     return wrong("namespace", "at most 63 lower-case letters, digits and dashes", kubernetes.name_space);
+  if (std::any_of(kubernetes.context.begin(), kubernetes.context.end(),
+                  [](unsigned char c) { return c < 0x20 || c == 0x7f; }))
+    return WrongKey{"context", "expected the name of a context of the kubeconfig, without control characters"};
   const std::string& storage = kubernetes.storage_class;
   if (!storage.empty() && (storage.size() > 253 || !is_name_of(storage, "-.")))
     return wrong("storage_class", "a name such as \"fast-ssd\"", storage);

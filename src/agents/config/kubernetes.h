@@ -10,8 +10,10 @@
 namespace onsight::agents::config {
 
 struct Kubernetes {
-  std::string name_space = "onsight-agents";  // for agents alone: its policies hold every pod that is in it
-  std::string storage_class;                  // empty: the cluster's default
+  std::string context;  // of the kubeconfig; empty: the current one
+  // For the agents of this machine alone: its policies hold every pod that is in it.
+  std::string name_space = "onsight-agents";
+  std::string storage_class;    // empty: the cluster's default
   std::string registry;         // that images were pushed to, "registry.shop.example/team"; empty: nodes have them
   std::string seccomp_profile;  // a file below the kubelet's folder of profiles; empty: the container engine's default
 };

@@ -33,16 +33,23 @@ std::string typed(const config::Command& command) {
   return out;
 }
 
+// First what the engine keeps of it: as long as the folder is there, end_checks() knows of that.
+Status remove_scratch(runtime::Runtime& engine, const Path& folder) {
+  TRY_STATUS(engine.forget(folder));
+  return workspace::remove_tree(folder);
+}
+
 // A folder that goes when this does.
 class Scratch {
  public:
-  explicit Scratch(Path folder) : folder_(std::move(folder)) {}
+  Scratch(runtime::Runtime& engine, Path folder) : engine_(engine), folder_(std::move(folder)) {}
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() { (void)workspace::remove_tree(folder_); }
+  ~Scratch() { (void)remove_scratch(engine_, folder_); }
   const Path& folder() const { return folder_; }
 
  private:
+  runtime::Runtime& engine_;
   Path folder_;
 };
 
@@ -52,7 +59,7 @@ Result<Checked> run_checks(Fleet& fleet, const CheckWish& wish) {
   if (wish.commands.empty()) return Checked{};
   TRY(runtime::Runtime * engine, fleet.runtime());
   const std::string id = state::new_id();
-  const Scratch scratch(checks_of(fleet.project()) / id);
+  const Scratch scratch(*engine, checks_of(fleet.project()) / id);
   TRY_STATUS(fleet.workspace().check_out(scratch.folder(), wish.commit, wish.uid, wish.uid));
   runtime::ContainerSpec spec;
   spec.image = wish.image;
@@ -90,9 +97,10 @@ Status end_checks(Fleet& fleet) {
   for (const runtime::ContainerInfo& one : left) {
     TRY_STATUS(engine->remove(one.id));
   }
-  std::error_code none;
-  if (!std::filesystem::exists(checks_of(fleet.project()), none)) return {};
-  return workspace::remove_tree(checks_of(fleet.project()));
+  for (const Path& folder : children_of(checks_of(fleet.project()))) {
+    TRY_STATUS(remove_scratch(*engine, folder));
+  }
+  return {};
 }
 
 }  // namespace onsight::agents::orchestrator

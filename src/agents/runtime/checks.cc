@@ -15,10 +15,11 @@ namespace {
 constexpr uint64_t kCheckMemory = 64 << 20, kCheckTmp = 8 << 20;
 constexpr double kCheckCpus = 0.2;  // so little that a busy machine still has to hold it back
 constexpr int kCheckPids = 40, kCheckUid = 54321;
+constexpr uint64_t kPodCheckMemory = 256 << 20;
+constexpr int64_t kPodProcesses = 4500;  // what nodes are given as a limit is 4096 or less, mostly
 
-// The shell of any Debian base image, its core utilities and util-linux. Each line is a word that judge() knows. The
-// last try uses up all processes, so that it must be the last.
-constexpr std::string_view kScript = R"sh(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+// The shell of any Debian base image, its core utilities and util-linux. Each line is a word that judge() knows.
+constexpr std::string_view kLook = R"sh(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 while read -r k v; do case $k in Uid:|Gid:|CapInh:|CapPrm:|CapEff:|CapBnd:|CapAmb:|NoNewPrivs:|Seccomp:) echo "status $k $v";; esac; done </proc/self/status
 while read -r l; do echo "mount $l"; done </proc/self/mountinfo
 while read -r l; do case $l in *:*) echo "device ${l%%:*}";; esac; done </proc/net/dev
@@ -38,12 +39,33 @@ if command -v unshare >/dev/null; then
   unshare -m true 2>/dev/null; echo "unshare $?"
   if command -v mount >/dev/null; then unshare -Urm mount -t tmpfs none /mnt 2>/dev/null; echo "mount_try $?"; mount -t tmpfs none /mnt 2>/dev/null; echo "mount_try $?"; fi
 fi
-dd if=/dev/zero of=/dev/null bs=201326592 count=1 2>/dev/null; echo "memory $?"
-i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done
+)sh";
+constexpr std::string_view kUseProcessors = R"sh(i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done
 for f in cpu/cpu.stat cpu.stat; do [ -r $c/$f ] && while read -r k v; do [ $k = nr_throttled ] && echo "throttled $v"; done <$c/$f; done
-echo last
+)sh";
+constexpr std::string_view kUseMemory =
+    R"sh(dd if=/dev/zero of=/dev/null bs=201326592 count=1 2>/dev/null; echo "memory $?"
+)sh";
+// It uses up all processes, so that it must be the last.
+constexpr std::string_view kUseProcesses = R"sh(echo last
 (i=0; while [ $i -lt 80 ]; do sleep 3 & i=$((i+1)); echo "pid $i"; done) 2>/dev/null
 echo end
+)sh";
+
+// The address of its API server is told to every pod; 169.254.169.254 is where clouds keep the keys of their machines.
+// Where memory runs out a node may end all of the pod, so that this must be the last.
+constexpr std::string_view kLookOfPod =
+    R"sh(while read -r k v u; do [ "$k" = SwapTotal: ] && echo "swap_total $v"; done </proc/meminfo
+for t in /run/secrets/kubernetes.io /var/run/secrets/kubernetes.io; do [ -e $t ] && echo "token $t"; done
+reach() { timeout 3 bash -c ": </dev/tcp/$1/$2" 2>/dev/null; echo "connect $? $1:$2"; }
+[ -z "$KUBERNETES_SERVICE_HOST" ] || reach "$KUBERNETES_SERVICE_HOST" "${KUBERNETES_SERVICE_PORT:-443}" &
+reach 169.254.169.254 80 &
+wait
+)sh";
+constexpr std::string_view kUseUpPod =
+    R"sh(echo "processes $(/usr/local/bin/onsight-agent check processes 4500 2>/dev/null)"
+echo last
+dd if=/dev/zero of=/dev/null bs=402653184 count=1 2>/dev/null; echo "memory $?"
 )sh";
 
 // What the script said: the words behind each first word, in order.
@@ -115,9 +137,27 @@ class Judge {
     user();
     privileges();
     system_calls();
-    files();
+    root();
+    host_paths();
+    tmp();
+    add("disk limit", false,
+        fmt::format("no quota on a mounted folder with {}: the clone's size is watched", info_.storage), false);
     limits();
+    processors();
     engine();
+    return std::move(checks_);
+  }
+
+  std::vector<Check> all_of_pod() {
+    network_of_pod();
+    user();
+    privileges();
+    system_calls();
+    root();
+    tmp();
+    add("disk limit", false, "a claim's size is its storage's to keep to", false);
+    limits_of_pod();
+    processors();
     return std::move(checks_);
   }
 
@@ -138,6 +178,34 @@ class Judge {
                     names.empty() ? "names were not tried (no getent in the image)"
                     : resolves    ? "example.com was found"
                                   : "example.com was not found"));
+  }
+
+  void network_of_pod() {
+    bool reached = false, tried = false;
+    std::vector<std::string> told;
+    for (const std::string& line : lines_of(said_, "connect")) {
+      const auto words = words_of(line);
+      if (words.size() != 2) continue;
+      const int64_t code = number(words[0]).value_or(127);
+      const bool runs = code != 126 && code != 127;
+      // Clouds' address alone says little: it leads nowhere on most machines.
+      tried = tried || (runs && !words[1].starts_with("169.254."));
+      reached = reached || code == 0;
+      told.push_back(fmt::format("{} {}", words[1],
+                                 code == 0 ? "was reached"
+                                 : runs    ? "was not reached"
+                                           : "was not tried"));
+    }
+    add("no network", tried && !reached, told.empty() ? "nothing was tried" : fmt::format("{}", fmt::join(told, ", ")));
+    const auto& names = lines_of(said_, "name");
+    const bool resolves = !names.empty() && names.front() == "0";
+    add("no names", !names.empty() && !resolves,
+        names.empty() ? "names were not tried (no getent in the image)"
+        : resolves    ? "example.com was found"
+                      : "example.com was not found");
+    const auto& tokens = lines_of(said_, "token");
+    add("no token of the API server", tokens.empty() && !lines_of(said_, "mount").empty(),
+        tokens.empty() ? "none is mounted" : "it sees " + tokens.front());
   }
 
   void user() {
@@ -176,33 +244,44 @@ class Judge {
         fmt::format("Seccomp: {}, {}, {}", mode, tell("unshare", unshared), tell("mount", mounted)));
   }
 
+  struct Mounted {
+    std::string origin, place, options, kind;
+  };
   // "36 35 98:0 /host/path /inside ro,noatime shared:1 - ext4 /dev/sda1 rw"
-  void files() {
-    bool root_read_only = false;
-    std::vector<std::string> foreign = lines_of(said_, "socket");
+  std::vector<Mounted> mounts() const {
+    std::vector<Mounted> out;
     for (const std::string& line : lines_of(said_, "mount")) {
       const auto words = words_of(line);
       const auto dash = std::find(words.begin(), words.end(), "-");
       if (words.size() < 7 || dash == words.end() || words.end() - dash < 3) continue;
-      const std::string &origin = words[3], &place = words[4], &options = words[5], &kind = *(dash + 1);
-      if (place == "/") {
-        root_read_only = options == "ro" || options.starts_with("ro,");
-      } else if (is_of_host(origin, place, kind)) {
-        foreign.push_back(place);
-      }
+      out.push_back({words[3], words[4], words[5], *(dash + 1)});
     }
+    return out;
+  }
+
+  void root() {
+    bool read_only = false;
+    for (const Mounted& one : mounts())
+      if (one.place == "/") read_only = one.options == "ro" || one.options.starts_with("ro,");
     const auto& tried = lines_of(said_, "root");
-    add("read-only root", root_read_only && tried == std::vector<std::string>{"refused"},
-        fmt::format("mounted {}, writing to it {}", root_read_only ? "ro" : "rw",
+    add("read-only root", read_only && tried == std::vector<std::string>{"refused"},
+        fmt::format("mounted {}, writing to it {}", read_only ? "ro" : "rw",
                     tried.empty() ? "was not tried" : "was " + tried.front()));
+  }
+
+  void host_paths() {
+    std::vector<std::string> foreign = lines_of(said_, "socket");
+    for (const Mounted& one : mounts())
+      if (one.place != "/" && is_of_host(one.origin, one.place, one.kind)) foreign.push_back(one.place);
     add("no host paths", !lines_of(said_, "mount").empty() && foreign.empty(),
         foreign.empty() ? "mountinfo has none" : fmt::format("it sees {}", fmt::join(foreign, ", ")));
+  }
+
+  void tmp() {
     const auto& written = lines_of(said_, "tmp");
     const int64_t bytes = written.empty() ? -1 : number(written.front()).value_or(-1);
     add("tmpfs size", bytes > 0 && bytes <= static_cast<int64_t>(spec_.limits.tmp_bytes),
         fmt::format("{} of 12582912 bytes went into /tmp, which has {}", bytes, spec_.limits.tmp_bytes));
-    add("disk limit", false,
-        fmt::format("no quota on a mounted folder with {}: the clone's size is watched", info_.storage), false);
   }
 
   // The engine's own small files, masks of /proc and file systems of the kernel are in every container.
@@ -237,11 +316,42 @@ class Judge {
         pids && number(*pids) == std::optional<int64_t>(spec_.limits.pids) && !lines_of(said_, "last").empty() &&
             made < static_cast<size_t>(spec_.limits.pids),
         fmt::format("set to {}, {} of 80 processes were made", pids.value_or("nothing"), made));
+  }
+
+  void processors() {
     const auto quota = value_of(said_, "cgroup", {"cpu/cpu.cfs_quota_us", "cpu.max"});
     const auto& throttled = lines_of(said_, "throttled");
     const int64_t times = throttled.empty() ? 0 : number(throttled.front()).value_or(0);
     add("cpu limit", quota && number(*quota).value_or(0) > 0 && times > 0,
         fmt::format("quota {}, held back {} times", quota.value_or("none"), times));
+  }
+
+  // Who uses too much may be ended whole, with the program that would say so.
+  void limits_of_pod() {
+    const auto memory = value_of(said_, "cgroup", {"memory/memory.limit_in_bytes", "memory.max"});
+    const auto& filled = lines_of(said_, "memory");
+    const bool tried = !lines_of(said_, "last").empty(), killed = tried && (filled.empty() || filled.front() != "0");
+    const bool fits = memory && number(*memory) == std::optional<int64_t>(spec_.limits.memory_bytes);
+    add("memory limit", fits && killed,
+        fmt::format("set to {}, 384 MB were {}", memory.value_or("nothing"),
+                    !tried   ? "not tried"
+                    : killed ? "refused"
+                             : "given"));
+    const auto both = value_of(said_, "cgroup", {"memory/memory.memsw.limit_in_bytes"});
+    const auto swap = value_of(said_, "cgroup", {"memory.swap.max"});
+    const auto& total = lines_of(said_, "swap_total");
+    const bool none = !total.empty() && total.front() == "0";
+    add("no swap", none || (both && both == memory) || swap == "0",
+        none   ? "the node has none"
+        : both ? "memory and swap: " + *both
+               : "swap: " + swap.value_or("not limited"));
+    const auto& processes = lines_of(said_, "processes");
+    const size_t digits = processes.empty() ? std::string::npos : processes.front().find_first_of("0123456789");
+    const auto made = digits == std::string::npos ? std::nullopt : number(processes.front().substr(digits));
+    add("pids limit", made && *made < kPodProcesses,
+        made ? fmt::format("{} of {} processes were made: podPidsLimit of its node's kubelet says how many", *made,
+                           kPodProcesses)
+             : "no processes were tried (no onsight-agent in the image)");
   }
 
   void engine() {
@@ -275,7 +385,23 @@ ContainerSpec check_spec(const std::string& image) {
   return spec;
 }
 
-std::string_view check_script() { return kScript; }
+std::string_view check_script() {
+  static const std::string script =
+      std::string(kLook) + std::string(kUseMemory) + std::string(kUseProcessors) + std::string(kUseProcesses);
+  return script;
+}
+
+ContainerSpec pod_check_spec(const std::string& image) {
+  ContainerSpec spec = check_spec(image);
+  spec.command.back() =
+      std::string(kLook) + std::string(kLookOfPod) + std::string(kUseProcessors) + std::string(kUseUpPod);
+  spec.limits.memory_bytes = kPodCheckMemory;
+  return spec;
+}
+
+std::vector<Check> judge_pod(std::string_view printed, const ContainerSpec& spec) {
+  return Judge(printed, {}, spec).all_of_pod();
+}
 
 std::vector<Check> judge(std::string_view printed, const EngineInfo& info, const ContainerSpec& spec) {
   return Judge(printed, info, spec).all();

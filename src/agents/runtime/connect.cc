@@ -5,6 +5,7 @@
 #include <new>
 
 #include "agents/runtime/engine_api.h"
+#include "agents/runtime/kubernetes/kubernetes_runtime.h"
 
 namespace onsight::agents::runtime {
 namespace {
@@ -54,8 +55,10 @@ Result<std::unique_ptr<Runtime>> greet(const Path& place) {
 }  // namespace
 
 Result<std::unique_ptr<Runtime>> connect(const ConnectOptions& options) {
+  if (options.engine == "kubernetes") return kubernetes::connect_cluster(options);
   if (options.engine != "auto" && options.engine != "docker" && options.engine != "podman")
-    return make_error(ErrorCode::kUsage, "the engine: expected docker, podman or auto, found '{}'", options.engine);
+    return make_error(ErrorCode::kUsage, "the engine: expected docker, podman, auto or kubernetes, found '{}'",
+                      options.engine);
   TRY(const auto places, engine_places(options));
   std::vector<std::string> tried;
   for (const Path& place : places) {

@@ -1,4 +1,5 @@
-// Runtime: containers of one engine. Docker and Podman by the Engine API over their unix socket.
+// Runtime: containers of one engine. Docker and Podman by the Engine API over their unix socket; the pods of a cluster
+// through kubectl.
 //
 //   TRY(auto runtime, runtime::connect({.engine = "auto"}));
 //   TRY(std::string id, runtime->create(spec));
@@ -85,9 +86,9 @@ struct Check {
 class Runtime {
  public:
   virtual ~Runtime() = default;
-  virtual std::string_view engine() const = 0;  // "docker", "podman"
+  virtual std::string_view engine() const = 0;  // "docker", "podman", "kubernetes"
   virtual std::string_view version() const = 0;
-  virtual const Path& socket() const = 0;
+  virtual const Path& socket() const = 0;  // where it is; of a cluster "CONTEXT/NAMESPACE"
 
   virtual Result<std::string> create(const ContainerSpec& spec) = 0;  // its id; a name that is taken is an error
   virtual Status start(const std::string& id) = 0;                    // after an error the container is removed
@@ -114,6 +115,15 @@ class Runtime {
   virtual Result<ExecResult> run(const ContainerSpec& spec, const std::function<Status(std::string_view)>& out,
                                  std::chrono::milliseconds limit) = 0;
 
+  // Containers of a cluster see no folder of this machine: what its engine keeps in place of one that a spec mounted
+  // goes before the folder does. Of an engine that keeps nothing: nothing.
+  virtual Status forget(const Path& /*folder*/) { return {}; }
+  // A file of the folder that the container sees as /run/onsight; its place in there, until it is taken back.
+  virtual Result<std::string> give(const std::string& /*id*/, const Path& file) {
+    return "/run/onsight/" + file.filename().string();
+  }
+  virtual Status take_back(const std::string& /*id*/, const std::string& /*path*/) { return {}; }
+
   virtual Result<std::optional<std::string>> image_id(const std::string& tag) = 0;
   virtual Result<Labels> image_labels(const std::string& tag) = 0;
   // A tar of a root file system becomes an image; `progress` takes bytes sent.
@@ -129,6 +139,10 @@ class Runtime {
 struct ConnectOptions {
   std::string engine = "auto";
   std::string socket;  // empty: DOCKER_HOST, then the usual places
+  // Of a cluster:
+  config::Kubernetes kubernetes = {};
+  std::string project = {};  // its id
+  Path sockets = {};         // the broker of the agent NAME listens on NAME/broker.sock in it
 };
 Result<std::unique_ptr<Runtime>> connect(const ConnectOptions& options);
 

@@ -47,18 +47,23 @@ Result<workspace::Collected> collect_work(const Project& project, runtime::Runti
   return work;
 }
 
-// Through the folder of its sockets, which the container sees and cannot write: nothing of the host's follows a link
-// that an agent made.
+// Through the folder of its sockets, which a container of this machine sees and cannot write: nothing of the host's
+// follows a link that an agent made.
 Status give_bundle(const Project& project, runtime::Runtime& runtime, const state::AgentRow& agent,
                    std::string_view bundle) {
   const Path file = project.sockets(agent.name) / "sync.bundle";
   TRY_STATUS(write_file_atomically(file, bundle));
   std::error_code ignored;
   std::filesystem::permissions(file, std::filesystem::perms(0644), ignored);
-  const auto fetched = runtime.exec(agent.container,
-                                    {"git", "-C", "/agent/repo", "fetch", "--no-tags", "/run/onsight/sync.bundle",
-                                     "+refs/heads/*:refs/remotes/origin/*"},
-                                    std::chrono::minutes(2), 1 << 20);
+  const auto fetched = [&]() -> Result<runtime::ExecResult> {
+    TRY(const std::string place, runtime.give(agent.container, file));
+    auto done =
+        runtime.exec(agent.container,
+                     {"git", "-C", "/agent/repo", "fetch", "--no-tags", place, "+refs/heads/*:refs/remotes/origin/*"},
+                     std::chrono::minutes(2), 1 << 20);
+    (void)runtime.take_back(agent.container, place);
+    return done;
+  }();
   std::filesystem::remove(file, ignored);
   if (!fetched) return tl::unexpected<Error>(fetched.error());
   if (fetched->exit_code != 0) return bad_input("{}: its git could not take the commits: {}", agent.name, fetched->err);

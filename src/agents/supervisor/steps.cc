@@ -169,6 +169,7 @@ Status Steps::remove(const Seen& seen) {
   for (const runtime::ContainerInfo& one : seen.containers) {
     TRY_STATUS(runtime_.remove(one.id));
   }
+  TRY_STATUS(runtime_.forget(project_.clone(agent.name)));
   {
     const std::lock_guard lock(mirror_);
     TRY_STATUS(workspace_.forget(agent.name));  // first: refs without a clone would keep the name

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "agents/config/config.h"
+#include "agents/fleet.h"
 #include "agents/harness/harness.h"
 #include "agents/runtime/owner.h"
 #include "agents/supervisor/launch.h"
@@ -113,7 +114,7 @@ class Working {
       TRY(runtime_, options_.connect());
       return {};
     }
-    TRY(runtime_, runtime::connect({.engine = config_.engine, .socket = config_.socket}));
+    TRY(runtime_, runtime::connect(engine_of(project_, config_)));
     return {};
   }
 

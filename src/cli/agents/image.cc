@@ -24,6 +24,10 @@ class AgentsImage : public Verb {
     Path root;
     agents::runtime::ConnectOptions engine = {.engine = engine_.value_or("auto")};
     TRY_STATUS(look_at_project(root, engine));
+    if (engine.engine == "kubernetes")
+      return make_error(ErrorCode::kUsage,
+                        "a cluster's images are made with docker or podman of this machine (--engine docker), and then "
+                        "pushed to its registry");
     TRY(auto runtime, agents::runtime::connect(engine));
     if (what == "list") return list(*runtime, root, context.out);
     if (!harness_) {

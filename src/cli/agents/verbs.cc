@@ -134,9 +134,9 @@ Example:
     VerbRow{"agents manifest", "NAME|--role ROLE|--seccomp", "print what an agent would be on Kubernetes, as manifests",
             R"(A namespace with the Pod Security standard restricted, a network policy that lets nothing through,
 a volume claim for the clone and the home, and the pod of the agent's next start, or of an agent
-that has the name of a role. One JSON list, as kubectl reads it. Nothing is sent anywhere, and
-agents do not run on Kubernetes yet. Names of a cluster's own are in [runtime.kubernetes] of
-agents.toml.
+that has the name of a role. One JSON list, as kubectl reads it. Nothing is sent anywhere: agents run
+there with engine = "kubernetes" in agents.toml, where names of a cluster's own are in
+[runtime.kubernetes].
 --seccomp: the profile that Docker and Podman get, as a file for the nodes' kubelets.
 
 Examples:

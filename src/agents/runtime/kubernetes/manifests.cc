@@ -10,7 +10,7 @@ constexpr size_t kMostLabel = 63;
 constexpr uint64_t kSocketFolderBytes = 1 << 20;
 // The root is read-only and folders in memory do not count: what is left is the log of the terminal.
 constexpr uint64_t kEphemeralBytes = uint64_t{256} << 20;
-constexpr int kGraceSeconds = 10;
+constexpr int kGraceSeconds = 10, kBrokerSeconds = 60;
 constexpr std::string_view kWorkFolder = "/agent", kSocketFolder = "/run/onsight";
 constexpr std::string_view kManagedBy = "app.kubernetes.io/managed-by", kProgramName = "onsight";
 constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -48,13 +48,11 @@ const Mount* mount_at(const ContainerSpec& spec, std::string_view place) {
 }
 
 // Of an agent, whatever its generation: the folder of a clone has its agent's name.
-Result<std::string> claim_name(const ContainerSpec& spec, const Mount& mount) {
+Result<std::string> claim_name_of(const ContainerSpec& spec, const Mount& mount) {
   const auto project = spec.labels.find(std::string(kProjectLabel));
   if (project == spec.labels.end())
     return make_error(ErrorCode::kUsage, "{}: expected the label {}", spec.name, kProjectLabel);
-  std::string name = fmt::format("onsight-{}-{}", project->second, mount.from.filename().string());
-  TRY_STATUS(check_label(spec, name, "the name of its claim"));
-  return name;
+  return claim_name(project->second, mount.from);
 }
 
 Status check_pod(const ContainerSpec& spec) {
@@ -123,13 +121,16 @@ Json container_of(const ContainerSpec& spec, const Cluster& cluster) {
   Json command = Json::array(), environment = Json::array();
   for (const std::string& word : spec.command) command.push_back(literal(word));
   for (const auto& [name, value] : spec.environment) environment.push_back({{"name", name}, {"value", literal(value)}});
+  // Its first process waits for the socket, which is made from outside when the pod runs.
+  if (mount_at(spec, kSocketFolder))
+    environment.push_back({{"name", "ONSIGHT_BROKER_TIME"}, {"value", std::to_string(kBrokerSeconds)}});
   Json mounts = Json::array({{{"name", "tmp"}, {"mountPath", "/tmp"}}});
   if (const Mount* work = mount_at(spec, kWorkFolder))
     mounts.push_back({{"name", "work"}, {"mountPath", kWorkFolder}, {"readOnly", work->read_only}});
   // Its socket is made by a process of the pod itself, so it is not read-only: nothing of the host is there.
   if (mount_at(spec, kSocketFolder)) mounts.push_back({{"name", "sockets"}, {"mountPath", kSocketFolder}});
   return {{"name", "agent"},
-          {"image", cluster.registry.empty() ? spec.image : cluster.registry + "/" + spec.image},
+          {"image", image_reference(spec.image, cluster)},
           {"imagePullPolicy", "IfNotPresent"},
           {"command", std::move(command)},
           {"env", std::move(environment)},
@@ -148,6 +149,19 @@ Json container_of(const ContainerSpec& spec, const Cluster& cluster) {
 }
 
 }  // namespace
+
+Result<std::string> claim_name(std::string_view project, const Path& folder) {
+  std::string name = fmt::format("onsight-{}-{}", project, folder.filename().string());
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (config::is_dns_label(name)) return name;
+  return make_error(ErrorCode::kUsage,
+                    "the name of a claim: expected at most {} lower-case letters, digits and dashes, found '{}'",
+                    kMostLabel, name);
+}
+
+std::string image_reference(const std::string& image, const Cluster& cluster) {
+  return cluster.registry.empty() ? image : cluster.registry + "/" + image;
+}
 
 Result<Json> namespace_of(const Cluster& cluster) {
   TRY_STATUS(check_cluster(cluster));
@@ -174,7 +188,7 @@ Result<Json> claim_of(const ContainerSpec& spec, const Cluster& cluster) {
   TRY_STATUS(check_pod(spec));
   const Mount* work = mount_at(spec, kWorkFolder);
   if (!work) return make_error(ErrorCode::kUsage, "{}: expected a mount at {}", spec.name, kWorkFolder);
-  TRY(const std::string name, claim_name(spec, *work));
+  TRY(const std::string name, claim_name_of(spec, *work));
   Labels labels = spec.labels;
   labels.erase(std::string(kGenerationLabel));
   Json claim = {{"accessModes", Json::array({"ReadWriteOnce"})},
@@ -191,7 +205,7 @@ Result<Json> pod_of(const ContainerSpec& spec, const Cluster& cluster) {
   TRY_STATUS(check_pod(spec));
   Json volumes = Json::array({memory_folder("tmp", spec.limits.tmp_bytes)});
   if (const Mount* work = mount_at(spec, kWorkFolder)) {
-    TRY(const std::string claim, claim_name(spec, *work));
+    TRY(const std::string claim, claim_name_of(spec, *work));
     volumes.push_back(
         {{"name", "work"}, {"persistentVolumeClaim", {{"claimName", claim}, {"readOnly", work->read_only}}}});
   }

@@ -21,6 +21,10 @@ Result<Json> namespace_of(const Cluster& cluster);
 Result<Json> network_policy_of(const Cluster& cluster);
 // What the spec mounts at /agent: the clone and the home, which outlive the pod.
 Result<Json> claim_of(const ContainerSpec& spec, const Cluster& cluster);
+// Its name: of a folder of this project's, whatever is done with it.
+Result<std::string> claim_name(std::string_view project, const Path& folder);
+// What nodes know the image as.
+std::string image_reference(const std::string& image, const Cluster& cluster);
 // Refuses the user 0, and every path of a host: what the spec mounts at /agent is the claim, at /run/onsight a folder
 // in memory for the broker's socket, and there is no third.
 Result<Json> pod_of(const ContainerSpec& spec, const Cluster& cluster);

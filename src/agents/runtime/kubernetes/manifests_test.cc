@@ -204,8 +204,7 @@ TEST(Manifests, WhatAPodMustNotHaveIsRefused) {
   EXPECT_NE(with([](ContainerSpec& s) { s.name = "Upper"; }).find("its name"), std::string::npos);
   EXPECT_NE(with([](ContainerSpec& s) { s.name = std::string(64, 'a'); }).find("expected at most 63"),
             std::string::npos);
-  EXPECT_NE(with([](ContainerSpec& s) { s.mounts[0].from = "/x/a_b"; }).find("the name of its claim"),
-            std::string::npos);
+  EXPECT_NE(with([](ContainerSpec& s) { s.mounts[0].from = "/x/a_b"; }).find("the name of a claim"), std::string::npos);
   EXPECT_NE(with([](ContainerSpec& s) { s.labels.clear(); }).find("onsight.project"), std::string::npos);
   EXPECT_NE(with([](ContainerSpec& s) { s.labels["x"] = "a b"; }).find("a label"), std::string::npos);
   EXPECT_NE(with([](ContainerSpec& s) { s.labels["x"] = std::string(64, 'a'); }).find("a label"), std::string::npos);
