@@ -220,8 +220,11 @@ def test_a_shell_keeps_its_jobs(agent):
     terminal.type(b"sleep 300\r")
     terminal.until("> sleep 300\r\n\x1b[?2004l")
     terminal.type_until(b"\x1a", "Stopped")  # once it has begun
-    terminal.type(b"kill -KILL %1; wait %1; echo en''ded $?\r")
-    terminal.until("ended 137")
+    terminal.type(b"fg\r")
+    terminal.until("fg\r\n\x1b[?2004l")
+    terminal.type_until(b"\x03", "^C\r\n\x1b[?2004h> ")
+    terminal.type_until(b"echo $? fi''nished\r", " finished")
+    assert "130 finished" in terminal.text
     terminal.type(b"exit 5\r")
     assert terminal.end() == 5
 
