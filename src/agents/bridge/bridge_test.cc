@@ -5,6 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <future>
@@ -43,6 +44,7 @@ std::string some_bytes(size_t count, unsigned seed) {
 class BridgeTest : public testing::Test {
  protected:
   BridgeTest() {
+    ::signal(SIGPIPE, SIG_IGN);  // as both programs do
     std::string name = (std::filesystem::temp_directory_path() / "onsight-bridge-XXXXXX").string();
     folder_ = ::mkdtemp(name.data());
   }
