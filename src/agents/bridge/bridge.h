@@ -22,8 +22,8 @@ struct BridgeOptions {
   std::chrono::milliseconds patience = std::chrono::seconds(15);
 };
 
-// Until the stream ends. An error where it breaks off, or carries what is no frame. Whoever calls it ignores SIGPIPE, or
-// blocks it: a stream may be a pipe.
+// Until the stream ends. An error where it breaks off, or carries what is no frame. Whoever calls it ignores SIGPIPE,
+// or blocks it: a stream may be a pipe.
 Status run_bridge(const BridgeOptions& options);
 
 }  // namespace onsight::agents::bridge

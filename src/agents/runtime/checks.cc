@@ -347,11 +347,11 @@ class Judge {
                : "swap: " + swap.value_or("not limited"));
     const auto& processes = lines_of(said_, "processes");
     const size_t digits = processes.empty() ? std::string::npos : processes.front().find_first_of("0123456789");
-    const auto made = digits == std::string::npos ? std::nullopt : number(processes.front().substr(digits));
-    add("pids limit", made && *made < kPodProcesses,
-        made ? fmt::format("{} of {} processes were made: podPidsLimit of its node's kubelet says how many", *made,
-                           kPodProcesses)
-             : "no processes were tried (no onsight-agent in the image)");
+    const int64_t made = digits == std::string::npos ? -1 : number(processes.front().substr(digits)).value_or(-1);
+    add("pids limit", made >= 0 && made < kPodProcesses,
+        made >= 0 ? fmt::format("{} of {} processes were made: podPidsLimit of its node's kubelet says how many", made,
+                                kPodProcesses)
+                  : "no processes were tried (no onsight-agent in the image)");
   }
 
   void engine() {

@@ -53,7 +53,7 @@ Result<std::unique_ptr<Attachment>> KubernetesRuntime::attach(const std::string&
   auto terminal = std::make_unique<PodTerminal>(pods_, id, replay, line);
   TRY_STATUS(terminal->begin(broker));
   const std::lock_guard lock(mutex_);
-  lines_[id] = std::move(line);
+  lines_[id] = line;
   return std::unique_ptr<Attachment>(std::move(terminal));
 }
 
