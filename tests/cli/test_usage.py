@@ -8,7 +8,7 @@ from conftest import ROOT
 
 VERBS = ["ask", "chat", "read", "describe", "watch", "serve", "pull", "list", "rm", "convert", "export", "trace", "tokenize", "inspect", "bench"]
 AGENT_VERBS = ["init", "doctor", "image", "key", "unlock", "start", "list", "look", "attach", "logs", "message", "inbox", "stop", "resume", "rm",
-               "diff", "merge", "sync", "exec", "manifest", "supervise", "broker"]  # fmt: skip
+               "diff", "merge", "sync", "exec", "run", "serve", "manifest", "supervise", "broker"]  # fmt: skip
 
 
 def test_help_names_every_verb_and_exit_code(onsight):

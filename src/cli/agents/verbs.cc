@@ -111,13 +111,14 @@ Example:
   onsight agents exec reviewer -- git log --oneline)",
             make_agents_exec},
     VerbRow{"agents run", "[PLAN] [GOAL] [--resume]", "bring a plan about with several agents",
-            R"(PLAN names tasks, what each comes after, who does it, how it is checked, and what all may cost. A task
-gets an agent when what it comes after is done. What the agent committed is put on top of what others
-did, checked in a clean container, and merged into the branch onsight/GOAL; conflicts and failed
-checks go back to their author, and then to a fresh agent. At the end that branch is merged into the
-one that is checked out. Ctrl-C stops the agents and keeps their work; --resume goes on, also after a
-crash; with a PLAN, with its limits, budget and checks. In a terminal the tasks are shown as they
-are; elsewhere each change is a line on standard error. The report goes to standard output.
+            R"(PLAN names tasks, what each comes after, who does it, how it is checked, and what all may cost. A
+task gets an agent when what it comes after is done. What the agent committed is put on top of what
+others did, checked in a clean container, and merged into the branch onsight/GOAL; conflicts and
+failed checks go back to their author, and then to a fresh agent. At the end that branch is merged
+into the one that is checked out. Ctrl-C stops the agents and keeps their work; --resume goes on,
+also after a crash; with a PLAN, with its limits, budget and checks. In a terminal the tasks are
+shown as they are; elsewhere each change is a line on standard error. The report goes to standard
+output.
 
 Examples:
   onsight agents run plan.toml "Add dark mode"
@@ -134,8 +135,8 @@ Example:
     VerbRow{"agents manifest", "NAME|--role ROLE|--seccomp", "print what an agent would be on Kubernetes, as manifests",
             R"(A namespace with the Pod Security standard restricted, a network policy that lets nothing through,
 a volume claim for the clone and the home, and the pod of the agent's next start, or of an agent
-that has the name of a role. One JSON list, as kubectl reads it. Nothing is sent anywhere: agents run
-there with engine = "kubernetes" in agents.toml, where names of a cluster's own are in
+that has the name of a role. One JSON list, as kubectl reads it. Nothing is sent anywhere: agents
+run there with engine = "kubernetes" in agents.toml, where names of a cluster's own are in
 [runtime.kubernetes].
 --seccomp: the profile that Docker and Podman get, as a file for the nodes' kubelets.
 
