@@ -173,8 +173,8 @@ Status Steps::remove(const Seen& seen) {
   {
     const std::lock_guard lock(mirror_);
     TRY_STATUS(workspace_.forget(agent.name));  // first: refs without a clone would keep the name
-    TRY_STATUS(workspace_.remove_clone(agent.name));
   }
+  TRY_STATUS(workspace_.remove_clone(agent.name));  // may take long: others start and end meanwhile
   std::error_code ignored;
   std::filesystem::remove_all(project_.sockets(agent.name), ignored);
   std::filesystem::remove_all(log_file(project_, agent.name, 0).parent_path(), ignored);
