@@ -37,6 +37,16 @@ MemoryPlan plan_memory(const Graph& graph) {
     // What is between the layers of a chain is never there as a whole.
     if (op.kind == OpKind::kInput || op.kind == OpKind::kConstant || is_chain(graph, i)) continue;
     const int64_t bytes = (bytes_of(graph.dtype(op.output), graph.shape(op.output).elements()) + 63) / 64 * 64;
+    // Element by element, what is made may take the place of what it is made of.
+    if (op.kind == OpKind::kSwiglu || op.kind == OpKind::kAdd) {
+      const int64_t place = plan.offsets[static_cast<size_t>(op.in[0].id)];
+      const auto block = std::ranges::find(alive, place, &Block::begin);
+      if (place >= 0 && block != alive.end() && block->last == i) {
+        block->last = last[static_cast<size_t>(op.output.id)];
+        plan.offsets[static_cast<size_t>(op.output.id)] = place;
+        continue;
+      }
+    }
     int64_t offset = 0;
     size_t at = 0;
     for (; at < alive.size() && alive[at].begin - offset < bytes; ++at) offset = std::max(offset, alive[at].end);

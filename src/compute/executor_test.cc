@@ -67,6 +67,30 @@ TEST(Plan, ValuesThatLiveTogetherDoNotOverlap) {
   EXPECT_LT(plan.bytes, sum);  // and memory is reused at all
 }
 
+TEST_P(ExecutorTest, ElementByElementInPlace) {
+  const Linear gate = make_linear(48, 40, 1), up = make_linear(48, 40, 2);
+  const std::vector<float> x = random_floats(int64_t{7} * 40, 3);
+  const auto made = [&](bool gate_is_kept, bool is_in_place) {
+    Graph g;
+    const Value in = g.input("x", DType::kF32, {7, 40});
+    const Value a = g.linear(in, gate), b = g.linear(in, up);
+    const Value product = g.swiglu(a, b), sum = g.add(product, b);
+    if (gate_is_kept) g.output("gate", a);
+    g.output("sum", sum);
+    const MemoryPlan plan = plan_memory(g);
+    const auto offset = [&](Value v) { return plan.offsets[static_cast<size_t>(v.id)]; };
+    EXPECT_EQ(offset(product) == offset(a), is_in_place);
+    EXPECT_EQ(offset(sum), offset(product));
+    EXPECT_EQ(plan.bytes, (gate_is_kept ? 3 : 2) * 7 * 48 * 4);
+    Bindings bindings;
+    bindings.inputs = {{"x", view(x, {7, 40})}};
+    EXPECT_TRUE(executor_.run(g, plan, bindings));
+    const std::span<const float> out = executor_.output("sum").f32();
+    return std::vector<float>(out.begin(), out.end());
+  };
+  EXPECT_EQ(made(false, true), made(true, false));
+}
+
 TEST_P(ExecutorTest, LinearEqualsPlainLoops) {
   for (int64_t rows : {1, 3, 40, 300}) {
     Linear layer = make_linear(77, 50, 3);

@@ -55,6 +55,28 @@ HWY_INLINE void accumulate(const float* HWY_RESTRICT a, int64_t a_stride, const 
   }
 }
 
+// The same, of what is read once and for the first time, one row after the other: asks for what is kAhead bytes on. The
+// machine's own prefetching stops at the end of each small page.
+constexpr int64_t kAhead = 4096;
+template <int kRows, int kVectors, class T>
+HWY_INLINE void accumulate_stream(const float* HWY_RESTRICT a, int64_t a_stride, const T* HWY_RESTRICT b,
+                                  int64_t b_stride, int64_t depth, VF (&acc)[kRows][kVectors]) {
+  const DF d;
+  constexpr int64_t kLine = 64;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), bytes = kVectors * lanes * int64_t{sizeof(T)};
+  for (int64_t k = 0; k < depth; ++k) {
+    const T* row = b + k * b_stride;
+    for (int64_t i = kAhead; i < kAhead + bytes; i += kLine)  // a number: it may lie beyond what there is
+      __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<intptr_t>(row) + i));
+    VF bk[kVectors];
+    for (int v = 0; v < kVectors; ++v) bk[v] = load(d, row + v * lanes);
+    for (int r = 0; r < kRows; ++r) {
+      const VF ar = hn::Set(d, a[r * a_stride + k]);
+      for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(ar, bk[v], acc[r][v]);
+    }
+  }
+}
+
 // Few rows have too few accumulators to hide the latency of a multiply-add: kSums interleaved sums of each instead.
 constexpr int kSums = 4;
 constexpr int kFewTileRows = kTileRows / kSums;
@@ -352,8 +374,8 @@ void attend_page_rows(const AttendPage& a, int row) {
   for (int64_t column = 0; column < a.visible; column += kPageVectors * lanes) {
     VF acc[kRows][kPageVectors];
     clear(acc);
-    accumulate<kRows, kPageVectors>(q, a.head_dim, static_cast<const T*>(a.page.keys) + column, kKvPage, a.head_dim,
-                                    acc);
+    accumulate_stream<kRows, kPageVectors>(q, a.head_dim, static_cast<const T*>(a.page.keys) + column, kKvPage,
+                                           a.head_dim, acc);
     for (int r = 0; r < kRows; ++r)
       for (int v = 0; v < kPageVectors; ++v)
         hn::StoreU(hn::Mul(acc[r][v], scale), d, s + r * kKvPage + column + v * lanes);
@@ -366,8 +388,8 @@ void attend_page_rows(const AttendPage& a, int row) {
   const auto mix = [&]<int kVectors>(int64_t column) {
     VF acc[kRows][kVectors];
     clear(acc);
-    accumulate<kRows, kVectors>(s, kKvPage, static_cast<const T*>(a.page.values) + column, value_stride, a.visible,
-                                acc);
+    accumulate_stream<kRows, kVectors>(s, kKvPage, static_cast<const T*>(a.page.values) + column, value_stride,
+                                       a.visible, acc);
     for (int r = 0; r < kRows; ++r)
       for (int v = 0; v < kVectors; ++v)
         hn::StoreU(acc[r][v], d, a.mixed + (row + r) * a.mixed_stride + column + v * lanes);
