@@ -1,6 +1,6 @@
 """Whatever is killed at whatever moment, no message is lost or doubled, no work is lost, and nothing is left behind.
 
-Agents commit, write to each other and read their inboxes as fast as they can, while the supervisor, the broker, commands and containers are killed.
+Agents commit, write to each other and read their inboxes without rest, while the supervisor, the broker, commands and containers are killed.
 ONSIGHT_CHAOS=ROUNDSxAGENTS says how much of it (12x4); ONSIGHT_SEED fixes what is killed when.
 """
 import json
@@ -31,9 +31,9 @@ while :; do
   eval "to=\${$((n % $# + 1))}"
   onsight-agent send "$to" "$ONSIGHT_AGENT-$n" --id "$ONSIGHT_AGENT-$n" > /dev/null && echo "$ONSIGHT_AGENT-$n" >> ~/sent
   echo $n > ~/n.new && mv ~/n.new ~/n
-  sleep 0.2
+  sleep PAUSE
 done
-"""
+""".replace("PAUSE", str(max(0.2, AGENTS / 20)))  # so that many leave the machine to those who kill
 
 
 class Chaos:
