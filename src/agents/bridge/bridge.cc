@@ -115,7 +115,10 @@ class Bridge {
         TRY(const bool more, take());
         if (!more) return {};
       }
-      if (polled_[1].revents != 0) TRY_STATUS(give());
+      if (polled_[1].revents != 0) {
+        TRY(const bool more, give());
+        if (!more) return {};
+      }
       if (listener_ >= 0 && polled_[2].revents != 0) accept();
       for (size_t i = kFixed; i < polled_.size(); ++i) {
         const auto found = all_.find(numbers_[i - kFixed]);
@@ -125,7 +128,8 @@ class Bridge {
       }
       dial_again();
       drop_what_is_over();
-      TRY_STATUS(give());
+      TRY(const bool more, give());
+      if (!more) return {};
     }
   }
 
@@ -184,6 +188,7 @@ class Bridge {
   Result<bool> take() {
     const ssize_t got = ::read(options_.in, buffer_.data(), buffer_.size());
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+    if (got < 0 && errno == ECONNRESET) return false;  // it ended before it had read all
     if (got < 0) return bridge_failed("the bridge");
     if (got == 0) {
       if (!reader_.between_frames()) return bad_input("the bridge: it broke off in the middle of a frame");
@@ -194,18 +199,20 @@ class Bridge {
     return true;
   }
 
-  Status give() {
+  // To the stream; false: nobody reads it any more, which may be seen before its end is.
+  Result<bool> give() {
     size_t sent = 0;
     while (sent < out_.size()) {
       const ssize_t n = ::write(options_.out, out_.data() + sent, out_.size() - sent);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && errno == EAGAIN) break;
+      if (n < 0 && errno == EPIPE) return false;
       if (n < 0) return bridge_failed("the bridge");
       sent += static_cast<size_t>(n);
     }
     out_.erase(0, sent);
     if (out_.size() > kMostUnreadBytes) return bad_input("the bridge: the other end sends and does not read");
-    return {};
+    return true;
   }
 
   Status act(const Frame& frame) {
