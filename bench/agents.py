@@ -71,6 +71,8 @@ def plain(engine, agent):
     kept = ("NetworkMode", "CapDrop", "SecurityOpt", "ReadonlyRootfs", "Tmpfs", "Memory", "MemorySwap", "NanoCpus", "PidsLimit", "Binds", "Mounts", "IpcMode", "CgroupnsMode", "Init")
     wanted["HostConfig"] = {key: host[key] for key in kept if host.get(key) not in (None, [], {})}
     wanted["HostConfig"].pop("Mounts" if wanted["HostConfig"].get("Binds") else "Binds", None)
+    # Podman tells of limits by other names than it takes.
+    wanted["HostConfig"]["Ulimits"] = [limit | {"Name": limit["Name"].lower().removeprefix("rlimit_")} for limit in host.get("Ulimits") or []]
     headers = {"Content-Type": "application/json"}
     begun = time.monotonic()
     status, body = engines.call(engine.socket, "POST", "/v1.40/containers/create", json.dumps(wanted), headers)

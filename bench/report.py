@@ -295,6 +295,17 @@ def long_table(results):
     return text
 
 
+def agents_table(results):
+    start, idle = results["start"], results["idle"]
+    of = f"of {idle['agents']} idle agents"
+    rows = [["from the end of its clone to its first output", f"{start['container']:.2f} s, {start['ratio']:.2f} × a plain container's {start['plain']:.2f} s", "≤ 1.2 ×"],
+            ["until the prompt is back", f"{start['prompt']:.2f} s", "1 s"]]  # fmt: skip
+    for word, bar in (("supervise", "< 2 %, < 100 MB"), ("broker", "")):
+        rows.append([f"`onsight agents {word}` {of}", f"{idle[word]['cpu_percent']:.2f} % of a core, {idle[word]['resident_mb']:.0f} MB", bar])
+    rows.append(["messages queued, delivered and consumed, on disk", f"{results['messages_per_second']:,} a second", "≥ 1,000"])
+    return f"{results['engine']}; {results['machine']['cpu']}, {count(results['machine']['cores'], 'core')}.\n\n" + table(["", "", "bar"], rows)
+
+
 def filled(page, folder):
     def fill(match):
         begin, name, end = match.groups()
@@ -304,7 +315,7 @@ def filled(page, folder):
         if not file.exists():
             return begin + EMPTY + end
         results = json.loads(file.read_text())
-        kinds = {"peers": peers_table, "fidelity": fidelity_table, "serve": serve_table, "ray": ray_table, "long": long_table}
+        kinds = {"peers": peers_table, "fidelity": fidelity_table, "serve": serve_table, "ray": ray_table, "long": long_table, "agents": agents_table}
         text = kinds.get(name.split("-")[0], bench_table)(results)
         if file.with_suffix(".svg").exists():
             text += f"\n![{name}](../bench/results/{name}.svg)\n"

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <list>
+#include <optional>
 #include <thread>
 
 #include "agents/screen/screen.h"
@@ -80,6 +81,7 @@ struct Terminals::Terminal {
 
   mutable std::mutex mutex;  // of what follows
   screen::Screen screen{kRows, kColumns};
+  std::optional<std::string> tail;  // its last lines, where somebody asked since it last changed
   std::list<std::shared_ptr<net::RawStream>> viewers;
   LogFile log;
 
@@ -89,6 +91,7 @@ struct Terminals::Terminal {
       const std::lock_guard lock(mutex);
       log.append(bytes);
       screen.write(bytes);
+      tail.reset();
       answers = screen.answers();
       viewers.remove_if([&](const std::shared_ptr<net::RawStream>& viewer) {
         if (viewer->write(bytes, kSlowViewer)) return false;
@@ -168,7 +171,8 @@ TerminalSigns Terminals::signs(const std::string& agent) const {
   const auto terminal = find(agent);
   if (!terminal) return {};
   const std::lock_guard lock(terminal->mutex);
-  return {!terminal->ended, terminal->ended, terminal->output_ms, last_lines(terminal->screen.text())};
+  if (!terminal->tail) terminal->tail = last_lines(terminal->screen.text());
+  return {!terminal->ended, terminal->ended, terminal->output_ms, *terminal->tail};
 }
 
 Result<std::string> Terminals::screen(const std::string& agent) const {
@@ -191,6 +195,7 @@ Status Terminals::resize(const std::string& agent, int rows, int columns) {
     const std::lock_guard lock(terminal->mutex);
     if (terminal->screen.rows() == rows && terminal->screen.columns() == columns) return {};
     terminal->screen.resize(rows, columns);
+    terminal->tail.reset();
   }
   return runtime_.resize(terminal->container, rows, columns);
 }
