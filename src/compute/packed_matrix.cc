@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/file.h"
 #include "compute/kernels/dot.h"
 #include "compute/kernels/scalar.h"
 
@@ -172,6 +173,10 @@ int64_t PackedMatrix::packed_bytes(WeightFormat format, int64_t outputs, int64_t
 
 bool PackedMatrix::can_rotate(WeightFormat format, int64_t inputs) {
   return is_codes(format) && inputs % kRotated == 0;
+}
+
+void PackedMatrix::rest() const {
+  if (data_ && own_.bytes() == 0) release_pages({data_, static_cast<size_t>(bytes())});
 }
 
 PackedMatrix PackedMatrix::view(WeightFormat format, int64_t outputs, int64_t inputs, const std::byte* data,

@@ -75,6 +75,8 @@ class PackedMatrix {
     return reinterpret_cast<const int32_t*>(data_ + tail()) + (2 * panels() + p) * kPanel;
   }
   int64_t bytes() const { return packed_bytes(format_, outputs_, inputs_); }
+  // Of a view() of a mapped file: its pages leave this process's memory until they are read again. Of others, nothing.
+  void rest() const;
   static int64_t packed_bytes(WeightFormat format, int64_t outputs, int64_t inputs);
   // Row `output` as f32, out[inputs], not rotated.
   void row(int64_t output, float* out) const;

@@ -201,6 +201,7 @@ void Scheduler::read_some() {
   if (seen == 1 && filled == 0) speeds_.took(Speeds::Kind::kTile, speeds_.tile_ms(), ms);
   if (seen == 0 && filled >= kTellingRows)
     speeds_.took(Speeds::Kind::kPrompt, speeds_.prompt_ms(from, from + filled), ms);
+  if (seen > 0 && !tiles_wait()) network_.model().rest_vision();
   if (sequence->reading() && read) return publish();
   features_.trim();
   Pointer done = std::move(next);
@@ -211,6 +212,15 @@ void Scheduler::read_some() {
   else
     end(std::move(done));
   publish();
+}
+
+bool Scheduler::tiles_wait() {
+  bool any = false;
+  const auto look = [&](const Sequence& sequence) { any |= sequence.tiles_left() > 0; };
+  for (const Pointer& sequence : reading_) look(*sequence);
+  const std::scoped_lock lock(mutex_);
+  waiting_.for_each(look);
+  return any;
 }
 
 // A token of every answer; as many at a time as are computed exactly as if each were alone.

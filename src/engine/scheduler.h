@@ -66,6 +66,7 @@ class Scheduler {
   void read_some();
   Pointer& next_reader();
   double left_ms(const Sequence& sequence) const;
+  bool tiles_wait();  // for the tower
   bool round_is_due() const { return !writing_.empty() && since_round_.ms() >= kRoundEveryMs; }
   void write_round();
   void write(std::span<Sequence* const> part);

@@ -81,6 +81,9 @@ class Model {
   // The three parts of the network append themselves to a graph. Observed values carry the names of Engine::trace.
   // pixels [tiles, 3, T, T] -> image features [tiles · tokens_per_tile, text_width]
   virtual compute::Value vision(compute::Graph& graph, compute::Value pixels) const = 0;
+  // No tile is to be read for now: those weights of the tower that are read from a mapped file leave this process's
+  // memory, and come back from the system's cache of files with the next tile.
+  virtual void rest_vision() const = 0;
   virtual compute::Value embed(compute::Graph& graph, compute::Value ids) const = 0;  // ids [n] -> [n, text_width]
   // embeddings [n, text_width], positions [n] -> hidden states after the last norm [n, text_width]; reads and writes
   // the bound caches. Given `wanted` [m] i32, rows in rising order: their hidden states only, [m, text_width]; what the

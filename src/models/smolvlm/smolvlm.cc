@@ -126,6 +126,14 @@ class SmolVlm : public Model {
     return append_tower(g, pixels, config_, *weights_, positions_);
   }
 
+  void rest_vision() const override {
+    weights_->patch_embedding.weight.rest();
+    for (const VisionLayer& layer : weights_->vision)
+      for (const compute::Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.out, &layer.fc1, &layer.fc2})
+        linear->weight.rest();
+    weights_->projection.weight.rest();
+  }
+
   Value embed(Graph& g, Value ids) const override {
     return weights_->shares_head ? g.embed(ids, weights_->head.weight) : g.embed(ids, weights_->embedding);
   }
