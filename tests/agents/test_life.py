@@ -223,6 +223,16 @@ def test_what_is_shown_typed_and_logged(shop):
     assert "hello" in shop.screen("box") and "hello" in shop.agents("logs", "box")
 
 
+def test_nothing_that_is_printed_first_is_missed(shop):
+    """An engine replays whole lines only: what asks a question ends none."""
+    shop.configure('[roles.asks]\nharness = "generic"\ncommand = ["sh", "-c", "printf \'Your name? \'; read name; echo \\"Hello $name\\"; sleep 60"]\n')
+    shop.commit("one that asks")
+    for name in ("box", "box2"):
+        shop.agents("start", name, "--role", "asks", "--wait")
+        assert shop.until(lambda: "Your name?" in shop.screen(name))  # noqa: B023
+        assert "Your name?" in shop.agents("logs", name)
+
+
 def test_stop_and_resume_keep_the_work(shop):
     shop.agents("start", "box", "--wait")
     shop.agents("exec", "box", "--", "sh", "-c", "echo kept > /agent/repo/kept.txt; echo home > ~/note")

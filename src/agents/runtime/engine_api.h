@@ -22,6 +22,7 @@ class EngineRuntime : public Runtime {
   Result<std::string> create(const ContainerSpec& spec) override;
   Status start(const std::string& id) override;
   Result<std::unique_ptr<Attachment>> attach(const std::string& id, bool replay) override;
+  bool attaches_before_start() const override { return true; }
   Status resize(const std::string& id, int rows, int columns) override;
   Result<std::optional<ContainerInfo>> inspect(const std::string& id) override;
   Result<std::vector<ContainerInfo>> list(const Labels& labels) override;

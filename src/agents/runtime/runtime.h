@@ -94,6 +94,9 @@ class Runtime {
   virtual Status start(const std::string& id) = 0;                    // after an error the container is removed
   virtual Result<std::unique_ptr<Attachment>> attach(const std::string& id,
                                                      bool replay) = 0;  // replay: what was printed before, first
+  // Whether attach() takes containers that are still to be started: then nothing that they print is missed, whereas a
+  // replay knows no line that has not ended.
+  virtual bool attaches_before_start() const { return false; }
   virtual Status resize(const std::string& id, int rows, int columns) = 0;
   virtual Result<std::optional<ContainerInfo>> inspect(const std::string& id) = 0;
   virtual Result<std::vector<ContainerInfo>> list(const Labels& labels) = 0;  // running or not, with all of these

@@ -60,7 +60,7 @@ Status Steps::take(const Seen& seen, const Decision& decision, const config::Con
       case Step::kStart:
         return begin(agent, decision.container);
       case Step::kAttach:
-        return terminals_.hold(agent.name, agent.generation, decision.container, changed_);
+        return terminals_.hold(agent.name, agent.generation, decision.container, Terminals::Of::kRunning, changed_);
       case Step::kStop:
         TRY_STATUS(phase(agent, Phase::kStopping,
                          decision.detail.empty() ? Json::object() : Json{{"detail", decision.detail}}));
@@ -142,9 +142,19 @@ Status Steps::create(const Seen& seen, const config::Config& config) {
 }
 
 Status Steps::begin(const AgentRow& agent, const std::string& container) {
-  TRY_STATUS(runtime_.start(container));
+  using Of = Terminals::Of;
+  const auto hold = [&](Of state) { return terminals_.hold(agent.name, agent.generation, container, state, changed_); };
+  const bool before = runtime_.attaches_before_start();
+  if (before) TRY_STATUS(hold(Of::kCreated));
+  if (Status started = runtime_.start(container); !started) {
+    terminals_.let_go(agent.name);
+    return started;
+  }
   // First, so that whoever sees that it runs finds its terminal.
-  TRY_STATUS(terminals_.hold(agent.name, agent.generation, container, changed_));
+  if (before)
+    terminals_.fit(agent.name);
+  else
+    TRY_STATUS(hold(Of::kRunning));
   return phase(agent, Phase::kRunning, {{"container", container}});
 }
 

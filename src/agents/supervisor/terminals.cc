@@ -138,20 +138,34 @@ std::shared_ptr<Terminals::Terminal> Terminals::find(const std::string& agent) c
   return found == terminals_.end() ? nullptr : found->second;
 }
 
-Status Terminals::hold(const std::string& agent, int64_t generation, const std::string& container,
+Status Terminals::hold(const std::string& agent, int64_t generation, const std::string& container, Of state,
                        std::function<void()> ended) {
   let_go(agent);
   auto terminal = std::make_shared<Terminal>();
   terminal->container = container;
   terminal->generation = generation;
   TRY_STATUS(terminal->log.open(log_file(project_, agent, generation)));
-  TRY(terminal->attachment, runtime_.attach(container, true));
+  TRY(terminal->attachment, runtime_.attach(container, state == Of::kRunning));
   terminal->output_ms = state::now_ms();
-  (void)runtime_.resize(container, kRows, kColumns);  // of one that has ended: nothing to resize
   terminal->reader = std::thread([terminal = terminal.get(), ended = std::move(ended)] { terminal->run(ended); });
-  const std::lock_guard lock(mutex_);
-  terminals_[agent] = std::move(terminal);
+  {
+    const std::lock_guard lock(mutex_);
+    terminals_[agent] = std::move(terminal);
+  }
+  if (state == Of::kRunning) fit(agent);
   return {};
+}
+
+void Terminals::fit(const std::string& agent) {
+  const auto terminal = find(agent);
+  if (!terminal) return;
+  int rows = kRows, columns = kColumns;
+  {
+    const std::lock_guard lock(terminal->mutex);
+    rows = terminal->screen.rows();
+    columns = terminal->screen.columns();
+  }
+  (void)runtime_.resize(terminal->container, rows, columns);  // of one that has ended: nothing to resize
 }
 
 void Terminals::let_go(const std::string& agent) {

@@ -31,9 +31,13 @@ class Terminals {
   Terminals(const Terminals&) = delete;
   Terminals& operator=(const Terminals&) = delete;
 
-  // Takes hold of the container's terminal, with what was printed on it before. `ended` is called once, on a thread of
-  // its own, when the engine sends no more.
-  Status hold(const std::string& agent, int64_t generation, const std::string& container, std::function<void()> ended);
+  // Takes hold of the terminal of a container that runs, with what was printed on it before; or of one that is still to
+  // be started, which is told its size by fit() then. `ended` is called once, on a thread of its own, when the engine
+  // sends no more.
+  enum class Of { kRunning, kCreated };
+  Status hold(const std::string& agent, int64_t generation, const std::string& container, Of state,
+              std::function<void()> ended);
+  void fit(const std::string& agent);
   void let_go(const std::string& agent);
   void close();  // lets go of all, and of who is attached
   TerminalSigns signs(const std::string& agent) const;
