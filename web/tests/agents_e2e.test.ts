@@ -306,7 +306,7 @@ test('what the server refuses is said', async () => {
 
 test('an agent is started, typed to, looked at, merged, stopped and removed', async (t) => {
   const engine = new EngineProcess();
-  await engine.start('docker', build);
+  await engine.start(process.env['ONSIGHT_ENGINE'] ?? 'docker', build); // or podman
   if (engine.missing !== '' && process.env['ONSIGHT_REQUIRE_ENGINE'] !== '1') return t.skip(engine.missing);
   assert.equal(engine.missing, '');
   const real = new Room(build, `[runtime]\nsocket = "${engine.socket}"\n[roles.shell]\nharness = "generic"\ncommand = ["sh"]\nlimits = { memory = "256MiB", pids = 64, tmp = "32MiB" }\n`);
