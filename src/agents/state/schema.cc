@@ -96,9 +96,11 @@ Result<Database> open_database(const Path& file) {
   TRY_STATUS(make_file(file));
   TRY(Database db, Database::open(file, {.create = true}));
   db.keep_log_at_close(true);
+  TRY_STATUS(db.run("BEGIN"));  // of one moment: another process may be making the tables
   TRY(const int64_t application, db.number("PRAGMA application_id", 0));
   TRY(const int64_t version, db.number("PRAGMA user_version", 0));
   TRY(const int64_t tables, db.number("SELECT count(*) FROM sqlite_schema", 0));
+  TRY_STATUS(db.run("COMMIT"));
   if (application != kApplicationId && (application != 0 || (tables > 0 && version == 0)))
     return bad_input("{}: expected the database of this project's agents, found another program's", file.string());
   if (version > kSchemaVersion)
