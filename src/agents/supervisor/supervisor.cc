@@ -157,6 +157,8 @@ class Working {
       if (looked) last_error.clear();
       if (!looked || !idle) busy = Clock::now();
       if (Clock::now() - busy > options_.idle) return {};
+      std::error_code failed;  // who removed all that is known of the agents wants no supervisor
+      if (!std::filesystem::exists(project_.database(), failed) && !failed) return {};
       Status renewed = store_->renew_lease(lease_, kLeaseMs);
       if (!renewed && renewed.error().code == ErrorCode::kBusy) return renewed;
       std::unique_lock guard(mutex_);

@@ -436,6 +436,15 @@ TEST_F(AgentsSupervisor, EndsWhenNothingIsLeftToDo) {
   EXPECT_TRUE(ended_);
 }
 
+TEST_F(AgentsSupervisor, EndsWhenItsStateHasBeenRemoved) {
+  launch();
+  create("box");
+  ASSERT_TRUE(becomes("box", Phase::kRunning));
+  std::filesystem::remove(project_.database());
+  supervising_.join();
+  EXPECT_TRUE(ended_);
+}
+
 TEST_F(AgentsSupervisor, WhoIsAttachedTypesAndSees) {
   launch();
   create("box");
