@@ -49,7 +49,7 @@ TEST(Memory, ATowerThatHasReadItsPicturesLeavesIt) {
   EXPECT_EQ(ask(*second, receipt), read);
   const auto file_bytes = static_cast<int64_t>(fs::file_size(file));
   fs::remove(file);
-  if (resident == 0) GTEST_SKIP() << "this system does not say what is in memory";
+  EXPECT_GT(resident, 0);
   EXPECT_LT(resident, file_bytes - first->info().vision_parameters / 2);  // of eight bits and more
 }
 

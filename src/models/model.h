@@ -81,7 +81,7 @@ class Model {
   // The three parts of the network append themselves to a graph. Observed values carry the names of Engine::trace.
   // pixels [tiles, 3, T, T] -> image features [tiles · tokens_per_tile, text_width]
   virtual compute::Value vision(compute::Graph& graph, compute::Value pixels) const = 0;
-  // No tile is to be read for now: those weights of the tower that are read from a mapped file leave this process's
+  // When no tile waits to be read: those weights of the tower that are read from a mapped file leave this process's
   // memory, and come back from the system's cache of files with the next tile.
   virtual void rest_vision() const = 0;
   virtual compute::Value embed(compute::Graph& graph, compute::Value ids) const = 0;  // ids [n] -> [n, text_width]

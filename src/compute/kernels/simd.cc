@@ -39,37 +39,23 @@ HWY_INLINE VF load(DF d, const uint16_t* p) {  // bf16 is the upper half of f32
 }
 HWY_INLINE VF load(DF d, const float16_t* p) { return hn::PromoteTo(d, hn::LoadU(DF16(), p)); }
 
-// acc[r][v] += sum over k of a[r, k] · b[k, v-th vector].
-template <int kRows, int kVectors, class T>
+// acc[r][v] += sum over k of a[r, k] · b[k, v-th vector]. kAhead: of a `b` that is read once and for the first time,
+// one row after the other, what is so many bytes on is asked for; the machine's own prefetching stops at the end of
+// each small page.
+template <int kRows, int kVectors, int64_t kAhead = 0, class T>
 HWY_INLINE void accumulate(const float* HWY_RESTRICT a, int64_t a_stride, const T* HWY_RESTRICT b, int64_t b_stride,
                            int64_t depth, VF (&acc)[kRows][kVectors]) {
   const DF d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t k = 0; k < depth; ++k) {
+    if constexpr (kAhead > 0) {
+      constexpr int64_t kLine = 64;
+      const int64_t bytes = kVectors * lanes * int64_t{sizeof(T)};
+      for (int64_t i = kAhead; i < kAhead + bytes; i += kLine)  // a number: it may lie beyond what there is
+        __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<intptr_t>(b + k * b_stride) + i));
+    }
     VF bk[kVectors];
     for (int v = 0; v < kVectors; ++v) bk[v] = load(d, b + k * b_stride + v * lanes);
-    for (int r = 0; r < kRows; ++r) {
-      const VF ar = hn::Set(d, a[r * a_stride + k]);
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(ar, bk[v], acc[r][v]);
-    }
-  }
-}
-
-// The same, of what is read once and for the first time, one row after the other: asks for what is kAhead bytes on. The
-// machine's own prefetching stops at the end of each small page.
-constexpr int64_t kAhead = 4096;
-template <int kRows, int kVectors, class T>
-HWY_INLINE void accumulate_stream(const float* HWY_RESTRICT a, int64_t a_stride, const T* HWY_RESTRICT b,
-                                  int64_t b_stride, int64_t depth, VF (&acc)[kRows][kVectors]) {
-  const DF d;
-  constexpr int64_t kLine = 64;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), bytes = kVectors * lanes * int64_t{sizeof(T)};
-  for (int64_t k = 0; k < depth; ++k) {
-    const T* row = b + k * b_stride;
-    for (int64_t i = kAhead; i < kAhead + bytes; i += kLine)  // a number: it may lie beyond what there is
-      __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<intptr_t>(row) + i));
-    VF bk[kVectors];
-    for (int v = 0; v < kVectors; ++v) bk[v] = load(d, row + v * lanes);
     for (int r = 0; r < kRows; ++r) {
       const VF ar = hn::Set(d, a[r * a_stride + k]);
       for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(ar, bk[v], acc[r][v]);
@@ -362,6 +348,7 @@ void attend_pairs(const PairTiles& tiles, const PairBlock& b) {
 
 // A page is read once from its beginning to its end, four vectors side by side.
 constexpr int kPageVectors = 4;
+constexpr int64_t kPageAhead = 4096;
 constexpr int kPageRows = kTileRows / 2;
 
 template <int kRows, class T>
@@ -374,8 +361,8 @@ void attend_page_rows(const AttendPage& a, int row) {
   for (int64_t column = 0; column < a.visible; column += kPageVectors * lanes) {
     VF acc[kRows][kPageVectors];
     clear(acc);
-    accumulate_stream<kRows, kPageVectors>(q, a.head_dim, static_cast<const T*>(a.page.keys) + column, kKvPage,
-                                           a.head_dim, acc);
+    accumulate<kRows, kPageVectors, kPageAhead>(q, a.head_dim, static_cast<const T*>(a.page.keys) + column, kKvPage,
+                                                a.head_dim, acc);
     for (int r = 0; r < kRows; ++r)
       for (int v = 0; v < kPageVectors; ++v)
         hn::StoreU(hn::Mul(acc[r][v], scale), d, s + r * kKvPage + column + v * lanes);
@@ -388,8 +375,8 @@ void attend_page_rows(const AttendPage& a, int row) {
   const auto mix = [&]<int kVectors>(int64_t column) {
     VF acc[kRows][kVectors];
     clear(acc);
-    accumulate_stream<kRows, kVectors>(s, kKvPage, static_cast<const T*>(a.page.values) + column, value_stride,
-                                       a.visible, acc);
+    accumulate<kRows, kVectors, kPageAhead>(s, kKvPage, static_cast<const T*>(a.page.values) + column, value_stride,
+                                            a.visible, acc);
     for (int r = 0; r < kRows; ++r)
       for (int v = 0; v < kVectors; ++v)
         hn::StoreU(acc[r][v], d, a.mixed + (row + r) * a.mixed_stride + column + v * lanes);
